@@ -1,0 +1,1 @@
+"""Pynori, a distributed document database."""
