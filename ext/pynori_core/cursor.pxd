@@ -2,13 +2,11 @@
 
 from libc.stdint cimport uint8_t, uint16_t, uint64_t
 from libc.stddef cimport size_t
-from pynori_core.btree cimport Tree, Value, TREE_DEPTH_MAX
+from pynori_core.btree cimport KEY_SIZE_MAX, TREE_DEPTH_MAX, Path, Tree, Value
 
 cdef struct Cursor:
     Tree* tree
-    uint64_t pages[32]             # path from the root to the leaf (TREE_DEPTH_MAX)
-    uint16_t slots[32]             # position in each
-    int depth                      # 0: not positioned
+    Path path                      # depth 0: not positioned
     const uint8_t* leaf            # the leaf's bytes
     const uint8_t* key             # of the current entry
     size_t key_size
