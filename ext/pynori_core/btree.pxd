@@ -49,7 +49,8 @@ cdef int tree_drop(Tree* tree) noexcept nogil                      # frees all i
 cdef const TreeHeader* tree_header(Tree* tree) noexcept nogil      # entries, pages, depth
 
 cdef int tree_get(Tree* tree, const void* key, size_t key_size, Value* value) noexcept nogil   # E_NOT_FOUND
-# Straight to `page` when that is a leaf of this tree that holds the key, else as tree_get.
+# Straight to `page` when that is a leaf of this tree that holds the key, else as tree_get. For trees whose values never
+# change under a key: a page that has left the tree still answers.
 cdef int tree_get_hinted(Tree* tree, uint64_t page, const void* key, size_t key_size, Value* value) noexcept nogil
 cdef int tree_put(Tree* tree, const void* key, size_t key_size, const void* value, uint64_t value_size,
                   int flags) noexcept nogil
@@ -60,6 +61,9 @@ cdef uint8_t* tree_reserve(Tree* tree, const void* key, size_t key_size, uint64_
 # or a run; then `txn.error` is clear.
 cdef uint8_t* tree_update(Tree* tree, const void* key, size_t key_size, uint64_t* value_size) noexcept nogil
 cdef int tree_delete(Tree* tree, const void* key, size_t key_size) noexcept nogil              # E_NOT_FOUND
+
+# Merge neighbouring leaves between two keys wherever two fit into one page, for trees that take no inserts there.
+cdef int tree_pack(Tree* tree, const void* first, size_t first_size, const void* last, size_t last_size) noexcept nogil
 
 # For cursors, tables and checks: the path to the first entry >= key, which may be one past the last of its leaf.
 cdef int tree_descend(Tree* tree, const void* key, size_t key_size, Path* path, const uint8_t** leaf,

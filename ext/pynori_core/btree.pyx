@@ -9,7 +9,7 @@ An emptied page leaves the tree at once.
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
-from pynori_core.bits cimport compare_bytes, likely, store64, unlikely
+from pynori_core.bits cimport atomic_load_pointer, compare_bytes, likely, store64, unlikely
 from pynori_core.errors cimport E_CORRUPT, E_INVALID, E_NOT_FOUND, E_TOO_LARGE, OK, error_set
 from pynori_core.format cimport (
     CATALOG_TREES, LEAF_RUN, PAGE_CATALOG, PAGE_SHIFT, PAGE_SIZE, PAGE_TYPE_BRANCH, PAGE_TYPE_CATALOG, PAGE_TYPE_LEAF,
@@ -21,7 +21,10 @@ from pynori_core.slotted cimport (
     leaf_search, leaf_value, page_append_range, page_compact, page_count, page_gap, page_insert, page_remove, page_sound,
     page_truncate, page_used,
 )
-from pynori_core.txn cimport txn_allocate, txn_free, txn_modify, txn_page
+from pynori_core.txn cimport (
+    SLOT_CHUNK_PAGES, SLOT_CHUNK_SHIFT, SLOT_UNVERIFIED, SLOT_VERIFIED, PageVersion, txn_allocate, txn_free, txn_modify,
+    txn_page,
+)
 
 cdef enum:
     # A page merges when it is used less than this, and with a neighbour when both together are used at most that: what
@@ -372,9 +375,28 @@ cdef int tree_get_hinted(Tree* tree, uint64_t page, const void* key, size_t key_
 
 
 cdef inline const uint8_t* page_hinted(Txn* txn, uint64_t page) noexcept nogil:
+    """The page as this transaction sees it, if that is known to be a page with a header of its own; else NULL.
+
+    A hint may be out of date and name a page that is free, was never checked, or now lies inside a run, whose bytes are
+    a document's and could look like anything. Only pages that were verified, or changed since, are answered for.
+    """
+    cdef void** chunk
+    cdef void* slot
+    cdef PageVersion* version
     if page == 0 or page >= txn.map_pages:
         return NULL
-    return txn_page(txn, page)
+    chunk = <void**>atomic_load_pointer(<void**>&txn.slots[page >> SLOT_CHUNK_SHIFT])
+    if chunk == NULL:
+        return NULL
+    slot = atomic_load_pointer(&chunk[page & (SLOT_CHUNK_PAGES - 1)])
+    if likely(slot == <void*>SLOT_VERIFIED):
+        return txn.map_base + (page << PAGE_SHIFT)
+    if slot == <void*>SLOT_UNVERIFIED:
+        return NULL
+    version = <PageVersion*>slot
+    while version != NULL and version.txn_id > txn.id:
+        version = version.older
+    return version.data if version != NULL and version.run == NULL else NULL
 
 
 cdef int tree_descend(Tree* tree, const void* key, size_t key_size, Path* path, const uint8_t** leaf,
@@ -605,7 +627,7 @@ cdef uint32_t branch_middle(const uint8_t* page) noexcept nogil:
     cdef uint32_t half = page_used(page) // 2
     cdef uint32_t passed = 0
     cdef uint32_t position
-    for position in range(page_count(page) - 1):
+    for position in range(<uint32_t>(page_count(page) - 1)):
         passed += entry_size(page, position) + SLOT_SIZE
         if passed >= half:
             return position
@@ -843,7 +865,7 @@ cdef int tree_delete(Tree* tree, const void* key, size_t key_size) noexcept nogi
     if not found:
         return E_NOT_FOUND
     code = leaf_delete(tree, &path, leaf)
-    return code if code != OK else pages_merge(tree, &path)
+    return code if code != OK else pages_merge(tree, &path, path.depth - 1)
 
 
 cdef int leaf_delete(Tree* tree, Path* path, const uint8_t* leaf) noexcept nogil:
@@ -868,15 +890,14 @@ cdef int leaf_delete(Tree* tree, Path* path, const uint8_t* leaf) noexcept nogil
     return OK
 
 
-cdef int pages_merge(Tree* tree, Path* path) noexcept nogil:
-    """From the path's leaf upwards: drop what is empty, merge what is less than half full. The path becomes stale."""
-    cdef int level = path.depth - 1
+cdef int pages_merge(Tree* tree, Path* path, int level) noexcept nogil:
+    """From a level of the path upwards: drop what is empty, merge what is less than half full. The path becomes stale."""
     cdef const uint8_t* page = txn_page(tree.txn, path.pages[level])
     cdef bint empty
     cdef int code
     if unlikely(page == NULL):
         return txn_failure(tree.txn)
-    empty = page_count(page) == 0
+    empty = level == path.depth - 1 and page_count(page) == 0
     while level > 0:
         if empty:
             code = child_drop(tree, path, level, &empty)
@@ -935,14 +956,14 @@ cdef int child_merge(Tree* tree, Path* path, int level) noexcept nogil:
     if unlikely(parent == NULL):
         return txn_failure(tree.txn)
     if slot > 0:
-        code = merge_pair(tree, path, level, slot - 1)
+        code = merge_pair(tree, path, level, slot - 1, MERGE_TOGETHER)
     if code == E_NOT_FOUND and slot < page_count(parent):
-        code = merge_pair(tree, path, level, slot)
+        code = merge_pair(tree, path, level, slot, MERGE_TOGETHER)
     return code
 
 
-cdef int merge_pair(Tree* tree, Path* path, int level, uint32_t slot) noexcept nogil:
-    """Merge the children at `slot` and `slot + 1` of the parent if both fit into one page; else E_NOT_FOUND."""
+cdef int merge_pair(Tree* tree, Path* path, int level, uint32_t slot, uint32_t together) noexcept nogil:
+    """Merge the children at `slot` and `slot + 1` of the parent if both use at most `together`; else E_NOT_FOUND."""
     cdef uint64_t parent_page = path.pages[level - 1]
     cdef const uint8_t* old_parent = txn_page(tree.txn, parent_page)
     cdef const BranchEntry* separator = branch_entry(old_parent, slot)
@@ -962,7 +983,7 @@ cdef int merge_pair(Tree* tree, Path* path, int level, uint32_t slot) noexcept n
         return txn_failure(tree.txn)
     if page_level > 0:
         size = branch_entry_size(separator.key_size) + SLOT_SIZE
-    if page_used(left_old) + page_used(right) + size > MERGE_TOGETHER:
+    if page_used(left_old) + page_used(right) + size > together:
         return E_NOT_FOUND
     left = txn_modify(tree.txn, left_page)
     parent = txn_modify(tree.txn, parent_page)
@@ -1020,3 +1041,78 @@ cdef int root_shrink(Tree* tree, bint childless) noexcept nogil:
         if code != OK:
             return code
     return OK
+
+
+cdef int tree_pack(Tree* tree, const void* first, size_t first_size, const void* last,
+                   size_t last_size) noexcept nogil:
+    cdef uint8_t next_key[KEY_SIZE_MAX]
+    cdef size_t next_size = first_size
+    cdef bint more = True
+    cdef int code
+    memcpy(next_key, first, first_size)
+    while more:
+        code = pack_siblings(tree, next_key, &next_size, last, last_size, &more)
+        if code != OK:
+            return code
+    return OK
+
+
+cdef int pack_siblings(Tree* tree, uint8_t* key, size_t* key_size, const void* last, size_t last_size,
+                       bint* more) noexcept nogil:
+    """Merge neighbouring leaves of one parent, from the one that covers `key` to the one that covers `last`.
+
+    When `last` lies behind the parent's last leaf, `key` becomes the first key there and `more` stays true.
+    """
+    cdef Path path
+    cdef const uint8_t* leaf
+    cdef const uint8_t* parent
+    cdef const BranchEntry* separator
+    cdef bint found = False
+    cdef int level
+    cdef int code = tree_descend(tree, key, key_size[0], &path, &leaf, &found)
+    more[0] = False
+    if code != OK or path.depth == 1:
+        return code
+    level = path.depth - 1
+    while True:
+        parent = txn_page(tree.txn, path.pages[level - 1])
+        if unlikely(parent == NULL):
+            return txn_failure(tree.txn)
+        if path.slots[level - 1] == page_count(parent):
+            break
+        separator = branch_entry(parent, path.slots[level - 1])
+        if unlikely(separator == NULL):
+            return tree_corrupt(tree, path.pages[level - 1], "an entry lies outside the page")
+        if compare_bytes(branch_key(separator), separator.key_size, last, last_size) > 0:
+            return pages_merge(tree, &path, level - 1)
+        code = merge_pair(tree, &path, level, path.slots[level - 1], PAGE_ROOM)
+        if code == E_NOT_FOUND:
+            path.slots[level - 1] += 1
+        elif code != OK:
+            return code
+    more[0] = separator_behind(tree, &path, key, key_size)
+    if tree.txn.error.code != OK:
+        return txn_failure(tree.txn)
+    more[0] = more[0] and compare_bytes(key, key_size[0], last, last_size) <= 0
+    return pages_merge(tree, &path, level - 1)
+
+
+cdef bint separator_behind(Tree* tree, Path* path, uint8_t* key, size_t* key_size) noexcept nogil:
+    """The first key behind everything below the path's last branch; False at the end of the tree."""
+    cdef int level = path.depth - 3
+    cdef const uint8_t* page
+    cdef const BranchEntry* separator
+    while level >= 0:
+        page = txn_page(tree.txn, path.pages[level])
+        if unlikely(page == NULL):
+            return False
+        if path.slots[level] < page_count(page):
+            separator = branch_entry(page, path.slots[level])
+            if unlikely(separator == NULL or separator.key_size > KEY_SIZE_MAX):
+                tree_corrupt(tree, path.pages[level], "an entry lies outside the page")
+                return False
+            key_size[0] = separator.key_size
+            memcpy(key, branch_key(separator), separator.key_size)
+            return True
+        level -= 1
+    return False

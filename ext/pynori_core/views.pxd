@@ -1,8 +1,9 @@
-"""Trees as Python sees them: a view of one tree in one transaction, for tools and tests."""
+"""Trees and tables as Python sees them: views of one transaction, for tools and tests."""
 
 from libc.stdint cimport uint8_t
 from pynori_core.btree cimport Tree
 from pynori_core.format cimport TreeHeader
+from pynori_core.table cimport Table
 from pynori_core.txn cimport Transaction
 
 cdef class TreeView:
@@ -13,3 +14,10 @@ cdef class TreeView:
     cdef bytes key_bytes(self, object key)
     cdef object key_object(self, const uint8_t* key, size_t key_size)
     cdef const TreeHeader* header(self) except NULL
+
+cdef class TableView:
+    cdef Transaction owner
+    cdef Table table
+
+    cdef bint answered(self, int code) except -1
+    cdef int index_checked(self, int index) except -1
