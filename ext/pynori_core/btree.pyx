@@ -203,6 +203,14 @@ cdef int tree_create(Txn* txn, const char* name, size_t name_size, uint16_t flag
     return OK
 
 
+cdef int tree_adopt(Tree* tree, uint16_t rows) noexcept nogil:
+    cdef TreeHeader* header = header_modify(tree)
+    if unlikely(header == NULL):
+        return txn_failure(tree.txn)
+    header.rows = rows
+    return OK
+
+
 cdef int drop_leaf(Tree* tree, uint64_t page, const uint8_t* leaf) noexcept nogil:
     """Free the runs of a leaf and the leaf."""
     cdef uint32_t position
