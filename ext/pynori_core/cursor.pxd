@@ -1,0 +1,24 @@
+"""Cursors: a position in a tree and steps from it, in both directions."""
+
+from libc.stdint cimport uint8_t, uint16_t, uint64_t
+from libc.stddef cimport size_t
+from pynori_core.btree cimport Tree, Value, TREE_DEPTH_MAX
+
+cdef struct Cursor:
+    Tree* tree
+    uint64_t pages[32]             # path from the root to the leaf (TREE_DEPTH_MAX)
+    uint16_t slots[32]             # position in each
+    int depth                      # 0: not positioned
+    const uint8_t* leaf            # the leaf's bytes
+    const uint8_t* key             # of the current entry
+    size_t key_size
+
+cdef void cursor_init(Cursor* cursor, Tree* tree) noexcept nogil
+# Each returns OK, E_NOT_FOUND at the end, or an error. A write to the tree makes a cursor stale: seek again.
+cdef int cursor_first(Cursor* cursor) noexcept nogil
+cdef int cursor_last(Cursor* cursor) noexcept nogil
+cdef int cursor_seek(Cursor* cursor, const void* key, size_t key_size) noexcept nogil          # first entry >= key
+cdef int cursor_seek_before(Cursor* cursor, const void* key, size_t key_size) noexcept nogil   # last entry <= key
+cdef int cursor_next(Cursor* cursor) noexcept nogil
+cdef int cursor_previous(Cursor* cursor) noexcept nogil
+cdef int cursor_value(Cursor* cursor, Value* value) noexcept nogil

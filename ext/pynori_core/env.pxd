@@ -1,0 +1,59 @@
+"""An environment: one directory with a data file, journals and a lock. Open, recover, begin, commit, checkpoint, close."""
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t, int64_t
+from pynori_core.errors cimport ErrorDetail
+from pynori_core.txn cimport Txn
+
+ctypedef void (*CommitCallback)(void* context, uint64_t txn_id, const ErrorDetail* outcome) noexcept nogil
+
+cdef struct EnvOptions:
+    bint in_memory                 # memory files; the directory is ignored
+    bint read_only                 # for check and inspect: no recovery writes
+    uint64_t accept_loss_after     # 0, or: cut the journals after this transaction although later ones exist (rule D10)
+    const char* allow_filesystem   # NULL, or the name of a file system type to allow although unsafe (rule D16)
+    uint64_t scratch_bytes_max     # 0: default
+    uint64_t checkpoint_bytes      # 0: default
+
+cdef struct EnvStatistics:         # counters since opening; a snapshot, each field read once
+    uint64_t published_txn
+    uint64_t checkpoint_txn
+    uint64_t oldest_reader_txn     # published_txn when nobody reads
+    uint64_t commits
+    uint64_t syncs
+    uint64_t journal_bytes         # written
+    uint64_t journal_plain_bytes   # before LZ4
+    uint64_t pages_whole           # page images logged whole
+    uint64_t pages_diff
+    uint64_t checkpoints
+    uint64_t checkpoint_pages
+    uint64_t scratch_bytes
+    uint64_t readers
+    uint64_t file_pages
+    uint64_t free_pages
+    uint64_t writer_waits          # times the writer waited for scratch memory
+
+cdef struct Env                    # private: env.pyx
+
+cdef int env_create(const char* directory, const EnvOptions* options, Env** env, ErrorDetail* error) noexcept nogil
+cdef int env_open(const char* directory, const EnvOptions* options, Env** env, ErrorDetail* error) noexcept nogil
+# Waits for sealed transactions, checkpoints, closes. Live read transactions: E_BUSY.
+cdef int env_close(Env* env, ErrorDetail* error) noexcept nogil
+
+cdef int env_begin_read(Env* env, Txn* txn) noexcept nogil
+cdef void env_end_read(Txn* txn) noexcept nogil
+
+# One write transaction at a time: waits for the writer's lock.
+cdef int env_begin_write(Env* env, Txn* txn) noexcept nogil
+cdef void env_abort(Txn* txn) noexcept nogil
+# Durable when it returns OK. Does the journal's work in the calling thread.
+cdef int env_commit(Txn* txn, ErrorDetail* error) noexcept nogil
+# Hands the transaction to the journal thread and returns; the next env_begin_write may follow at once. The callback is
+# called on the journal thread, once, in txn order, after durability or failure. Waits while two are on their way.
+cdef int env_seal(Txn* txn, CommitCallback callback, void* context) noexcept nogil
+# True when nothing is being written: env_commit will not wait and gives the lowest latency.
+cdef bint env_journal_idle(Env* env) noexcept nogil
+cdef int env_flush(Env* env, ErrorDetail* error) noexcept nogil       # wait for all sealed transactions
+cdef int env_checkpoint(Env* env, ErrorDetail* error) noexcept nogil  # and wait for it
+cdef void env_statistics(Env* env, EnvStatistics* out) noexcept nogil
+cdef const uint8_t* env_id(Env* env) noexcept nogil                   # 16 bytes
+cdef uint64_t env_user_txn(Env* env) noexcept nogil                   # last user transaction number that was committed
