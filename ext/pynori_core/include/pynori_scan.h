@@ -1,7 +1,7 @@
 /* Sixteen bytes at a time: the searches that JSON text and property tables need, with SSE2 where there is SSE2.
  *
- * The portable paths give the same results. Loads are unaligned; every caller guarantees that sixteen bytes may be read,
- * or uses the _tail form with the number of bytes there are. */
+ * The portable paths give the same results. Loads are unaligned; every caller sees to it that sixteen bytes may be
+ * read, or uses the _tail form with the number of bytes there are. */
 #ifndef PYNORI_SCAN_H
 #define PYNORI_SCAN_H
 
