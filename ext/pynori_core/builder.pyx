@@ -1,8 +1,8 @@
 """Building a blittable document: the index of names, containers as they close, and the checked calls around them.
 
 The idea: a value's bytes go into `data` at once, what its container needs to know of it waits in `slots`. When a
-container closes, its shape (the names and their order) is looked up among those already written, its slots are written behind it,
-and the two bytes form is taken when all its children lie within 4,095 bytes.
+container closes, its shape (the names and their order) is looked up among those already written, its slots are written
+behind it, and they take two bytes each when all its children lie within 4,095 bytes.
 """
 
 import os
@@ -23,21 +23,21 @@ from pynori_core.blittable cimport (
 from pynori_core.errors cimport E_INVALID, E_JSON, E_NO_MEMORY, E_TOO_LARGE, OK, error_set
 
 
+cdef extern from "pynori_number.h":
+    const int64_t DECIMAL_END "PYN_DECIMAL_END"
+
 cdef extern from "math.h":
     bint isfinite(double value) noexcept nogil
 
 
 cdef extern from *:
     """
-    /* Mantissas of decimals have at most 18 digits. */
-    #define PYN_DECIMAL_END 1000000000000000000LL
     /* Names that the server owns in @metadata, lower case, without the @; they are dropped from what clients send. */
     static const char *const pyn_server_properties[] = {
         "id", "change-vector", "last-modified", "flags", "attachments", "counters", "timeseries", "index-score",
         "spatial", "etag", "projection"};
     enum { PYN_SERVER_PROPERTIES = sizeof pyn_server_properties / sizeof pyn_server_properties[0] };
     """
-    const int64_t DECIMAL_END "PYN_DECIMAL_END"
     const char* const* SERVER_PROPERTIES "pyn_server_properties"
     const int SERVER_PROPERTIES_COUNT "PYN_SERVER_PROPERTIES"
 

@@ -17,7 +17,8 @@ from pynori_core.bits cimport likely, unlikely
 from pynori_core.blittable cimport (
     BLITTABLE_DECIMAL, BLITTABLE_DOUBLE, BLITTABLE_FALSE, BLITTABLE_INTEGER, BLITTABLE_NULL,
     BLITTABLE_NUMBER_TEXT, BLITTABLE_OBJECT, BLITTABLE_STRING, BLITTABLE_STRING_BYTES_MAX, BLITTABLE_TRUE,
-    BlittableTable, blittable_decimal, blittable_get, blittable_name, blittable_open, blittable_root, blittable_slot, blittable_string,
+    BlittableTable, blittable_decimal, blittable_get, blittable_name, blittable_open, blittable_root, blittable_slot,
+    blittable_string,
 )
 from pynori_core.builder cimport (
     BUILDER_GUESS_BYTES, BuilderMark, builder_begin, builder_close, builder_collection, builder_fail, builder_finish,
@@ -59,8 +60,8 @@ cdef enum:
     NO_DROP = 0xFFFFFFFF
     STRING_STEP_BYTES = 4096     # a string is written in steps of at most this, so that room is made for no more
 
-# What the parse works on, and why it ended. The position is handed from function to function and never stored: each takes
-# where to begin and returns where it ended, or NULL when it has written down why not.
+# What the parse works on, and why it ended. The position is handed from function to function and never stored: each
+# takes where to begin and returns where it ended, or NULL when it has written down why not.
 cdef struct Reader:
     const uint8_t* end
     Builder* builder
@@ -546,7 +547,7 @@ cdef const uint8_t* parse_value(Reader* reader, const uint8_t* here, bint is_doc
             here = close_container(reader, here)
 
 
-# ---- what the reader reports --------------------------------------------------------------------------------------------------------
+# ---- what the reader reports -----------------------------------------------------------------------------------------
 
 cdef const char* describe(uint8_t byte) noexcept nogil:
     """A byte by its class: error texts carry no document content."""
@@ -852,10 +853,10 @@ cdef class JsonCodec:
         cdef ErrorDetail error
         cdef size_t consumed = 0
         cdef const uint8_t* start = &text[0] if text.shape[0] else NULL
-        cdef int i
+        cdef int _round
         error_clear(&error)
         with nogil:
-            for i in range(repeat):
+            for _round in range(repeat):
                 if json_parse(&self.builder, start, <size_t>text.shape[0], flags, &consumed, &error) != OK:
                     break
         if error.code:
@@ -878,11 +879,11 @@ cdef class JsonCodec:
         """The JSON of a valid document, made `repeat` times."""
         cdef BlittableValue root
         cdef int code = blittable_root(&document[0] if document.shape[0] else NULL, <size_t>document.shape[0], &root)
-        cdef int i
+        cdef int _round
         self.output.ascii_only = ascii_only
         if code == OK:
             with nogil:
-                for i in range(repeat):
+                for _round in range(repeat):
                     output_clear(&self.output)
                     code = json_write(&self.output, &root)
         return self.written(code)
