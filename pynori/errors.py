@@ -212,7 +212,12 @@ class DatabaseDoesNotExist(Unavailable):
 
     def headers(self) -> dict[str, str]:
         # A header holds no line break and only Latin-1; a name from a request may hold anything.
-        return {"Database-Missing": self.name.encode("ascii", "replace").decode("ascii").replace("\r", "?").replace("\n", "?")}
+        return {
+            "Database-Missing": self.name.encode("ascii", "replace")
+            .decode("ascii")
+            .replace("\r", "?")
+            .replace("\n", "?")
+        }
 
 
 class DatabaseDisabled(Unavailable):

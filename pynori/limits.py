@@ -31,7 +31,9 @@ MERGER_WAIT_MS_MAX: Final = 30_000  # when the oldest waiter is older, new write
 REQUEST_HEAD_SIZE_BYTES_MAX: Final = 32 * KIB
 REQUEST_HEADERS_MAX: Final = 100
 REQUEST_LINE_SIZE_BYTES_MAX: Final = 8 * KIB
-REQUEST_BODY_SIZE_BYTES_MAX: Final = 128 * MIB  # of routes that hold their body in memory; streams are not bounded by it
+REQUEST_BODY_SIZE_BYTES_MAX: Final = (
+    128 * MIB
+)  # of routes that hold their body in memory; streams are not bounded by it
 RESPONSE_BUFFER_SIZE_BYTES_MAX: Final = 4 * MIB  # unsent bytes of one response before its producer has to wait
 HEADER_TIMEOUT_MS: Final = 10_000
 BODY_RATE_BYTES_PER_SECOND_MIN: Final = 1 * KIB
