@@ -79,6 +79,7 @@ SHARDS_TOTAL: Final = 1_024  # of the key-value service; fixed by the published 
 IMPORT_SEGMENT_ROWS: Final = 10_000  # rows that one bulk insert confirms; an interrupted import repeats at most these
 IMPORT_SEGMENT_SIZE_BYTES: Final = 16 * MIB
 IMPORT_ROW_SIZE_BYTES_MAX: Final = DOCUMENT_SIZE_BYTES_MAX
+IMPORT_REFUSED_MAX: Final = 1_000  # rows that the server itself refuses; more, and something else is wrong
 IMPORT_REJECTED_SHOWN_MAX: Final = 20  # the rest is in the file of rejected rows
 CLIENT_TIMEOUT_MS: Final = 60_000
 CLIENT_RESPONSE_SIZE_BYTES_MAX: Final = 64 * MIB  # of answers that are held in memory

@@ -179,5 +179,3 @@ def _address_refused(host: str, port: int, error: OSError) -> CannotStart:
             f"ServerUrl: port {port} of {host} is in use by {owner}; try: pynori serve --url http://{host}:{port + 1}"
         )
     return CannotStart(f"ServerUrl: cannot listen on {host} port {port}: {error.strerror or error}")
-
-

@@ -1,4 +1,4 @@
-"""How verbs speak and end: data on stdout, talk on stderr, one line and a documented exit code when something is wrong."""
+"""How verbs speak and end: data on stdout, talk on stderr, one line and a documented exit code for what is wrong."""
 
 from __future__ import annotations
 

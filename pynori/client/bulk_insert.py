@@ -9,7 +9,7 @@ import msgspec
 from pynori.client.http import HttpClient, RequestFailed, database_path
 
 Document = tuple[str, bytes]  # id, JSON text of one object
-IdRange = tuple[int, int]  # first and last number, both included
+IdRange = tuple[int, int, str]  # first and last number, both included, and the tag of the node that gave them
 
 
 def bulk_insert(client: HttpClient, database: str, documents: Iterable[Document]) -> None:
@@ -48,19 +48,20 @@ class IdRanges:
         self._prefix = prefix  # "people/"
         self._last_size = 0
         self._last_range_at = ""
-        self._server_tag = "A"
         self.ranges: list[IdRange] = list(ranges)  # what is left, to be used in this order
+        self.taken: list[IdRange] = []  # whole ranges that the server has given; for the caller to note and clear
 
     def next(self) -> str:
         """The next id. Asks the server when the ranges are used up."""
         if not self.ranges:
             self.ranges.append(self._ask())
-        first, last = self.ranges[0]
+            self.taken.append(self.ranges[-1])
+        first, last, tag = self.ranges[0]
         if first == last:
             self.ranges.pop(0)
         else:
-            self.ranges[0] = (first + 1, last)
-        return f"{self._prefix}{first}-{self._server_tag}"
+            self.ranges[0] = (first + 1, last, tag)
+        return f"{self._prefix}{first}-{tag}"
 
     def _ask(self) -> IdRange:
         query = {
@@ -74,5 +75,4 @@ class IdRanges:
         # Told of the range before, the server gives twice as many when it is asked again soon.
         self._last_size = answer["LastSize"]
         self._last_range_at = answer["LastRangeAt"]
-        self._server_tag = answer["ServerTag"]
-        return (answer["Low"], answer["High"])
+        return (answer["Low"], answer["High"], answer["ServerTag"])

@@ -53,7 +53,9 @@ class HttpClient:
             raise self._lost(error) from error
         if len(content) > limits.CLIENT_RESPONSE_SIZE_BYTES_MAX:
             self.close()
-            raise RequestFailed(response.status, "", f"CLIENT_RESPONSE_SIZE_BYTES_MAX: the answer of {path} is too large")
+            raise RequestFailed(
+                response.status, "", f"CLIENT_RESPONSE_SIZE_BYTES_MAX: the answer of {path} is too large"
+            )
         if response.status >= 400:
             raise _failure(response.status, content)
         return content

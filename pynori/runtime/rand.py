@@ -6,7 +6,10 @@ import os
 import random
 import uuid
 from base64 import b64encode
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
 
 
 class Rand(Protocol):
@@ -36,6 +39,18 @@ class SeededRand:
 
     def random_bytes(self, count: int) -> bytes:
         return self._random.randbytes(count)
+
+    def between(self, low: int, high: int) -> int:
+        """A whole number from `low` to `high`, both included."""
+        return self._random.randint(low, high)
+
+    def pick(self, choices: Sequence[T]) -> T:
+        """One of `choices`."""
+        return self._random.choice(choices)
+
+    def sample(self, choices: Sequence[T], count: int) -> list[T]:
+        """`count` different ones of `choices`."""
+        return self._random.sample(choices, count)
 
 
 def guid(rand: Rand) -> str:
