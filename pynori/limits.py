@@ -31,9 +31,7 @@ MERGER_WAIT_MS_MAX: Final = 30_000  # when the oldest waiter is older, new write
 REQUEST_HEAD_SIZE_BYTES_MAX: Final = 32 * KIB
 REQUEST_HEADERS_MAX: Final = 100
 REQUEST_LINE_SIZE_BYTES_MAX: Final = 8 * KIB
-REQUEST_BODY_SIZE_BYTES_MAX: Final = (
-    128 * MIB
-)  # of routes that hold their body in memory; streams are not bounded by it
+REQUEST_BODY_SIZE_BYTES_MAX: Final = 128 * MIB  # of routes that hold their body in memory; streams have no end
 RESPONSE_BUFFER_SIZE_BYTES_MAX: Final = 4 * MIB  # unsent bytes of one response before its producer has to wait
 HEADER_TIMEOUT_MS: Final = 10_000
 BODY_RATE_BYTES_PER_SECOND_MIN: Final = 1 * KIB
@@ -41,6 +39,17 @@ IDLE_TIMEOUT_MS: Final = 120_000
 HANDSHAKE_TIMEOUT_MS: Final = 5_000
 CONNECTIONS_MAX: Final = 10_000
 CHANNELS_PER_CLIENT_MAX: Final = 100
+LISTEN_BACKLOG: Final = 1_024  # connections that the kernel keeps until they are accepted
+LINGER_MS: Final = 2_000  # how long a connection that was refused may still send before it is cut
+PIPELINED_REQUESTS_MAX: Final = 64  # requests of one connection that wait for their turn; reading pauses then
+ROUTER_PATHS_MAX: Final = 4_096  # spelt paths that the router remembers
+KNOWN_FIELDS_SIZE_BYTES_MAX: Final = 2 * KIB  # header fields that a connection may repeat and need not be parsed again
+UNREAD_BODY_SIZE_BYTES_MAX: Final = 1 * MIB  # of a route that takes no body; read and passed over
+STREAM_BUFFER_SIZE_BYTES_MAX: Final = 1 * MIB  # of a streamed request body that its handler has not read yet
+STREAM_CHUNK_SIZE_BYTES: Final = 64 * KIB  # small pieces of a streamed answer are joined up to this
+DOCUMENTS_PER_REQUEST_MAX: Final = 10_000  # ids of one load
+MULTI_GET_REQUESTS_MAX: Final = 1_024  # requests within one request
+BULK_INSERT_END_WAIT_MS: Final = 25  # how long the end of a body is waited for after its closing bracket
 DECOMPRESSION_RATIO_MAX: Final = 100  # above DECOMPRESSION_FREE_SIZE_BYTES
 DECOMPRESSION_FREE_SIZE_BYTES: Final = 1 * MIB
 
@@ -96,6 +105,8 @@ def check() -> None:
         ("a bulk insert's step is a batch", BULK_INSERT_COMMIT_COMMANDS <= BATCH_COMMANDS_MAX),
         ("a bulk insert's step fits a batch", BULK_INSERT_COMMIT_SIZE_BYTES <= BATCH_SIZE_BYTES_MAX),
         ("an id fits a request line", ID_SIZE_BYTES_MAX < REQUEST_LINE_SIZE_BYTES_MAX),
+        ("known header fields fit the head", KNOWN_FIELDS_SIZE_BYTES_MAX <= REQUEST_HEAD_SIZE_BYTES_MAX),
+        ("a chunk fits the buffer of a stream", STREAM_CHUNK_SIZE_BYTES <= STREAM_BUFFER_SIZE_BYTES_MAX),
         ("a line fits the head", REQUEST_LINE_SIZE_BYTES_MAX <= REQUEST_HEAD_SIZE_BYTES_MAX),
         ("a group fits the waiting commands", STATE_GROUP_COMMANDS_MAX <= STATE_COMMANDS_WAITING_MAX),
         ("a command of the state fits a request", STATE_COMMAND_SIZE_BYTES_MAX <= REQUEST_BODY_SIZE_BYTES_MAX),
