@@ -1,4 +1,4 @@
-"""`pynori inspect DIR ...`: print what the files of a database hold, as far as it can be decoded; nothing is written."""
+"""`pynori inspect DIR ...`: print what the files of a database hold, decoded as far as possible; writes nothing."""
 
 from __future__ import annotations
 

@@ -44,9 +44,14 @@ class ClusterState:
 
     @classmethod
     async def open(cls, directory: Path | None, clock: Clock, rand: Rand) -> ClusterState:
-        """Open the state in `directory` (None: in memory), founding a cluster of one when there is none."""
+        """Open the state in `directory`, made when it is not there; None: in memory."""
+        store = await asyncio.get_running_loop().run_in_executor(None, Store.open, directory)
+        return await cls.over(store, clock, rand)
+
+    @classmethod
+    async def over(cls, store: Store, clock: Clock, rand: Rand) -> ClusterState:
+        """The state that `store` holds, founding a cluster of one when there is none. The state closes the store."""
         loop = asyncio.get_running_loop()
-        store = await loop.run_in_executor(None, Store.open, directory)
         applied_index, tables = await loop.run_in_executor(None, store.load, TABLES)
         proposals = Proposals(store, applied_index, tables)
         state = cls(proposals, tables, clock, rand)

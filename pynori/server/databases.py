@@ -133,7 +133,8 @@ class Databases:
                 if isinstance(error, EngineError):
                     raise from_engine(error) from error
                 raise
-        self._tasks.start(f"creation of {name}", self._state.database_created(name))
+        if not complete["Disabled"]:
+            self._tasks.start(f"creation of {name}", self._state.database_created(name))
         return CreatedDatabase(raft_index, complete["DatabaseName"], complete["Topology"])
 
     async def delete(self, names: list[str], hard: bool) -> int:
