@@ -196,7 +196,7 @@ OPTIONS: tuple[Option, ...] = (
         ("node-id",),
         "A name for this node in health, metrics and log lines. Its tag in change vectors is the cluster's to give.",
     ),
-    Option("Sample", "sample", SWITCH, ("sample",), "Make and fill a database called Sample when there is none."),
+    Option("Sample", "sample", SWITCH, (), "Make and fill a database called Sample when there is none."),
     Option(
         "Logs.Format",
         "log_format",
