@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from email.utils import format_datetime
 from typing import TYPE_CHECKING
 
+from pynori.http.deadlines import check_time
 from pynori.http.protocol import Connection
 from pynori.http.request import Request
-from pynori.http.response import SERVER_VERSION, Answer, Reply, settle, status_line
+from pynori.http.response import JSON, SERVER_VERSION, Answer, Reply, settle, status_line
 from pynori.http.router import Router
 from pynori.http.routes import ROUTES
 from pynori.limits import (
@@ -32,6 +33,7 @@ from pynori.limits import (
     LISTEN_BACKLOG,
 )
 from pynori.runtime.clock import SystemClock
+from pynori_core.http_wire import Moment
 
 if TYPE_CHECKING:
     from pynori.server.server import Server
@@ -62,7 +64,7 @@ class Listener:
         self.router = router
         self.limits = limits
         self.loop = asyncio.get_running_loop()
-        self.now = self.loop.time()  # seconds, as of the last tick: exact enough for deadlines
+        self.moment = Moment()  # as of the last tick: exact enough for deadlines
         self.draining = False
         self.connections: set[Connection] = set()
         self.refused = 0  # connections above the limit
@@ -74,7 +76,7 @@ class Listener:
         self._host = ""
         self._tls = False
         self._empty: asyncio.Future[None] | None = None
-        self._ticker = self.loop.call_later(limits.tick_s, self._tick)
+        self._tick()
 
     # ---------------------------------------------------------------- life
 
@@ -140,10 +142,11 @@ class Listener:
             self._empty.set_result(None)
 
     def _tick(self) -> None:
-        self.now = self.loop.time()
+        self.moment.now = now = self.loop.time()
         self._heads.clear()
+        self.moment.read_head = self.head(200, JSON)
         for connection in list(self.connections):
-            connection.check_time(self.now)
+            check_time(connection, now)
         self._ticker = self.loop.call_later(self.limits.tick_s, self._tick)
 
     @property

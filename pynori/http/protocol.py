@@ -2,86 +2,60 @@
 
 Heads and framing are read by httptools (llhttp in its strict mode); limits, bodies, order, back-pressure and closing are
 ours. Requests run one after the other, so pipelined ones see what the earlier ones did. A handler that answers at once
-costs no task; see response.py.
-
-A client repeats its header fields byte by byte on every request of a connection. So the field block of the last request
-that httptools accepted is remembered (`known_fields`): when the same bytes come again behind a plain request line, and the
-body is complete, nothing has to be parsed again. Whatever differs by a byte goes to httptools.
+costs no task; see response.py. The native half, `pynori_core.http_wire`, collects heads and takes the short cuts for
+clients that repeat themselves.
 
 Invariants:
-- `current` is the request whose answer is due; `queue` holds complete later ones, in order. current None => queue empty,
-  unless writing is paused.
+- `current` is the request whose answer is due; `queue` holds later ones, in order. current None => queue empty, unless
+  writing is paused.
 - After `closing` is set nothing more is parsed; what still arrives is thrown away until the peer or the deadline ends it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
 from collections import deque
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import httptools
 
-from pynori.errors import BadRequest, Forbidden, LimitExceeded, PynoriError, RequestTimeout
+from pynori.errors import BadRequest, PynoriError
 from pynori.http.body import BodyBroken, BodyStream, BufferedBody, body_too_large
+from pynori.http.head import can_be_repeated, check_head, head_too_large, takes_gzip
 from pynori.http.request import Request
 from pynori.http.response import Answer, Deferred, Reply, Response, StreamResponse, settle
 from pynori.http.routes import Body, answering
 from pynori.http.shapes import error_response
 from pynori.http.stream import send_stream
-from pynori.limits import (
-    BODY_RATE_BYTES_PER_SECOND_MIN,
-    KNOWN_FIELDS_SIZE_BYTES_MAX,
-    PIPELINED_REQUESTS_MAX,
-    REQUEST_HEAD_SIZE_BYTES_MAX,
-    REQUEST_HEADERS_MAX,
-    REQUEST_LINE_SIZE_BYTES_MAX,
-)
+from pynori.limits import PIPELINED_REQUESTS_MAX, REQUEST_HEAD_SIZE_BYTES_MAX
+from pynori_core.http_wire import Wire
 
 if TYPE_CHECKING:
     from pynori.http.listener import Listener
 
-REQUEST_LINE = re.compile(rb'(GET|PUT|POST|DELETE) (/[!"$->@-~]*)(?:\?([!"$-~]*))? HTTP/1\.1')
-# Fields that must not come twice: two readers of such a request could understand it differently.
-SINGLE_FIELDS = frozenset((b"host", b"content-encoding", b"if-match", b"if-none-match", b"expect", b"origin"))
 # Requests with these need a look at the state of the cluster before or after their handler.
-STATE_FIELDS = (b"topology-etag", b"client-configuration-etag", b"known-raft-index")
-# Fields that make a head one of a kind; its bytes are not remembered.
-UNUSUAL_FIELDS = (b"transfer-encoding", b"content-encoding", b"expect", b"upgrade", b"origin")
+STATE_FIELDS = frozenset((b"topology-etag", b"client-configuration-etag", b"known-raft-index"))
+BODY_FIELDS = frozenset((b"content-length", b"transfer-encoding"))
 JOINED_BODY_SIZE_BYTES_MAX = 64 * 1024  # larger bodies are handed over beside their head instead of copied behind it
 
 
-class Connection(asyncio.Protocol):
+class Connection(Wire, asyncio.Protocol):
     """The protocol object of one accepted socket."""
 
     def __init__(self, listener: Listener) -> None:
+        super().__init__(listener.moment)
         self.listener = listener
-        self.transport: asyncio.Transport | None = None
-        self.requests = 0  # requests taken in on this connection
 
         # The message that is being parsed.
         self.parser = httptools.HttpRequestParser(self)
-        self.in_head = False
-        self.in_body = False
-        self.head_size = 0  # bytes of the fields seen so far
         self.head_fed = 0  # bytes fed since the head began in an earlier feed
-        self.target = b""
-        self.fields: dict[bytes, bytes] = {}
-        self.field_count = 0
         self.request: Request | None = None  # its head is complete, its body is not
         self.buffer: BufferedBody | None = None
         self.fault: PynoriError | None = None  # why a callback ended the parsing
         self.continue_due = False  # "100 Continue" has to be sent when the earlier answers are out
-
-        # A repeated field block; see the head of this file.
-        self.known_fields = b""  # from the line end before it to the empty line behind it
-        self.known_size = 0  # of known_fields and the body behind it; 0: nothing known
-        self.known: dict[bytes, bytes] = {}
-        self.known_state_fields = False
+        self.known_state_fields = False  # of the field block that `Wire` remembers
 
         # Requests on their way to an answer.
-        self.current: Request | None = None
         self.queue: deque[Request] = deque()
         self.task: asyncio.Task[None] | None = None
         self.deferred: Deferred | None = None
@@ -90,58 +64,57 @@ class Connection(asyncio.Protocol):
         self.write_paused = False
         self.drained: asyncio.Future[None] | None = None
         self.reading_paused = False
-        self.last_request = False  # nothing more will be answered after `current`
-        self.closing = False
+        self.last_request = False  # nothing more will be answered after what is under way
         self.close_deadline = 0.0
-        self.active_at = listener.now  # when something last arrived or was answered
         self.window_at = 0.0  # begin of the window over which the body's rate is measured, or of the head
         self.window_size = 0
 
     # ---------------------------------------------------------------- bytes in
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)
+        self.transport = transport
         self.listener.opened(self)
 
-    def data_received(self, data: bytes) -> None:
-        self.active_at = self.listener.now
-        if self.known_size and self.current is None and not (self.in_head or self.in_body or self.closing):
-            line_end = data.find(b"\r\n")
-            if len(data) == line_end + self.known_size and data.startswith(self.known_fields, line_end):
-                match = REQUEST_LINE.fullmatch(data, 0, line_end)
-                if match is not None:
-                    self.take_known(match, data[line_end + len(self.known_fields) :])
-                    return
-        self.parse(data)
-
-    def take_known(self, match: re.Match[bytes], body: bytes) -> None:
-        """Run a request whose field block httptools has accepted before, byte by byte."""
-        method, path, query = match.groups(b"")
-        self.requests += 1
-        path_text = path.decode("ascii")
-        method_text = method.decode("ascii")
+    def take(self, method: str, path: str, query: str, body: bytes) -> bool:
+        """Run a request whose field block has been accepted before. False: it has to be parsed after all."""
+        listener = self.listener
         try:
-            route, database_name = self.listener.router.find(method_text, path_text)
+            route, database_name = listener.router.find(method, path)
         except PynoriError as error:
             route, database_name = answering(error), ""
-        if route.body is Body.STREAM or (body and len(body) > route.body_size_bytes_max):
-            self.requests -= 1
-            self.known_size = 0
-            return self.parse(match.string[: match.end()] + self.known_fields + body)
-        request = Request(
-            self.listener, method_text, path_text, query.decode("ascii"), self.known, route, database_name, body
-        )
+        if body and (route.body is Body.STREAM or len(body) > route.body_size_bytes_max):
+            return False
+        self.requests += 1
+        request = Request(listener, method, path, query, self.known, route, database_name, body)
         request.state_fields = self.known_state_fields
         self.start(request)
-        return None
+        if route.read_by_id and query.startswith("id="):
+            self.remember_read_of(request)
+        return True
+
+    def remember_read_of(self, request: Request) -> None:
+        """Let the native half answer what differs from this request in the document's id alone."""
+        if "&" in request.query_text or b"if-none-match" in request.fields or request.method != "GET":
+            return
+        state = self.listener.server.state
+        index = state.raft_index
+        if request.state_fields and (self.listener.freshness(request) or b"known-raft-index" in request.fields):
+            return
+        try:
+            database = request.open_database().database
+        except PynoriError:
+            return
+        prefix = f"GET {request.path}?id=".encode("ascii")
+        self.remember_read(prefix, database.load, state if request.state_fields else None, index)
 
     def parse(self, data: bytes) -> None:
+        """Feed what has arrived to the parser."""
         if self.closing or self.last_request:
             return
+        between = not (self.in_head or self.in_body)
         if self.in_head:
             self.head_fed += len(data)
         before = self.requests
-        between = not (self.in_head or self.in_body)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -153,84 +126,45 @@ class Connection(asyncio.Protocol):
             self.reject(self.fault or BadRequest(f"malformed HTTP request: {str(error)[:200]}"))
             return
         if self.in_head and self.head_fed > REQUEST_HEAD_SIZE_BYTES_MAX:
-            self.reject(head_too_large("REQUEST_HEAD_SIZE_BYTES_MAX", REQUEST_HEAD_SIZE_BYTES_MAX))
-        elif between and self.requests == before + 1 and not (self.in_head or self.in_body):
-            self.remember(data)
+            self.reject(head_too_large("REQUEST_HEAD_SIZE_BYTES_MAX"))
+        elif between and self.requests == before + 1 and not (self.in_head or self.in_body or self.last_request):
+            fields = self.fields
+            if can_be_repeated(fields) and self.parser.get_http_version() == "1.1":
+                self.remember(data, int(fields.get(b"content-length", b"0")))
+                self.known_state_fields = not STATE_FIELDS.isdisjoint(fields)
 
-    def remember(self, data: bytes) -> None:
-        """Keep the field block of a request that came alone and whole, when it is a plain one."""
-        fields = self.fields
-        self.known_size = 0
-        line_end = data.find(b"\r\n")
-        head_end = data.find(b"\r\n\r\n") + 4
-        body_size = int(fields.get(b"content-length", b"0"))
-        if line_end <= 0 or head_end - line_end > KNOWN_FIELDS_SIZE_BYTES_MAX or len(data) != head_end + body_size:
-            return
-        if self.last_request or any(name in fields for name in UNUSUAL_FIELDS):
-            return
-        if fields.get(b"connection", b"keep-alive").lower() != b"keep-alive" or self.parser.get_http_version() != "1.1":
-            return
-        self.known_fields = data[line_end:head_end]
-        self.known_size = head_end - line_end + body_size
-        self.known = fields
-        self.known_state_fields = any(name in fields for name in STATE_FIELDS)
+    # ---------------------------------------------------------------- callbacks of the parser; see also Wire
 
-    # ---------------------------------------------------------------- callbacks of httptools
-
-    def on_message_begin(self) -> None:
-        self.in_head = True
-        self.head_size = 0
+    def head_begun(self) -> None:
         self.head_fed = 0
-        self.target = b""
-        self.fields = {}
-        self.field_count = 0
-        self.window_at = self.listener.now
-
-    def on_url(self, part: bytes) -> None:
-        self.target += part
-        if len(self.target) > REQUEST_LINE_SIZE_BYTES_MAX:
-            self.stop(head_too_large("REQUEST_LINE_SIZE_BYTES_MAX", REQUEST_LINE_SIZE_BYTES_MAX))
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        name = name.lower()
-        size = len(name) + len(value) + 4
-        self.head_size += size
-        self.field_count += 1
-        if size > REQUEST_LINE_SIZE_BYTES_MAX:
-            self.stop(head_too_large("REQUEST_LINE_SIZE_BYTES_MAX", REQUEST_LINE_SIZE_BYTES_MAX))
-        if self.head_size + len(self.target) > REQUEST_HEAD_SIZE_BYTES_MAX:
-            self.stop(head_too_large("REQUEST_HEAD_SIZE_BYTES_MAX", REQUEST_HEAD_SIZE_BYTES_MAX))
-        if self.field_count > REQUEST_HEADERS_MAX:
-            self.stop(head_too_large("REQUEST_HEADERS_MAX", REQUEST_HEADERS_MAX))
-        if name in self.fields and name in SINGLE_FIELDS:
-            self.stop(BadRequest(f"the header field '{name.decode('latin-1')}' is given twice"))
-        self.fields[name] = value.strip(b" \t")
+        self.window_at = self.moment.now
 
     def on_headers_complete(self) -> None:
         self.in_head = False
         self.in_body = True
         self.requests += 1
-        self.window_at = self.listener.now
+        self.window_at = self.moment.now
         self.window_size = 0
-        fields = self.fields
         version = self.parser.get_http_version()
-        check_head(self, fields, version)
         request = self.make_request(version)
-        gzip = self.accepts_body(request, fields)
+        gzip = False
+        try:
+            check_head(request, version)
+            gzip = takes_gzip(request)
+        except PynoriError as error:
+            self.stop(error)
+        self.request = request
         if request.route.body is Body.STREAM:
             request.stream = BodyStream(gzip, self.update_reading)
-            self.buffer = None
-            self.request = request
             self.submit(request)
-        else:
+        elif not BODY_FIELDS.isdisjoint(request.fields):
             self.buffer = BufferedBody(request.route.body_size_bytes_max, gzip)
-            self.request = request
-        if b"expect" in fields and version == "1.1":
+        if b"expect" in request.fields and version == "1.1":
             self.continue_due = True
             self.send_continue()
 
     def make_request(self, version: str) -> Request:
-        path, _, query = self.target.decode("ascii").partition("?")
+        path, _, query = self.target.decode("latin-1").partition("?")
         method = self.parser.get_method().decode("ascii")
         database_name = ""
         try:
@@ -239,19 +173,8 @@ class Connection(asyncio.Protocol):
             route = answering(error)
         request = Request(self.listener, method, path, query, self.fields, route, database_name, b"")
         request.keep_alive = self.parser.should_keep_alive() and version == "1.1"
-        request.state_fields = any(name in self.fields for name in STATE_FIELDS)
+        request.state_fields = not STATE_FIELDS.isdisjoint(self.fields)
         return request
-
-    def accepts_body(self, request: Request, fields: dict[bytes, bytes]) -> bool:
-        """Refuse a body that the route does not take before a byte of it is read; tell whether it is gzip."""
-        length = fields.get(b"content-length")
-        route = request.route
-        if length is not None and route.body is not Body.STREAM and int(length) > route.body_size_bytes_max:
-            self.stop(body_too_large(route.body_size_bytes_max))
-        coding = fields.get(b"content-encoding", b"identity").lower()
-        if coding not in (b"gzip", b"identity"):
-            self.stop(BadRequest(f"Content-Encoding '{coding.decode('latin-1')[:40]}' is not known, only gzip is"))
-        return coding == b"gzip"
 
     def on_body(self, data: bytes) -> None:
         self.window_size += len(data)
@@ -274,15 +197,22 @@ class Connection(asyncio.Protocol):
             return
         if request.stream is not None:
             request.stream.end()
-        elif self.buffer is not None:
+            return
+        if self.buffer is not None:
             try:
                 request.body = self.buffer.take()
             except PynoriError as error:
                 request.route = answering(error)
             self.buffer = None
-            self.submit(request)
+        self.submit(request)
 
-    def stop(self, error: PynoriError) -> None:
+    def refuse_head(self, limit: str) -> None:
+        self.stop(head_too_large(limit))
+
+    def refuse_twice(self, name: bytes) -> None:
+        self.stop(BadRequest(f"the header field '{name.decode('latin-1')}' is given twice"))
+
+    def stop(self, error: PynoriError) -> NoReturn:
         """End the parsing from inside a callback."""
         self.fault = error
         raise error
@@ -396,7 +326,7 @@ class Connection(asyncio.Protocol):
                 transport.write(head + body)
             else:
                 transport.writelines((head, body))
-        self.active_at = listener.now
+        self.active_at = self.moment.now
         if close:
             self.close(unread)
 
@@ -415,7 +345,7 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.write_paused = False
-        self.active_at = self.listener.now
+        self.active_at = self.moment.now
         if self.drained is not None and not self.drained.done():
             self.drained.set_result(None)
         self.advance()
@@ -438,7 +368,7 @@ class Connection(asyncio.Protocol):
             self.transport.pause_reading()
         elif not pause and self.reading_paused:
             self.reading_paused = False
-            self.window_at = self.listener.now
+            self.window_at = self.moment.now
             self.window_size = 0
             self.transport.resume_reading()
 
@@ -461,7 +391,7 @@ class Connection(asyncio.Protocol):
         self.closing = True
         self.queue.clear()
         if unread and transport.can_write_eof():
-            self.close_deadline = self.listener.now + self.listener.limits.linger_ms / 1_000
+            self.close_deadline = self.moment.now + self.listener.limits.linger_ms / 1_000
             if self.reading_paused:
                 self.reading_paused = False
                 transport.resume_reading()
@@ -494,74 +424,3 @@ class Connection(asyncio.Protocol):
         if self.task is not None:
             self.task.cancel()
         self.queue.clear()
-
-    def check_time(self, now: float) -> None:
-        """Called every tick: end what takes longer than its limit."""
-        limits = self.listener.limits
-        if self.closing:
-            if (self.close_deadline and now > self.close_deadline) or now - self.active_at > limits.idle_timeout_ms / 1_000:
-                self.abort()
-        elif self.write_paused:
-            if now - self.active_at > limits.idle_timeout_ms / 1_000:
-                self.abort()
-        elif self.in_head:
-            if now - self.window_at > limits.header_timeout_ms / 1_000:
-                self.reject(RequestTimeout(f"the request head took longer than HEADER_TIMEOUT_MS ({limits.header_timeout_ms})"))
-        elif self.in_body:
-            self.check_body_rate(now)
-        elif self.current is None and now - self.active_at > limits.idle_timeout_ms / 1_000:
-            self.close(unread=False)
-
-    def check_body_rate(self, now: float) -> None:
-        limits = self.listener.limits
-        elapsed = now - self.window_at
-        if self.reading_paused or self.continue_due:
-            self.window_at = now
-            self.window_size = 0
-        elif self.request is not None and self.request.stream is not None:
-            # A stream may pause, as a bulk insert does while its client computes; it may not fall silent.
-            if now - self.active_at > limits.idle_timeout_ms / 1_000:
-                self.reject(RequestTimeout(f"the request body was silent for IDLE_TIMEOUT_MS ({limits.idle_timeout_ms})"))
-        elif elapsed > limits.header_timeout_ms / 1_000:
-            if self.window_size < elapsed * BODY_RATE_BYTES_PER_SECOND_MIN:
-                self.reject(
-                    RequestTimeout(
-                        "the request body came slower than BODY_RATE_BYTES_PER_SECOND_MIN "
-                        f"({BODY_RATE_BYTES_PER_SECOND_MIN})"
-                    )
-                )
-            self.window_at = now
-            self.window_size = 0
-
-
-def check_head(connection: Connection, fields: dict[bytes, bytes], version: str) -> None:
-    """What llhttp lets pass and we do not: each of these lets two readers see two different requests."""
-    target = connection.target
-    if version not in ("1.0", "1.1"):
-        connection.stop(BadRequest(f"HTTP version {version} is not served, only 1.0 and 1.1 are"))
-    if not target.startswith(b"/"):
-        connection.stop(BadRequest("the request target must be a path that begins with '/'"))
-    if b"#" in target or not target.isascii():
-        connection.stop(BadRequest("the request target holds a character that must be percent-encoded"))
-    coding = fields.get(b"transfer-encoding")
-    if coding is not None and (coding.lower() != b"chunked" or version == "1.0"):
-        connection.stop(BadRequest("Transfer-Encoding must be 'chunked', with HTTP/1.1"))
-    host = fields.get(b"host")
-    if version == "1.1" and not host:
-        connection.stop(BadRequest("the header field 'Host' is missing"))
-    if host is not None and not HOST.fullmatch(host):
-        connection.stop(BadRequest("the header field 'Host' is not a host name with an optional port"))
-    if fields.get(b"expect", b"100-continue").lower() != b"100-continue":
-        connection.stop(BadRequest("the header field 'Expect' may only be '100-continue'"))
-    origin = fields.get(b"origin")
-    if origin is not None and connection.parser.get_method() not in (b"GET", b"HEAD"):
-        # A browser attaches certificates to whatever page asks it to; only pages of this server may change things.
-        if origin.partition(b"://")[2] != host:
-            connection.stop(Forbidden("requests from pages of another origin may not change anything"))
-
-
-HOST = re.compile(rb"[A-Za-z0-9._~%!$&'()*+,;=\[\]:-]+")
-
-
-def head_too_large(name: str, limit: int) -> LimitExceeded:
-    return LimitExceeded(f"the request head exceeds {name} ({limit})")

@@ -65,6 +65,7 @@ class Route:
     permission: Permission
     body: Body = Body.NONE
     body_size_bytes_max: int = UNREAD_BODY_SIZE_BYTES_MAX
+    read_by_id: bool = False  # `?id=X` alone reads one document: the native half of a connection may answer it
 
 
 def answering(error: PynoriError) -> Route:
@@ -110,7 +111,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/databases/{db}/configuration/client", configuration.get_database, READ),
     Route("GET", "/databases/{db}/debug/identities", identities.list_all, READ),
     Route("DELETE", "/databases/{db}/docs", documents.delete, WRITE),
-    Route("GET", "/databases/{db}/docs", documents.get, READ),
+    Route("GET", "/databases/{db}/docs", documents.get, READ, read_by_id=True),
     Route("HEAD", "/databases/{db}/docs", documents.head, READ),
     whole("POST", "/databases/{db}/docs", documents.post, READ),
     whole("PUT", "/databases/{db}/docs", documents.put, WRITE),

@@ -42,7 +42,7 @@ async def send_stream(connection: Connection, request: Request, response: Stream
     if connection.transport is not None:
         if chunked and request.method != "HEAD":
             connection.transport.write(b"0\r\n\r\n")
-        connection.active_at = listener.now
+        connection.active_at = connection.moment.now
         if close:
             connection.close(unread=False)
 
