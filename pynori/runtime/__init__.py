@@ -1,0 +1,1 @@
+"""The seams to the world: time, randomness, tasks, log lines, metrics and codecs."""
