@@ -65,12 +65,13 @@ cdef struct BuilderShape:
 # same order, so after one name the next is known before it is read, and one comparison replaces search and hash.
 cdef struct BuilderGuess:
     uint8_t text[32]       # name and closing quote
+    BuilderGuess* next     # the name that came after it; never NULL
     uint32_t mask          # a bit for each byte of name and quote
     uint32_t size          # of the name; name and quote fit text
     uint32_t hash          # hash_name; 0: nothing is remembered here
-    uint32_t next          # where the name that came after it is remembered
     uint32_t serial        # the document that has it as number `name`
     uint32_t name          # its index in names, in that document
+    uint32_t reserved      # fills a cache line of 64 bytes
 
 cdef enum:
     BUILDER_GUESSES = 256           # remembered names; power of two, addressed by hash, newest wins
@@ -102,7 +103,7 @@ cdef struct Builder:
     uint32_t collection      # offset in data of the text of @metadata.@collection, 0 when there is none
     uint32_t collection_size
     uint32_t serial          # number of documents begun, for BuilderGuess.serial
-    uint32_t guess           # where the name read last is remembered
+    BuilderGuess* guess      # the name read last; a Builder must not be moved
     BuilderGuess guesses[256]
     BuilderShape shapes[64]
     BuilderFrame frames[129]  # frames[1..depth] are open; [0] holds the root value
@@ -256,19 +257,17 @@ cdef inline bint builder_place_name(Builder* builder, const uint8_t* name, size_
 
 # Whether the name expected next stands at `text`, of which BUILDER_GUESS_BYTES are readable; it is then the last one.
 cdef inline bint builder_guess(Builder* builder, const uint8_t* text) noexcept nogil:
-    cdef uint32_t expected = builder.guesses[builder.guess].next
-    cdef BuilderGuess* guess = &builder.guesses[expected]
-    if guess.hash == 0 or not equal32(text, guess.text, guess.mask):
+    cdef BuilderGuess* guess = builder.guess.next
+    if unlikely(guess.hash == 0 or not equal32(text, guess.text, guess.mask)):
         return False
-    builder.guess = expected
+    builder.guess = guess
     return True
 
 
 # Remember a name that is written without escapes and is shorter than BUILDER_GUESS_BYTES as the last one.
 cdef inline void builder_remember(Builder* builder, const uint8_t* name, size_t size) noexcept nogil:
     cdef uint32_t hash = hash_name(name, size, builder.hash_seed) | 1
-    cdef uint32_t place = (hash >> 8) & (BUILDER_GUESSES - 1)
-    cdef BuilderGuess* guess = &builder.guesses[place]
+    cdef BuilderGuess* guess = &builder.guesses[(hash >> 8) & (BUILDER_GUESSES - 1)]
     if guess.hash != hash or guess.size != size or not name_equal(guess.text, name, size):
         memcpy(guess.text, name, size)
         guess.text[size] = c'"'
@@ -276,13 +275,13 @@ cdef inline void builder_remember(Builder* builder, const uint8_t* name, size_t 
         guess.size = <uint32_t>size
         guess.hash = hash
         guess.serial = 0
-    builder.guesses[builder.guess].next = place
-    builder.guess = place
+    builder.guess.next = guess
+    builder.guess = guess
 
 
 # Name the open slot with the last remembered name.
 cdef inline bint builder_place_guess(Builder* builder) noexcept nogil:
-    cdef BuilderGuess* guess = &builder.guesses[builder.guess]
+    cdef BuilderGuess* guess = builder.guess
     cdef int64_t number
     if guess.serial != builder.serial:
         number = builder_find_name(builder, guess.text, guess.size, guess.hash)

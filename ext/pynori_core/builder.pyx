@@ -96,9 +96,20 @@ cdef bint builder_grow_slots(Builder* builder) noexcept nogil:
     return True
 
 
+cdef void forget_names(Builder* builder) noexcept nogil:
+    """The count of documents starts anew: no remembered name may claim to be in one of the same number."""
+    cdef int i
+    builder.serial = 1
+    builder.guess = &builder.guesses[0]
+    memset(builder.guesses, 0, sizeof(builder.guesses))
+    for i in range(BUILDER_GUESSES):
+        builder.guesses[i].next = &builder.guesses[0]
+
+
 cdef int builder_init(Builder* builder) noexcept nogil:
     memset(builder, 0, sizeof(Builder))
     builder.hash_seed = process_seed
+    forget_names(builder)
     builder_begin(builder, 0)
     return builder.failure
 
@@ -128,13 +139,6 @@ cdef void drop_large(Builder* builder) noexcept nogil:
         builder.name_index = NULL
         builder.name_capacity = 0
         builder.name_index_capacity = 0
-
-
-cdef void forget_names(Builder* builder) noexcept nogil:
-    """The count of documents starts anew: no remembered name may claim to be in one of the same number."""
-    builder.serial = 1
-    builder.guess = 0
-    memset(builder.guesses, 0, sizeof(builder.guesses))
 
 
 cdef void builder_begin(Builder* builder, uint32_t flags) noexcept nogil:

@@ -450,7 +450,7 @@ cdef inline const uint8_t* read_property(Reader* reader, const uint8_t* start, F
     if unlikely(peek(start, reader.end) != c'"'):
         return refuse(reader, start, "a property name in quotes")
     if likely(reader.end - name >= BUILDER_GUESS_BYTES) and likely(builder_guess(builder, name)):
-        size = builder.guesses[builder.guess].size
+        size = builder.guess.size
         here = name + size + 1
     else:
         here = read_name(reader, start + 1, &name, &size)
@@ -491,17 +491,21 @@ cdef const uint8_t* parse_value(Reader* reader, const uint8_t* here, bint is_doc
     cdef const uint8_t* end = reader.end
     cdef Filter filter
     cdef uint8_t first
-    cdef bint is_object
+    cdef bint is_object = False
     filter.drop_depth = NO_DROP
     filter.in_metadata = False
     filter.metadata_next = False
     here = skip_space(here, end)
     while True:
-        # Before a value.
-        if unlikely(filter.metadata_next):
-            here = filter_value(reader, here, &filter)
-            if here == NULL:
+        # Before a value, which in an object has a name.
+        if is_object:
+            here = read_property(reader, here, &filter, is_document)
+            if unlikely(here == NULL):
                 return NULL
+            if unlikely(filter.metadata_next):
+                here = filter_value(reader, here, &filter)
+                if here == NULL:
+                    return NULL
         first = peek(here, end)
         if first == c'"':
             here = read_string(reader, here + 1)
@@ -511,10 +515,6 @@ cdef const uint8_t* parse_value(Reader* reader, const uint8_t* here, bint is_doc
                 return give_up(reader, here)
             here = skip_space(here + 1, end)
             if likely(peek(here, end) != (c'}' if is_object else c']')):
-                if is_object:
-                    here = read_property(reader, here, &filter, is_document)
-                    if unlikely(here == NULL):
-                        return NULL
                 continue
             here = close_container(reader, here)
         elif first == c'-' or c'0' <= first <= c'9':
@@ -537,10 +537,6 @@ cdef const uint8_t* parse_value(Reader* reader, const uint8_t* here, bint is_doc
             is_object = builder.frames[builder.depth].is_object
             if likely(first == c','):
                 here = skip_space(here + 1, end)
-                if is_object:
-                    here = read_property(reader, here, &filter, is_document)
-                    if unlikely(here == NULL):
-                        return NULL
                 break
             if unlikely(first != (c'}' if is_object else c']')):
                 return refuse(reader, here, "a comma or }" if is_object else "a comma or ]")
