@@ -181,12 +181,12 @@ def test_sharing_cannot_multiply_work() -> None:
         data += bytes([2 * 2]) + slot.to_bytes(2, "little") * 2
         position = here
     root = (len(data) - position) << 4 | 11
-    data += root.to_bytes(4, "little")
+    data += len(data).to_bytes(4, "little") + root.to_bytes(4, "little")
     with pytest.raises(CorruptError, match="upon each other"):
         validate(data)
 
 
-@pytest.mark.parametrize("data", [b"", b"\xb1", b"\xb1\x01\x00\x00", b"\xb2\x01\x00\x00\x00", b"\xb1" + bytes(4)])
+@pytest.mark.parametrize("data", [b"", b"\xb1", b"\xb1\1\0\0\0\1\0\0", b"\xb2\1\0\0\0\1\0\0\0", b"\xb1\1\0\0\0\0\0\0\0", b"\xb1\2\0\0\0\1\0\0\0"])
 def test_bytes_that_are_no_document(data: bytes) -> None:
     """Too short, of another format, or with an unknown root: refused."""
     with pytest.raises(CorruptError):
