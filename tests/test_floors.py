@@ -21,7 +21,7 @@ CORE_FLOORS: list[list[str]] = [
 >>>>>>> values
     ["disk", "pager", "scratch", "journal"],
     ["freespace", "txn", "env"],
-    ["btree", "cursor", "table"],
+    ["slotted", "btree", "cursor", "table", "views"],
     ["change_vector", "tables", "command", "writes", "items"],
     ["merger", "check", "check_trees", "dump", "hooks"],
 ]
