@@ -14,11 +14,7 @@ SERVER = ROOT / "pynori"
 # Floors of the engine, from the bottom. A module may cimport its own floor's earlier modules and every lower floor.
 CORE_FLOORS: list[list[str]] = [
     ["bits", "errors", "format", "checksum", "arena", "codec", "output"],
-<<<<<<< HEAD
-    ["blittable", "builder", "json", "framing", "http_wire"],
-=======
-    ["blittable", "schema", "builder", "json"],
->>>>>>> values
+    ["blittable", "schema", "builder", "json", "framing", "http_wire"],
     ["disk", "pager", "scratch", "journal"],
     ["freespace", "txn", "env"],
     ["slotted", "btree", "cursor", "table", "views"],
