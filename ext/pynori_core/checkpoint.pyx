@@ -124,13 +124,15 @@ cdef void release_flushed(Env* env, uint64_t limit) noexcept nogil:
     scratch_retire(&env.scratch, first, last)
 
 
-cdef ReaderSlot* begin(Env* env, FileHeader* header) noexcept nogil:
+cdef ReaderSlot* begin(Env* env, FileHeader* header, uint64_t* epoch) noexcept nogil:
     """Stand between two commits and note where that is. From here on the checkpoint counts as a reader."""
     cdef ReaderSlot* reader
     journal_acquire(env)
     reader = scratch_register(&env.scratch)
     if reader != NULL:
         reader.txn_id = env.published_txn
+        epoch[0] = env.published_epoch
+        env.checkpoint_reader = True
         memcpy(header, &env.header, sizeof(FileHeader))
         header.sequence += 1
         header.checkpoint_txn = env.published_txn
@@ -175,17 +177,18 @@ cdef int checkpoint_run(Env* env, uint64_t reader_wait_ms, ErrorDetail* error) n
     cdef ReaderSlot* reader
     cdef uint64_t pages = 0
     cdef uint64_t threshold
+    cdef uint64_t epoch = 0
     cdef int result
     if env.poison.code != OK:
         memcpy(error, &env.poison, sizeof(ErrorDetail))
         return error.code
-    reader = begin(env, &header)
+    reader = begin(env, &header, &epoch)
     if reader == NULL:
         error_set(error, E_BUSY, "too many readers for a checkpoint")
         return E_BUSY
     result = OK
     if header.checkpoint_txn != env.header.checkpoint_txn:
-        result = wait_for_readers(env, reader.epoch, reader_wait_ms, error)
+        result = wait_for_readers(env, epoch, reader_wait_ms, error)
         if result == OK:
             result = write_all(env, &header, &pages, error)
         if result == OK:
@@ -198,5 +201,6 @@ cdef int checkpoint_run(Env* env, uint64_t reader_wait_ms, ErrorDetail* error) n
             env.checkpoint_threshold = threshold if threshold > env.checkpoint_bytes else env.checkpoint_bytes
             env.checkpoints += 1
             env.checkpoint_pages += pages
+    env.checkpoint_reader = False
     scratch_unregister(reader)
     return result

@@ -56,7 +56,8 @@ cdef struct RecordCursor:          # walks the pages of a payload
     uint32_t range_count
     const uint8_t* ranges
 
-# Checks the stored payload's hash and decompresses it into `plain` when it is compressed; E_CORRUPT when it is damaged.
+cdef bint record_payload_valid(const RecordHeader* header, const uint8_t* stored) noexcept nogil
+# Stands before the first page of a valid payload, which is decompressed into `plain` where that is needed.
 cdef int record_open(RecordCursor* cursor, const RecordHeader* header, const uint8_t* stored, RecordBuffer* plain,
                      ErrorDetail* error) noexcept nogil
 # The next page, its ranges checked; E_NOT_FOUND at the end, E_CORRUPT when the payload is no payload.

@@ -6,7 +6,7 @@ from libc.string cimport memcmp, memcpy, memset
 
 from pynori_core.bits cimport load64
 from pynori_core.checksum cimport hash64, hash128
-from pynori_core.codec cimport lz4_bound, lz4_compress, lz4_decompress
+from pynori_core.codec cimport codec_check, lz4_bound, lz4_compress, lz4_decompress
 from pynori_core.errors cimport E_CORRUPT, E_NO_MEMORY, E_NOT_FOUND, E_TOO_LARGE, OK, error_set
 from pynori_core.format cimport (
     ENTRY_RAW, ENTRY_WHOLE, FORMAT_VERSION, JOURNAL_FLAG_LZ4, MAGIC_RECORD, PAGE_HEADER_B, PAGE_SIZE, PAGE_TYPE_BRANCH,
@@ -240,22 +240,24 @@ cdef bint record_sizes_valid(const RecordHeader* header) noexcept nogil:
 
 # Decoding.
 
-cdef int record_open(RecordCursor* cursor, const RecordHeader* header, const uint8_t* stored, RecordBuffer* plain,
-                     ErrorDetail* error) noexcept nogil:
+cdef bint record_payload_valid(const RecordHeader* header, const uint8_t* stored) noexcept nogil:
     cdef uint64_t low = 0
     cdef uint64_t high = 0
     hash128(stored, header.stored_size, 0, &low, &high)
-    if low != header.payload_hash_low or high != header.payload_hash_high:
-        error_set(error, E_CORRUPT, "the payload of transaction %llu does not have its hash",
-                  <unsigned long long>header.txn_id)
-        return E_CORRUPT
+    return low == header.payload_hash_low and high == header.payload_hash_high
+
+
+cdef int record_open(RecordCursor* cursor, const RecordHeader* header, const uint8_t* stored, RecordBuffer* plain,
+                     ErrorDetail* error) noexcept nogil:
     if header.flags & JOURNAL_FLAG_LZ4:
+        if codec_check(error) != OK:
+            return error.code
         if record_buffer_reserve(plain, header.plain_size) != OK:
             error_set(error, E_NO_MEMORY, "no memory for a record of %llu bytes",
                       <unsigned long long>header.plain_size)
             return E_NO_MEMORY
         if lz4_decompress(stored, <int>header.stored_size, plain.data, <int>header.plain_size) != OK:
-            error_set(error, E_CORRUPT, "the payload of transaction %llu cannot be decompressed (LZ4 installed?)",
+            error_set(error, E_CORRUPT, "the payload of transaction %llu has its hash, yet cannot be decompressed",
                       <unsigned long long>header.txn_id)
             return E_CORRUPT
         stored = plain.data

@@ -117,7 +117,7 @@ cdef uint64_t scratch_oldest_epoch(Scratch* scratch) noexcept nogil           # 
 cdef uint64_t scratch_oldest_txn(Scratch* scratch, uint64_t published) noexcept nogil
 cdef uint32_t scratch_readers(Scratch* scratch) noexcept nogil
 
-# The list first..last (linked by next) was unlinked from the slots, and a new epoch begins.
-cdef void scratch_retire(Scratch* scratch, PageVersion* first, PageVersion* last) noexcept nogil
+# The list first..last (linked by next) was unlinked from the slots, and a new epoch begins, which is returned.
+cdef uint64_t scratch_retire(Scratch* scratch, PageVersion* first, PageVersion* last) noexcept nogil
 # Frees what no reader can see; returns how many versions.
 cdef uint64_t scratch_reclaim(Scratch* scratch) noexcept nogil

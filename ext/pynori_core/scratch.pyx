@@ -333,14 +333,14 @@ cdef uint32_t scratch_readers(Scratch* scratch) noexcept nogil:
     return count
 
 
-cdef void scratch_retire(Scratch* scratch, PageVersion* first, PageVersion* last) noexcept nogil:
+cdef uint64_t scratch_retire(Scratch* scratch, PageVersion* first, PageVersion* last) noexcept nogil:
     cdef RetiredBatch* batch
     cdef uint64_t epoch
     mutex_lock(&scratch.retire_mutex)
     epoch = atomic_add64(&scratch.epoch, 1)
     if first == NULL:
         mutex_unlock(&scratch.retire_mutex)
-        return
+        return epoch
     if scratch.retired_count == RETIRED_BATCHES_MAX:
         batch = &scratch.retired[(scratch.retired_first + RETIRED_BATCHES_MAX - 1) & (RETIRED_BATCHES_MAX - 1)]
         batch.last.next = first
@@ -351,6 +351,7 @@ cdef void scratch_retire(Scratch* scratch, PageVersion* first, PageVersion* last
     batch.last = last
     batch.epoch = epoch
     mutex_unlock(&scratch.retire_mutex)
+    return epoch
 
 
 cdef uint64_t scratch_reclaim(Scratch* scratch) noexcept nogil:

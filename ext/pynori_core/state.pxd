@@ -47,7 +47,8 @@ cdef struct WriterState:           # of the one write transaction that is being 
 
 cdef struct SealedTxn:             # on its way to the journal
     uint64_t txn_id
-    PageVersion* first             # ascending order of sealing does not matter; linked by next
+    PageVersion* first             # its versions, linked by next
+    uint64_t pages                 # versions with data among them
     uint64_t bound_bytes           # reserved in the journal
     uint64_t file_pages
     uint64_t free_pages
@@ -74,6 +75,7 @@ cdef struct Env:
     uint64_t published_user_txn
     uint64_t published_file_pages
     uint64_t published_free_pages
+    uint64_t published_epoch       # readers that began in it or later see published_txn
     uint64_t checkpoint_txn        # of the header on disk
     uint64_t whole_limit           # pages whose last whole image is not after this are logged whole
 
@@ -98,6 +100,7 @@ cdef struct Env:
     Thread journal_thread
 
     bint checkpoint_running
+    bint checkpoint_reader         # it is registered among the readers
     bint checkpoint_thread_started
     Thread checkpoint_thread
     uint64_t checkpoint_journal_bytes   # journal.bytes_written when the last checkpoint began

@@ -63,3 +63,7 @@ cdef void txn_prefetch(Txn* txn, uint64_t page, uint32_t pages) noexcept nogil
 cdef void txn_undo(Txn* txn) noexcept nogil
 # Ends the executing half: checks every changed page, leaves one version a page, and hands out their list (linked by next).
 cdef int txn_finish(Txn* txn, PageVersion** first, uint64_t* pages) noexcept nogil
+
+# What Python holds of a transaction; the owner of the Txn derives from it. NULL once the transaction has ended.
+cdef class Transaction:
+    cdef Txn* txn

@@ -544,3 +544,7 @@ cdef bint finish_version(Env* env, PageVersion* version) noexcept nogil:
         unlink_version(env, version)
         return False
     return True
+
+
+cdef class Transaction:
+    """A transaction of either kind, for modules that work on one and do not care which."""
