@@ -43,7 +43,7 @@ cdef struct Disk:
     # `*file` is released by close. EEXIST with DISK_CREATE, ENOENT without.
     int (*open)(Disk* disk, const char* name, int flags, DiskFile** file) noexcept nogil
     int (*close)(DiskFile* file) noexcept nogil
-    # Takes the directory for this opener until release. EWOULDBLOCK when another one has it, with its text in `holder`.
+    # Takes the directory for this opener until release. EAGAIN when another one has it, with its text in `holder`.
     int (*lock)(Disk* disk, const char* name, char* holder, size_t holder_size) noexcept nogil
     int (*size)(DiskFile* file, uint64_t* size_bytes) noexcept nogil
     int (*read)(DiskFile* file, void* buffer, size_t size, uint64_t offset) noexcept nogil    # all, or ENODATA at the end

@@ -5,7 +5,7 @@ loop over short counts and interruptions; a failed sync is never asked for again
 names over anonymous memory files: the same calls, syncs that do nothing, so in-memory databases run the same engine.
 """
 
-from libc.errno cimport EAGAIN, EDQUOT, EEXIST, EINVAL, ENOENT, ENOMEM, ENOSPC, ENOTEMPTY, EWOULDBLOCK, errno
+from libc.errno cimport EAGAIN, EDQUOT, EEXIST, EINVAL, ENOENT, ENOMEM, ENOSPC, ENOTEMPTY, errno
 from libc.stdint cimport uint8_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.stdio cimport rename as rename_path, snprintf
@@ -242,7 +242,7 @@ cdef int real_lock(Disk* disk, const char* name, char* holder, size_t holder_siz
         if result == 0 and ftruncate(descriptor, <long long>strlen(text)) != 0:
             result = errno
     if result != 0:
-        if result == EWOULDBLOCK or result == EAGAIN:
+        if result == EAGAIN:
             read_descriptor(descriptor, holder, holder_size - 1, 0)    # a shorter text is what is expected
             if strchr(holder, c"\n") != NULL:
                 strchr(holder, c"\n")[0] = 0
@@ -427,7 +427,7 @@ cdef int disk_create_real(const char* directory, const char* allow_filesystem, D
     strncpy((<RealDisk*>disk[0].extra).path, final, PATH_MAX_BYTES)
     (<RealDisk*>disk[0].extra).unsettled = True
     result = disk[0].lock(disk[0], b"lock", holder, sizeof(holder))
-    if result == EWOULDBLOCK or result == EAGAIN:
+    if result == EAGAIN:
         error_set(error, E_BUSY, "%s is being created by %s", directory, holder)
         result = E_BUSY
     elif result != 0:
@@ -512,7 +512,7 @@ cdef int memory_lock(Disk* disk, const char* name, char* holder, size_t holder_s
     memory.locked = True
     mutex_unlock(&memory.mutex)
     snprintf(holder, holder_size, "this process")
-    return EWOULDBLOCK if busy else 0
+    return EAGAIN if busy else 0
 
 
 cdef int memory_rename(Disk* disk, const char* source, const char* target) noexcept nogil:

@@ -8,8 +8,8 @@ publishes and tells. `env_commit` runs the step in the calling thread, `env_seal
 import importlib
 import os
 
-from libc.errno cimport EAGAIN, EWOULDBLOCK
-from libc.stdint cimport UINT64_MAX, uint8_t, uint32_t, uint64_t
+from libc.errno cimport EAGAIN
+from libc.stdint cimport UINT64_MAX, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset, strlen
 
@@ -101,7 +101,7 @@ cdef Env* env_new(const EnvOptions* options, ErrorDetail* error) noexcept nogil:
 cdef int take_lock(Env* env, const char* directory, ErrorDetail* error) noexcept nogil:
     cdef char holder[128]
     cdef int result = env.disk.lock(env.disk, b"lock", holder, sizeof(holder))
-    if result == EWOULDBLOCK or result == EAGAIN:
+    if result == EAGAIN:
         error_set(error, E_BUSY, "%s is open already, by %s", directory, holder)
         return E_BUSY
     return OK if result == 0 else disk_error(error, result, b"lock", directory, 0)

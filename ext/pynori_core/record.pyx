@@ -22,7 +22,11 @@ cdef enum:
     RANGE_JOIN_BYTES = 8           # ranges that lie closer become one: a PageRange costs 4 bytes and a copy
     HASH_SIZE = 8                  # PageHeader.hash, which is not logged
 
-cdef const uint8_t[8192] ZEROS = [0]
+cdef extern from *:
+    """
+    static const uint8_t pyn_zero_page[8192];
+    """
+    const uint8_t* ZEROS "pyn_zero_page"
 
 cdef struct PageWriter:            # the page that is being encoded
     uint8_t* position

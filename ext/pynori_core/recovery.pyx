@@ -374,12 +374,21 @@ cdef bint all_zero(const uint8_t* data, uint64_t size) noexcept nogil:
     return True
 
 
+cdef bint is_later(Recovery* recovery, JournalReader* reader, const RecordHeader* header, uint64_t offset) noexcept nogil:
+    """A record behind the last one that was replayed, other than the one that was being written when it ended."""
+    if not record_header_valid(header, recovery.env.pager.env_id) or header.txn_id <= recovery.last_txn:
+        return False
+    return not (reader == &recovery.reader and offset == recovery.offset
+                and header.txn_id == recovery.last_txn + 1 and header.previous_hash == recovery.chain)
+
+
 cdef int scan(Recovery* recovery, JournalReader* reader, uint64_t offset, uint64_t* found_txn, uint64_t* found_offset,
               ErrorDetail* error) noexcept nogil:
     """Looks at every sector from `offset` on for a record later than the last one; remembers whether all is zero."""
     cdef const RecordHeader* header
     cdef const uint8_t* data
-    cdef uint64_t step, i
+    cdef uint64_t step
+    cdef uint64_t i
     while offset < reader.size_bytes:
         step = reader.size_bytes - offset if reader.size_bytes - offset < SCAN_STEP_BYTES else SCAN_STEP_BYTES
         data = reader_bytes(reader, offset, step, error)
@@ -387,16 +396,14 @@ cdef int scan(Recovery* recovery, JournalReader* reader, uint64_t offset, uint64
             return error.code
         if not all_zero(data, step):
             recovery.tail_clean = False
-            for i in range(0, step, SECTOR_SIZE):
+            i = 0
+            while i < step:
                 header = <const RecordHeader*>(data + i)
-                if not record_header_valid(header, recovery.env.pager.env_id) or header.txn_id <= recovery.last_txn:
-                    continue
-                if reader == &recovery.reader and offset + i == recovery.offset \
-                        and header.txn_id == recovery.last_txn + 1 and header.previous_hash == recovery.chain:
-                    continue       # the record that was being written when it ended
-                found_txn[0] = header.txn_id
-                found_offset[0] = offset + i
-                return OK
+                if is_later(recovery, reader, header, offset + i):
+                    found_txn[0] = header.txn_id
+                    found_offset[0] = offset + i
+                    return OK
+                i += SECTOR_SIZE
         offset += step
     return OK
 

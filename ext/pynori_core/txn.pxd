@@ -11,7 +11,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from pynori_core.bits cimport atomic_load_pointer, likely
 from pynori_core.errors cimport ErrorDetail
 from pynori_core.format cimport PAGE_SHIFT, PageHeader
-from pynori_core.scratch cimport SLOT_CHUNK_PAGES, SLOT_CHUNK_SHIFT, SLOT_VERIFIED, PageVersion
+from pynori_core.scratch cimport SLOT_CHUNK_PAGES, SLOT_CHUNK_SHIFT, SLOT_UNVERIFIED, SLOT_VERIFIED, PageVersion
 from pynori_core.state cimport Env
 
 cdef struct Txn:

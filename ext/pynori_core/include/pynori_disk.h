@@ -121,14 +121,14 @@ static inline int pyn_memory_file(void) {
 
 /* The second of two locks on a lock file: an open-file-description lock also conflicts inside one process. */
 static inline int pyn_lock(int descriptor) {
-    if (flock(descriptor, LOCK_EX | LOCK_NB) != 0) return errno;
+    if (flock(descriptor, LOCK_EX | LOCK_NB) != 0) return errno == EWOULDBLOCK ? EAGAIN : errno;
 #ifdef F_OFD_SETLK
     struct flock lock;
     memset(&lock, 0, sizeof lock);
     lock.l_type = F_WRLCK;
     lock.l_whence = SEEK_SET;
     if (fcntl(descriptor, F_OFD_SETLK, &lock) != 0)
-        return errno == EACCES || errno == EAGAIN ? EWOULDBLOCK : errno == EINVAL ? 0 : errno;
+        return errno == EACCES || errno == EAGAIN ? EAGAIN : errno == EINVAL ? 0 : errno;
 #endif
     return 0;
 }
