@@ -17,8 +17,8 @@ WORKSHOP = re.compile(r"\b(issue|session) #?\d+\b|/work/|\bregistry\.|pypi\.org|
 
 
 def tracked(*suffixes: str) -> list[Path]:
-    listing = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
-    return [ROOT / name for name in listing if name.endswith(suffixes) and (ROOT / name).is_file()]
+    listing = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    return [ROOT / name for name in listing.split("\n") if name.endswith(suffixes) and (ROOT / name).is_file()]
 
 
 SOURCES = tracked(".py", ".pyx", ".pxd", ".pyi", ".md", ".h", ".sh")

@@ -1,0 +1,1 @@
+"""The world outside, replaceable: clock, randomness, network, codecs."""
