@@ -18,6 +18,7 @@ value wins and keeps the first one's place.
 
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
 from pynori_core.arena cimport Arena
 from pynori_core.bits cimport likely, unlikely
@@ -60,7 +61,20 @@ cdef struct BuilderShape:
     uint32_t offset        # in data
     uint32_t count
 
+# A name as it is written in JSON text, kept from document to document: documents of a kind have the same names in the
+# same order, so after one name the next is known before it is read, and one comparison replaces search and hash.
+cdef struct BuilderGuess:
+    uint8_t text[32]       # name and closing quote
+    uint32_t mask          # a bit for each byte of name and quote
+    uint32_t size          # of the name; name and quote fit text
+    uint32_t hash          # hash_name; 0: nothing is remembered here
+    uint32_t next          # where the name that came after it is remembered
+    uint32_t serial        # the document that has it as number `name`
+    uint32_t name          # its index in names, in that document
+
 cdef enum:
+    BUILDER_GUESSES = 256           # remembered names; power of two, addressed by hash, newest wins
+    BUILDER_GUESS_BYTES = 32
     BUILDER_SHAPES = 64             # remembered shapes; power of two, addressed by hash, newest wins
     BUILDER_NAME_INDEX_MIN = 128    # slots of the name index when a document begins
     BUILDER_SLACK_BYTES = 2097152   # data may grow beyond BLITTABLE_BYTES_MAX by this much while a container closes
@@ -87,7 +101,10 @@ cdef struct Builder:
     const char* failure_text  # what it was
     uint32_t collection      # offset in data of the text of @metadata.@collection, 0 when there is none
     uint32_t collection_size
-    BuilderShape shapes[64]   # by hash
+    uint32_t serial          # number of documents begun, for BuilderGuess.serial
+    uint32_t guess           # where the name read last is remembered
+    BuilderGuess guesses[256]
+    BuilderShape shapes[64]
     BuilderFrame frames[129]  # frames[1..depth] are open; [0] holds the root value
 
 cdef int builder_init(Builder* builder) noexcept nogil              # OK or E_NO_MEMORY
@@ -128,6 +145,8 @@ cdef bint builder_collection(const Builder* builder, const uint8_t** name, size_
 cdef extern from "pynori_scan.h":
     bint name_equal "pyn_equal"(const uint8_t* left, const uint8_t* right, size_t size) noexcept nogil
     uint32_t hash_name "pyn_hash_name"(const uint8_t* name, size_t size, uint64_t seed) noexcept nogil
+
+    bint equal32 "pyn_equal32"(const uint8_t* left, const uint8_t* right, uint32_t mask) noexcept nogil
 
 cdef bint builder_grow(Builder* builder, size_t extra) noexcept nogil
 cdef bint builder_grow_slots(Builder* builder) noexcept nogil
@@ -204,28 +223,72 @@ cdef inline bint builder_place_decimal(Builder* builder, int64_t mantissa, int s
     return builder_place(builder, BLITTABLE_DECIMAL, <int32_t>offset)
 
 
-# Name the open slot of the innermost object; False sets failure. `name` may lie in builder.data behind reserved bytes.
-cdef inline bint builder_place_name(Builder* builder, const uint8_t* name, size_t size) noexcept nogil:
-    cdef uint32_t hash = hash_name(name, size, builder.hash_seed)
+# The number of a name in this document, new or known; -1 sets failure. `name` may lie in builder.data behind reserved
+# bytes.
+cdef inline int64_t builder_find_name(Builder* builder, const uint8_t* name, size_t size, uint32_t hash) noexcept nogil:
     cdef uint32_t position = hash & builder.name_mask
-    cdef BuilderFrame* frame = &builder.frames[builder.depth]
     cdef BuilderName* known
     cdef uint32_t number
-    cdef int64_t added
     while True:
         number = builder.name_index[position]
         if number == 0:
-            added = builder_add_name(builder, name, size, hash)
-            if unlikely(added < 0):
-                return False
-            number = <uint32_t>added
-            break
-        number -= 1
-        known = &builder.names[number]
-        if known.hash == hash and known.size == size:
-            if likely(name_equal(builder.data + known.text, name, size)):
-                break
+            return builder_add_name(builder, name, size, hash)
+        known = &builder.names[number - 1]
+        if known.hash == hash and known.size == size and name_equal(builder.data + known.text, name, size):
+            return number - 1
         position = (position + 1) & builder.name_mask
+
+
+# Give the open slot of the innermost object this name.
+cdef inline void builder_set_name(Builder* builder, uint32_t number) noexcept nogil:
+    cdef BuilderFrame* frame = &builder.frames[builder.depth]
     builder.slots[builder.slot_count].kind = number << 4
     frame.shape_hash = (frame.shape_hash ^ number) * <uint32_t>0x9E3779B1 + <uint32_t>0x85EBCA77
+
+
+cdef inline bint builder_place_name(Builder* builder, const uint8_t* name, size_t size) noexcept nogil:
+    cdef int64_t number = builder_find_name(builder, name, size, hash_name(name, size, builder.hash_seed) | 1)
+    if unlikely(number < 0):
+        return False
+    builder_set_name(builder, <uint32_t>number)
+    return True
+
+
+# Whether the name expected next stands at `text`, of which BUILDER_GUESS_BYTES are readable; it is then the last one.
+cdef inline bint builder_guess(Builder* builder, const uint8_t* text) noexcept nogil:
+    cdef uint32_t expected = builder.guesses[builder.guess].next
+    cdef BuilderGuess* guess = &builder.guesses[expected]
+    if guess.hash == 0 or not equal32(text, guess.text, guess.mask):
+        return False
+    builder.guess = expected
+    return True
+
+
+# Remember a name that is written without escapes and is shorter than BUILDER_GUESS_BYTES as the last one.
+cdef inline void builder_remember(Builder* builder, const uint8_t* name, size_t size) noexcept nogil:
+    cdef uint32_t hash = hash_name(name, size, builder.hash_seed) | 1
+    cdef uint32_t place = (hash >> 8) & (BUILDER_GUESSES - 1)
+    cdef BuilderGuess* guess = &builder.guesses[place]
+    if guess.hash != hash or guess.size != size or not name_equal(guess.text, name, size):
+        memcpy(guess.text, name, size)
+        guess.text[size] = c'"'
+        guess.mask = <uint32_t>((<uint64_t>2 << size) - 1)
+        guess.size = <uint32_t>size
+        guess.hash = hash
+        guess.serial = 0
+    builder.guesses[builder.guess].next = place
+    builder.guess = place
+
+
+# Name the open slot with the last remembered name.
+cdef inline bint builder_place_guess(Builder* builder) noexcept nogil:
+    cdef BuilderGuess* guess = &builder.guesses[builder.guess]
+    cdef int64_t number
+    if guess.serial != builder.serial:
+        number = builder_find_name(builder, guess.text, guess.size, guess.hash)
+        if unlikely(number < 0):
+            return False
+        guess.name = <uint32_t>number
+        guess.serial = builder.serial
+    builder_set_name(builder, guess.name)
     return True

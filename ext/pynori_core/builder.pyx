@@ -130,6 +130,13 @@ cdef void drop_large(Builder* builder) noexcept nogil:
         builder.name_index_capacity = 0
 
 
+cdef void forget_names(Builder* builder) noexcept nogil:
+    """The count of documents starts anew: no remembered name may claim to be in one of the same number."""
+    builder.serial = 1
+    builder.guess = 0
+    memset(builder.guesses, 0, sizeof(builder.guesses))
+
+
 cdef void builder_begin(Builder* builder, uint32_t flags) noexcept nogil:
     drop_large(builder)
     builder.failure = OK
@@ -141,6 +148,9 @@ cdef void builder_begin(Builder* builder, uint32_t flags) noexcept nogil:
     builder.object_serial = 0
     builder.depth = 0
     builder.name_given = False
+    builder.serial += 1
+    if builder.serial == 0:
+        forget_names(builder)
     builder.collection = 0
     builder.collection_size = 0
     memset(builder.shapes, 0, sizeof(builder.shapes))
@@ -238,6 +248,9 @@ cdef void builder_rewind(Builder* builder, const BuilderMark* mark) noexcept nog
     cdef uint32_t number
     cdef uint32_t position
     cdef int i
+    for i in range(BUILDER_GUESSES):
+        if builder.guesses[i].name >= mark.name_count:
+            builder.guesses[i].serial = 0
     # Names leave in the opposite order of their coming, so no probe sequence is broken.
     while builder.name_count > mark.name_count:
         builder.name_count -= 1

@@ -1,8 +1,8 @@
 """JSON text to builder in one pass, without recursion and objects; and documents back to text.
 
-The idea of the reader: the loop of `parse_value` knows two places, before a value and after one. Strings and white space are searched
-sixteen bytes at a time; a string's bytes are copied while they are searched. Everything that ends the parse writes
-down where and why in `Reader` and returns False. The idea of the writer: a string is copied while it is searched for what
+The idea of the reader: the loop of `parse_value` knows two places, before a value and after one. Strings and white
+space are searched sixteen bytes at a time; a string's bytes are copied while they are searched. What ends the parse
+writes down where and why in `Reader`. The idea of the writer: a string is copied while it is searched for what
 needs an escape, every value is followed by a comma, and the last comma becomes the closing brace.
 """
 
@@ -20,9 +20,10 @@ from pynori_core.blittable cimport (
     BlittableTable, blittable_decimal, blittable_get, blittable_name, blittable_open, blittable_root, blittable_slot, blittable_string,
 )
 from pynori_core.builder cimport (
-    BuilderMark, builder_begin, builder_close, builder_collection, builder_fail, builder_finish, builder_init,
-    builder_is_server_property, builder_mark, builder_open, builder_place, builder_place_decimal,
-    builder_place_integer, builder_place_name, builder_release, builder_reserve, builder_rewind, builder_varint,
+    BUILDER_GUESS_BYTES, BuilderMark, builder_begin, builder_close, builder_collection, builder_fail, builder_finish,
+    builder_guess, builder_init, builder_is_server_property, builder_mark, builder_open, builder_place,
+    builder_place_decimal, builder_place_guess, builder_place_integer, builder_place_name, builder_release,
+    builder_remember, builder_reserve, builder_rewind, builder_varint,
 )
 from pynori_core.errors cimport E_INVALID, E_JSON, E_TOO_LARGE, OK, error_clear, error_set, raise_error
 from pynori_core.output cimport output_append, output_byte, output_clear, output_init, output_release, output_reserve
@@ -58,9 +59,9 @@ cdef enum:
     NO_DROP = 0xFFFFFFFF
     STRING_STEP_BYTES = 4096     # a string is written in steps of at most this, so that room is made for no more
 
-# Where the parse stands, and why it ended.
+# What the parse works on, and why it ended. The position is handed from function to function and never stored: each takes
+# where to begin and returns where it ended, or NULL when it has written down why not.
 cdef struct Reader:
-    const uint8_t* here          # next byte to look at
     const uint8_t* end
     Builder* builder
     const uint8_t* wrong         # position of the error
@@ -68,23 +69,33 @@ cdef struct Reader:
     const char* reason
 
 
-cdef bint refuse(Reader* reader, const uint8_t* position, const char* expected) noexcept nogil:
+cdef const uint8_t* refuse(Reader* reader, const uint8_t* position, const char* expected) noexcept nogil:
     """Something else stands at position than the grammar has there."""
     reader.wrong = position
     reader.expected = expected
-    return False
+    return NULL
 
 
-cdef bint reject(Reader* reader, const uint8_t* position, const char* reason) noexcept nogil:
+cdef const uint8_t* reject(Reader* reader, const uint8_t* position, const char* reason) noexcept nogil:
     """What stands at position is not allowed, whatever was expected."""
     reader.wrong = position
     reader.reason = reason
-    return False
+    return NULL
+
+
+cdef const uint8_t* give_up(Reader* reader, const uint8_t* position) noexcept nogil:
+    """The builder has failed: a limit, or no memory."""
+    return reject(reader, position, reader.builder.failure_text)
+
+
+cdef const uint8_t* too_large(Reader* reader, const uint8_t* position, const char* reason) noexcept nogil:
+    builder_fail(reader.builder, E_TOO_LARGE, reason)
+    return give_up(reader, position)
 
 
 # ---- strings ---------------------------------------------------------------------------------------------------------
 
-cdef bint refuse_in_string(Reader* reader, const uint8_t* position) noexcept nogil:
+cdef const uint8_t* refuse_in_string(Reader* reader, const uint8_t* position) noexcept nogil:
     """A search for the end of a string stopped at position, which is neither quote nor backslash."""
     if position >= reader.end:
         return refuse(reader, reader.end, "the end of the string")
@@ -94,13 +105,13 @@ cdef bint refuse_in_string(Reader* reader, const uint8_t* position) noexcept nog
 cdef bint check_utf8(Reader* reader, const uint8_t* text, size_t size) noexcept nogil:
     cdef size_t good = utf8_valid(text, size)
     if unlikely(good != size):
-        return reject(reader, text + good, "bytes that are not UTF-8")
+        reject(reader, text + good, "bytes that are not UTF-8")
+        return False
     return True
 
 
-cdef int64_t raw_string(Reader* reader, bint* escaped) noexcept nogil:
-    """Bytes from reader.here to the closing quote, known to be UTF-8, and whether there are escapes; -1: no string."""
-    cdef const uint8_t* start = reader.here
+cdef const uint8_t* raw_string(Reader* reader, const uint8_t* start, bint* escaped) noexcept nogil:
+    """The closing quote of the string whose inside begins at start, known to be UTF-8, and whether it has escapes."""
     cdef const uint8_t* here = start
     cdef uint32_t high = 0
     cdef uint32_t any_high = 0
@@ -108,29 +119,23 @@ cdef int64_t raw_string(Reader* reader, bint* escaped) noexcept nogil:
     while True:
         here += scan_plain(here, reader.end, &high)
         any_high |= high
-        if here >= reader.end:
-            refuse_in_string(reader, here)
-            return -1
+        if here >= reader.end or (here[0] != c'"' and here[0] != c'\\'):
+            return refuse_in_string(reader, here)
         if here[0] == c'"':
             break
-        if here[0] != c'\\':
-            refuse_in_string(reader, here)
-            return -1
         if here + 1 >= reader.end:
-            refuse_in_string(reader, reader.end)
-            return -1
+            return refuse_in_string(reader, reader.end)
         escaped[0] = True
         here += 2
     if any_high and not check_utf8(reader, start, <size_t>(here - start)):
-        return -1
-    return here - start
+        return NULL
+    return here
 
 
 cdef int64_t unescape_unicode(Reader* reader, const uint8_t* here, uint32_t* code) noexcept nogil:
     """Decode the \\u escape at here; bytes read, or -1. Surrogates must come as a pair."""
-    cdef int unit
-    cdef int second
-    unit = hex4(here + 2) if reader.end - here >= 6 else -1
+    cdef int unit = hex4(here + 2) if reader.end - here >= 6 else -1
+    cdef int second = -1
     if unit < 0:
         refuse(reader, here, "four hexadecimal digits after \\u")
         return -1
@@ -140,7 +145,6 @@ cdef int64_t unescape_unicode(Reader* reader, const uint8_t* here, uint32_t* cod
     code[0] = <uint32_t>unit
     if unit < 0xD800 or unit > 0xDFFF:
         return 6
-    second = -1
     if reader.end - here >= 12 and here[6] == c'\\' and here[7] == c'u':
         second = hex4(here + 8)
     if second < 0xDC00 or second > 0xDFFF:
@@ -150,23 +154,21 @@ cdef int64_t unescape_unicode(Reader* reader, const uint8_t* here, uint32_t* cod
     return 12
 
 
-cdef int64_t unescape(Reader* reader, size_t raw_size, uint8_t* target) noexcept nogil:
-    """Write the string of raw_size bytes at reader.here without its escapes; bytes written, or -1."""
-    cdef const uint8_t* here = reader.here
-    cdef const uint8_t* end = here + raw_size
+cdef int64_t unescape(Reader* reader, const uint8_t* here, const uint8_t* end, uint8_t* target) noexcept nogil:
+    """Write the inside of a string without its escapes, never more bytes than it has; bytes written, or -1."""
     cdef uint8_t* out = target
     cdef uint8_t letter
     cdef uint32_t high
     cdef uint32_t code = 0
     cdef size_t plain
     cdef int64_t used
-    while here < end:
+    while True:
         plain = scan_plain(here, end, &high)
         memcpy(out, here, plain)
         out += plain
         here += plain
         if here >= end:
-            break
+            return out - target
         letter = here[1]
         used = 2
         if letter == c'n':
@@ -190,104 +192,104 @@ cdef int64_t unescape(Reader* reader, size_t raw_size, uint8_t* target) noexcept
             return -1
         out += utf8_put(code, out)
         here += used
-    return out - target
 
 
-cdef bint long_string(Reader* reader) noexcept nogil:
-    """A string value that is longer than one copy or has escapes; reader.here is behind its opening quote."""
+cdef const uint8_t* long_string(Reader* reader, const uint8_t* start) noexcept nogil:
+    """A string value that is longer than one copy or has escapes; start is behind its opening quote."""
     cdef Builder* builder = reader.builder
     cdef bint escaped = False
-    cdef int64_t raw_size = raw_string(reader, &escaped)
-    cdef int64_t size = raw_size
+    cdef const uint8_t* close = raw_string(reader, start, &escaped)
     cdef uint32_t offset = <uint32_t>builder.size
     cdef size_t text
-    if raw_size < 0:
-        return False
-    if raw_size > BLITTABLE_STRING_BYTES_MAX:
-        builder_fail(builder, E_TOO_LARGE, "a string is longer than 32 MB")
-        return reject(reader, reader.here, builder.failure_text)
-    if not builder_reserve(builder, <size_t>raw_size + 16):
-        return reject(reader, reader.here, builder.failure_text)
+    cdef int64_t size
+    if close == NULL:
+        return NULL
+    size = close - start
+    if size > BLITTABLE_STRING_BYTES_MAX:
+        return too_large(reader, start, "a string is longer than 32 MB")
+    if not builder_reserve(builder, <size_t>size + 16):
+        return give_up(reader, start)
     if escaped:
-        # Unescaping never makes a string longer, so its size prefix is at most as long as reckoned from the raw size.
+        # Where the text ends up depends on its final size: unescape it a little further on, then move it into place.
         text = builder.size + 5
-        size = unescape(reader, <size_t>raw_size, builder.data + text)
+        size = unescape(reader, start, close, builder.data + text)
         if size < 0:
-            return False
-        if size == 0:
-            offset = 0
-        else:
+            return NULL
+        if size > 0:
             builder_varint(builder, <uint64_t>size)
             memmove(builder.data + builder.size, builder.data + text, <size_t>size)
+        else:
+            offset = 0
     else:
         builder_varint(builder, <uint64_t>size)
-        memcpy(builder.data + builder.size, reader.here, <size_t>size)
+        memcpy(builder.data + builder.size, start, <size_t>size)
     builder.size += <size_t>size
-    reader.here += raw_size + 1
-    return builder_place(builder, BLITTABLE_STRING, <int32_t>offset)
+    if not builder_place(builder, BLITTABLE_STRING, <int32_t>offset):
+        return give_up(reader, start)
+    return close + 1
 
 
-cdef inline bint read_string(Reader* reader) noexcept nogil:
-    """A string value; reader.here is behind its opening quote."""
+cdef inline const uint8_t* read_string(Reader* reader, const uint8_t* here) noexcept nogil:
+    """A string value; here is behind its opening quote."""
     cdef Builder* builder = reader.builder
-    cdef const uint8_t* here = reader.here
     cdef uint8_t* target
     cdef uint32_t high = 0
-    cdef size_t size
     cdef uint32_t offset
-    if not builder_reserve(builder, COPY_PLAIN_MAX + 17):
-        return reject(reader, here, builder.failure_text)
+    cdef size_t size
+    if unlikely(not builder_reserve(builder, COPY_PLAIN_MAX + 17)):
+        return give_up(reader, here)
     target = builder.data + builder.size
     size = copy_plain(here, reader.end, target + 1, &high)
     if unlikely(size == COPY_PLAIN_MAX or here + size >= reader.end or here[size] != c'"'):
-        return long_string(reader)
+        return long_string(reader, here)
     if unlikely(high != 0):
         if not check_utf8(reader, here, size):
-            return False
-    reader.here = here + size + 1
-    if size == 0:
-        return builder_place(builder, BLITTABLE_STRING, 0)
+            return NULL
     target[0] = <uint8_t>size
-    offset = <uint32_t>builder.size
-    builder.size += size + 1
-    return builder_place(builder, BLITTABLE_STRING, <int32_t>offset)
+    offset = <uint32_t>builder.size if size else 0
+    builder.size += size + 1 if size else 0
+    if unlikely(not builder_place(builder, BLITTABLE_STRING, <int32_t>offset)):
+        return give_up(reader, here)
+    return here + size + 1
 
 
 # ---- names -----------------------------------------------------------------------------------------------------------
 
-cdef int64_t escaped_name(Reader* reader, const uint8_t** name) noexcept nogil:
-    """A name with escapes, put down behind the end of data; its size, or -1. reader.here moves behind the quote."""
+cdef const uint8_t* escaped_name(Reader* reader, const uint8_t* start, const uint8_t** name,
+                                 size_t* size) noexcept nogil:
+    """A name with escapes, put down behind the end of data."""
     cdef Builder* builder = reader.builder
     cdef bint escaped = False
-    cdef int64_t raw_size = raw_string(reader, &escaped)
-    cdef int64_t size
-    if raw_size < 0:
-        return -1
+    cdef const uint8_t* close = raw_string(reader, start, &escaped)
+    cdef int64_t written
+    if close == NULL:
+        return NULL
+    if close - start > BLITTABLE_STRING_BYTES_MAX:
+        return too_large(reader, start, "a property name is longer than 65,535 bytes")
     # Room for the name here and once more in its place, so that adding it does not move data.
-    if raw_size > BLITTABLE_STRING_BYTES_MAX or not builder_reserve(builder, 2 * <size_t>raw_size + 64):
-        builder_fail(builder, E_TOO_LARGE, "a property name is longer than 65,535 bytes")
-        reject(reader, reader.here, builder.failure_text)
-        return -1
-    size = unescape(reader, <size_t>raw_size, builder.data + builder.size + ESCAPED_NAME_ROOM)
+    if not builder_reserve(builder, 2 * <size_t>(close - start) + 64):
+        return give_up(reader, start)
     name[0] = builder.data + builder.size + ESCAPED_NAME_ROOM
-    if size >= 0:
-        reader.here += raw_size + 1
-    return size
+    written = unescape(reader, start, close, builder.data + builder.size + ESCAPED_NAME_ROOM)
+    if written < 0:
+        return NULL
+    size[0] = <size_t>written
+    return close + 1
 
 
-cdef inline int64_t read_name(Reader* reader, const uint8_t** name) noexcept nogil:
-    """A property name; its size, or -1. reader.here is behind the opening quote and moves behind the closing one."""
-    cdef const uint8_t* here = reader.here
+cdef inline const uint8_t* read_name(Reader* reader, const uint8_t* here, const uint8_t** name,
+                                     size_t* size) noexcept nogil:
+    """A property name; here is behind its opening quote."""
     cdef uint32_t high = 0
-    cdef size_t size = scan_plain(here, reader.end, &high)
-    if unlikely(here + size >= reader.end or here[size] != c'"'):
-        return escaped_name(reader, name)
+    cdef size_t plain = scan_plain(here, reader.end, &high)
+    if unlikely(here + plain >= reader.end or here[plain] != c'"'):
+        return escaped_name(reader, here, name, size)
     if unlikely(high != 0):
-        if not check_utf8(reader, here, size):
-            return -1
+        if not check_utf8(reader, here, plain):
+            return NULL
     name[0] = here
-    reader.here = here + size + 1
-    return <int64_t>size
+    size[0] = plain
+    return here + plain + 1
 
 
 # ---- numbers ---------------------------------------------------------------------------------------------------------
@@ -296,134 +298,123 @@ cdef inline bint is_digit(const uint8_t* here, const uint8_t* end) noexcept nogi
     return here < end and <uint8_t>(here[0] - c'0') <= 9
 
 
-cdef bint number_text(Reader* reader, const uint8_t* end) noexcept nogil:
-    """Keep the number from reader.here to end as it is written."""
+cdef const uint8_t* number_text(Reader* reader, const uint8_t* start, const uint8_t* end) noexcept nogil:
+    """Keep the number from start to end as it is written."""
     cdef Builder* builder = reader.builder
-    cdef size_t size = <size_t>(end - reader.here)
+    cdef size_t size = <size_t>(end - start)
     cdef uint32_t offset = <uint32_t>builder.size
     if size > BLITTABLE_STRING_BYTES_MAX:
-        builder_fail(builder, E_TOO_LARGE, "a number is longer than 32 MB")
-    elif builder_reserve(builder, size + 10):
-        builder_varint(builder, size)
-        memcpy(builder.data + builder.size, reader.here, size)
-        builder.size += size
-        reader.here = end
-        return builder_place(builder, BLITTABLE_NUMBER_TEXT, <int32_t>offset)
-    return reject(reader, reader.here, builder.failure_text)
+        return too_large(reader, start, "a number is longer than 32 MB")
+    if not builder_reserve(builder, size + 10):
+        return give_up(reader, start)
+    builder_varint(builder, size)
+    memcpy(builder.data + builder.size, start, size)
+    builder.size += size
+    if not builder_place(builder, BLITTABLE_NUMBER_TEXT, <int32_t>offset):
+        return give_up(reader, start)
+    return end
 
 
-cdef bint read_fraction(Reader* reader, const uint8_t* here, uint64_t number, int64_t digits,
-                        bint negative) noexcept nogil:
-    """The rest of a number from its point or exponent on; `digits` have been read into `number`."""
-    cdef const uint8_t* start
+cdef const uint8_t* read_exponent(Reader* reader, const uint8_t* here) noexcept nogil:
+    """An exponent; here is behind its e."""
+    if here < reader.end and (here[0] == c'+' or here[0] == c'-'):
+        here += 1
+    if not is_digit(here, reader.end):
+        return refuse(reader, here, "a digit of the exponent")
+    while is_digit(here, reader.end):
+        here += 1
+    return here
+
+
+cdef const uint8_t* read_fraction(Reader* reader, const uint8_t* start, const uint8_t* here, uint64_t number,
+                                  int64_t digits, bint negative) noexcept nogil:
+    """The rest of a number from its point or exponent at here on; `digits` have been read into `number`."""
+    cdef const uint8_t* point = here
     cdef int64_t scale = 0
-    cdef bint exponent = False
     if here[0] == c'.':
         here += 1
-        start = here
         while is_digit(here, reader.end):
             number = number * 10 + <uint64_t>(here[0] - c'0')
             here += 1
-        scale = here - start
+        scale = here - point - 1
         if scale == 0:
             return refuse(reader, here, "a digit after the decimal point")
     if here < reader.end and (here[0] | 0x20) == c'e':
-        exponent = True
-        here += 1
-        if here < reader.end and (here[0] == c'+' or here[0] == c'-'):
-            here += 1
-        if not is_digit(here, reader.end):
-            return refuse(reader, here, "a digit of the exponent")
-        while is_digit(here, reader.end):
-            here += 1
+        here = read_exponent(reader, here + 1)
+        return NULL if here == NULL else number_text(reader, start, here)
     # -0.0 has no integer mantissa; it and everything long stays text.
-    if exponent or digits + scale > DIGITS_MAX or (negative and number == 0):
-        return number_text(reader, here)
-    reader.here = here
-    return builder_place_decimal(reader.builder, -<int64_t>number if negative else <int64_t>number, <int>scale)
+    if digits + scale > DIGITS_MAX or (negative and number == 0):
+        return number_text(reader, start, here)
+    if not builder_place_decimal(reader.builder, -<int64_t>number if negative else <int64_t>number, <int>scale):
+        return give_up(reader, start)
+    return here
 
 
-cdef inline bint read_number(Reader* reader) noexcept nogil:
-    """A number; reader.here is at its sign or first digit."""
-    cdef const uint8_t* here = reader.here
-    cdef const uint8_t* end = reader.end
-    cdef const uint8_t* start
-    cdef bint negative = here[0] == c'-'
+cdef inline const uint8_t* read_number(Reader* reader, const uint8_t* start) noexcept nogil:
+    """A number; start is at its sign or first digit."""
+    cdef bint negative = start[0] == c'-'
+    cdef const uint8_t* first = start + negative
+    cdef const uint8_t* here = first
     cdef uint64_t number = 0
     cdef int64_t digits
-    here += negative
-    start = here
-    while is_digit(here, end):
+    while is_digit(here, reader.end):
         number = number * 10 + <uint64_t>(here[0] - c'0')
         here += 1
-    digits = here - start
+    digits = here - first
     if unlikely(digits == 0):
         return refuse(reader, here, "a digit after the minus sign")
-    if unlikely(start[0] == c'0' and digits > 1):
-        return reject(reader, start, "a number that begins with 0")
-    if here < end and (here[0] == c'.' or (here[0] | 0x20) == c'e'):
-        return read_fraction(reader, here, number, digits, negative)
+    if unlikely(first[0] == c'0' and digits > 1):
+        return reject(reader, first, "a number that begins with 0")
+    if here < reader.end and (here[0] == c'.' or (here[0] | 0x20) == c'e'):
+        return read_fraction(reader, start, here, number, digits, negative)
     # 19 digits fit 64 bits without a sign; whether they fit with one is asked here. -0 is no integer.
     if unlikely(digits > DIGITS_MAX):
         if digits > DIGITS_MAX + 1 or number > <uint64_t>0x7FFFFFFFFFFFFFFF + negative:
-            return number_text(reader, here)
+            return number_text(reader, start, here)
     if unlikely(negative and number == 0):
-        return number_text(reader, here)
-    reader.here = here
-    return builder_place_integer(reader.builder, <int64_t>(0 - number) if negative else <int64_t>number)
+        return number_text(reader, start, here)
+    if unlikely(not builder_place_integer(reader.builder, <int64_t>(0 - number if negative else number))):
+        return give_up(reader, start)
+    return here
 
 
 # ---- the grammar -----------------------------------------------------------------------------------------------------
 
-cdef inline void skip_space(Reader* reader) noexcept nogil:
-    cdef const uint8_t* here = reader.here
-    if likely(here < reader.end and here[0] > 0x20):
-        return
+cdef inline const uint8_t* skip_space(const uint8_t* here, const uint8_t* end) noexcept nogil:
+    if likely(here < end and here[0] > 0x20):
+        return here
     # One blank is by far the most frequent.
-    if here + 1 < reader.end and here[0] == c' ' and here[1] > 0x20:
-        reader.here = here + 1
-        return
-    reader.here = skip_spaces(here, reader.end)
+    if here + 1 < end and here[0] == c' ' and here[1] > 0x20:
+        return here + 1
+    return skip_spaces(here, end)
 
 
-cdef inline uint8_t peek(const Reader* reader) noexcept nogil:
-    """The next byte, or 0 at the end: nothing in the grammar begins with it."""
-    return reader.here[0] if likely(reader.here < reader.end) else 0
+cdef inline uint8_t peek(const uint8_t* here, const uint8_t* end) noexcept nogil:
+    """The byte at here, or 0 at the end: nothing in the grammar begins with it."""
+    return here[0] if likely(here < end) else 0
 
 
-cdef bint read_word(Reader* reader, const char* word, size_t size, uint32_t kind) noexcept nogil:
+cdef const uint8_t* read_word(Reader* reader, const uint8_t* here, const char* word, size_t size,
+                              uint32_t kind) noexcept nogil:
     cdef size_t i
     for i in range(size):
-        if reader.here + i >= reader.end or reader.here[i] != <uint8_t>word[i]:
-            return refuse(reader, reader.here + i, "true, false or null")
-    reader.here += size
-    return builder_place(reader.builder, kind, 0)
+        if peek(here + i, reader.end) != <uint8_t>word[i]:
+            return refuse(reader, here + i, "true, false or null")
+    if not builder_place(reader.builder, kind, 0):
+        return give_up(reader, here)
+    return here + size
 
 
-cdef bint read_rare(Reader* reader, uint8_t first) noexcept nogil:
+cdef const uint8_t* read_rare(Reader* reader, const uint8_t* here) noexcept nogil:
     """A word, or something that is no value."""
+    cdef uint8_t first = peek(here, reader.end)
     if first == c't':
-        return read_word(reader, "true", 4, BLITTABLE_TRUE)
+        return read_word(reader, here, "true", 4, BLITTABLE_TRUE)
     if first == c'f':
-        return read_word(reader, "false", 5, BLITTABLE_FALSE)
+        return read_word(reader, here, "false", 5, BLITTABLE_FALSE)
     if first == c'n':
-        return read_word(reader, "null", 4, BLITTABLE_NULL)
-    return refuse(reader, reader.here, "a value")
-
-
-cdef inline bint open_container(Reader* reader, bint is_object) noexcept nogil:
-    if unlikely(not builder_open(reader.builder, is_object)):
-        return reject(reader, reader.here, reader.builder.failure_text)
-    reader.here += 1
-    skip_space(reader)
-    return True
-
-
-cdef inline bint close_container(Reader* reader) noexcept nogil:
-    if unlikely(not builder_close(reader.builder)):
-        return reject(reader, reader.here, reader.builder.failure_text)
-    reader.here += 1
-    return True
+        return read_word(reader, here, "null", 4, BLITTABLE_NULL)
+    return refuse(reader, here, "a value")
 
 
 # A value of @metadata that is parsed and forgotten, and which object is @metadata.
@@ -447,101 +438,112 @@ cdef bint filter_name(Reader* reader, Filter* filter, const uint8_t* name, size_
     return False
 
 
-cdef inline bint read_property(Reader* reader, Filter* filter, bint is_document) noexcept nogil:
-    """A name, its colon, and the white space up to the value; reader.here is at the opening quote."""
-    cdef const uint8_t* name = NULL
-    cdef int64_t size
-    if unlikely(peek(reader) != c'"'):
-        return refuse(reader, reader.here, "a property name in quotes")
-    reader.here += 1
-    size = read_name(reader, &name)
-    if unlikely(size < 0):
-        return False
+cdef inline const uint8_t* read_property(Reader* reader, const uint8_t* start, Filter* filter,
+                                         bint is_document) noexcept nogil:
+    """A name, its colon, and the white space up to the value; start is at the opening quote."""
+    cdef Builder* builder = reader.builder
+    cdef const uint8_t* name = start + 1
+    cdef const uint8_t* here
+    cdef size_t size = 0
+    cdef bint remembered = True
+    if unlikely(peek(start, reader.end) != c'"'):
+        return refuse(reader, start, "a property name in quotes")
+    if likely(reader.end - name >= BUILDER_GUESS_BYTES) and likely(builder_guess(builder, name)):
+        size = builder.guesses[builder.guess].size
+        here = name + size + 1
+    else:
+        here = read_name(reader, start + 1, &name, &size)
+        if unlikely(here == NULL):
+            return NULL
+        remembered = size < BUILDER_GUESS_BYTES and name == start + 1
+        if remembered:
+            builder_remember(builder, name, size)
     if is_document and size > 0 and name[0] == c'@' and filter.drop_depth == NO_DROP \
-            and filter_name(reader, filter, name, <size_t>size):
-        reader.builder.slots[reader.builder.slot_count].kind = 0
-    elif unlikely(not builder_place_name(reader.builder, name, <size_t>size)):
-        return reject(reader, reader.here, reader.builder.failure_text)
-    skip_space(reader)
-    if unlikely(peek(reader) != c':'):
-        return refuse(reader, reader.here, "a colon")
-    reader.here += 1
-    skip_space(reader)
-    return True
+            and filter_name(reader, filter, name, size):
+        builder.slots[builder.slot_count].kind = 0
+    elif unlikely(not (builder_place_guess(builder) if remembered else builder_place_name(builder, name, size))):
+        return give_up(reader, start)
+    here = skip_space(here, reader.end)
+    if unlikely(peek(here, reader.end) != c':'):
+        return refuse(reader, here, "a colon")
+    return skip_space(here + 1, reader.end)
 
 
-cdef bint filter_value(Reader* reader, Filter* filter, uint8_t first) noexcept nogil:
+cdef const uint8_t* filter_value(Reader* reader, const uint8_t* here, Filter* filter) noexcept nogil:
     """The value of the root's @metadata must be an object."""
     filter.metadata_next = False
     filter.in_metadata = True
-    if first != c'{':
-        return refuse(reader, reader.here, "an object as @metadata")
-    return True
+    if peek(here, reader.end) != c'{':
+        return refuse(reader, here, "an object as @metadata")
+    return here
 
 
-cdef bint parse_value(Reader* reader, bint is_document) noexcept nogil:
-    """One value with all that is in it; reader.here ends behind it."""
+cdef inline const uint8_t* close_container(Reader* reader, const uint8_t* here) noexcept nogil:
+    if unlikely(not builder_close(reader.builder)):
+        return give_up(reader, here)
+    return here + 1
+
+
+cdef const uint8_t* parse_value(Reader* reader, const uint8_t* here, bint is_document) noexcept nogil:
+    """One value with all that is in it."""
     cdef Builder* builder = reader.builder
+    cdef const uint8_t* end = reader.end
     cdef Filter filter
     cdef uint8_t first
     cdef bint is_object
     filter.drop_depth = NO_DROP
     filter.in_metadata = False
     filter.metadata_next = False
-    skip_space(reader)
+    here = skip_space(here, end)
     while True:
         # Before a value.
-        first = peek(reader)
         if unlikely(filter.metadata_next):
-            if not filter_value(reader, &filter, first):
-                return False
+            here = filter_value(reader, here, &filter)
+            if here == NULL:
+                return NULL
+        first = peek(here, end)
         if first == c'"':
-            reader.here += 1
-            if unlikely(not read_string(reader)):
-                return False
-        elif first == c'{':
-            if unlikely(not open_container(reader, True)):
-                return False
-            if peek(reader) != c'}':
-                if unlikely(not read_property(reader, &filter, is_document)):
-                    return False
+            here = read_string(reader, here + 1)
+        elif first == c'{' or first == c'[':
+            is_object = first == c'{'
+            if unlikely(not builder_open(builder, is_object)):
+                return give_up(reader, here)
+            here = skip_space(here + 1, end)
+            if likely(peek(here, end) != (c'}' if is_object else c']')):
+                if is_object:
+                    here = read_property(reader, here, &filter, is_document)
+                    if unlikely(here == NULL):
+                        return NULL
                 continue
-            if not close_container(reader):
-                return False
-        elif first == c'[':
-            if unlikely(not open_container(reader, False)):
-                return False
-            if peek(reader) != c']':
-                continue
-            if not close_container(reader):
-                return False
+            here = close_container(reader, here)
         elif first == c'-' or c'0' <= first <= c'9':
-            if unlikely(not read_number(reader)):
-                return False
-        elif unlikely(not read_rare(reader, first)):
-            return False
+            here = read_number(reader, here)
+        else:
+            here = read_rare(reader, here)
         # After a value: what comes next belongs to the innermost open container.
         while True:
+            if unlikely(here == NULL):
+                return NULL
             if unlikely(builder.depth == filter.drop_depth):
                 builder_rewind(builder, &filter.mark)
                 filter.drop_depth = NO_DROP
-            if builder.depth == 0:
-                return True
-            if builder.depth == 1:
+            if unlikely(builder.depth <= 1):
+                if builder.depth == 0:
+                    return here
                 filter.in_metadata = False
-            skip_space(reader)
-            first = peek(reader)
+            here = skip_space(here, end)
+            first = peek(here, end)
             is_object = builder.frames[builder.depth].is_object
-            if first == c',':
-                reader.here += 1
-                skip_space(reader)
-                if is_object and unlikely(not read_property(reader, &filter, is_document)):
-                    return False
+            if likely(first == c','):
+                here = skip_space(here + 1, end)
+                if is_object:
+                    here = read_property(reader, here, &filter, is_document)
+                    if unlikely(here == NULL):
+                        return NULL
                 break
             if unlikely(first != (c'}' if is_object else c']')):
-                return refuse(reader, reader.here, "a comma or }" if is_object else "a comma or ]")
-            if unlikely(not close_container(reader)):
-                return False
+                return refuse(reader, here, "a comma or }" if is_object else "a comma or ]")
+            here = close_container(reader, here)
 
 
 # ---- what the reader reports --------------------------------------------------------------------------------------------------------
@@ -583,7 +585,7 @@ cdef int report(Reader* reader, const uint8_t* text, int code, ErrorDetail* erro
 cdef int json_parse(Builder* builder, const uint8_t* text, size_t size, uint32_t flags, size_t* consumed,
                     ErrorDetail* error) noexcept nogil:
     cdef Reader reader
-    reader.here = text
+    cdef const uint8_t* here
     reader.end = text + size
     reader.builder = builder
     reader.wrong = text
@@ -592,23 +594,19 @@ cdef int json_parse(Builder* builder, const uint8_t* text, size_t size, uint32_t
     builder_begin(builder, flags)
     if builder.failure:
         return builder_finish(builder, error)
-    if flags & JSON_DOCUMENT:
-        skip_space(&reader)
-        if peek(&reader) != c'{':
-            refuse(&reader, reader.here, "a document, which is an object,")
-            return report(&reader, text, E_JSON, error)
-    if not parse_value(&reader, flags & JSON_DOCUMENT):
-        if reader.reason == NULL and reader.expected == NULL:
-            reader.reason = builder.failure_text
-            reader.wrong = reader.here
+    here = skip_space(text, reader.end)
+    if flags & JSON_DOCUMENT and peek(here, reader.end) != c'{':
+        here = refuse(&reader, here, "a document, which is an object,")
+    else:
+        here = parse_value(&reader, here, flags & JSON_DOCUMENT)
+    if here != NULL and not flags & JSON_PREFIX:
+        here = skip_space(here, reader.end)
+        if here < reader.end:
+            here = refuse(&reader, here, "the end of the text")
+    if here == NULL:
         return report(&reader, text, builder.failure if builder.failure else E_JSON, error)
-    if not flags & JSON_PREFIX:
-        skip_space(&reader)
-        if reader.here < reader.end:
-            refuse(&reader, reader.here, "the end of the text")
-            return report(&reader, text, E_JSON, error)
     if consumed != NULL:
-        consumed[0] = <size_t>(reader.here - text)
+        consumed[0] = <size_t>(here - text)
     return builder_finish(builder, error)
 
 

@@ -54,6 +54,21 @@ static inline int pyn_equal(const uint8_t *left, const uint8_t *right, size_t si
     return 1;
 }
 
+/* Whether the bytes of `left` that `mask` names (bit i: byte i, up to 32) are those of `right`; 32 readable on each side. */
+static inline int pyn_equal32(const uint8_t *left, const uint8_t *right, uint32_t mask) {
+#ifdef PYN_SSE2
+    __m128i low = _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)left), _mm_loadu_si128((const __m128i *)right));
+    __m128i high = _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)(left + 16)),
+                                  _mm_loadu_si128((const __m128i *)(right + 16)));
+    uint32_t equal = (uint32_t)_mm_movemask_epi8(low) | (uint32_t)_mm_movemask_epi8(high) << 16;
+    return (mask & ~equal) == 0;
+#else
+    for (int i = 0; i < 32; i++)
+        if ((mask >> i & 1) && left[i] != right[i]) return 0;
+    return 1;
+#endif
+}
+
 static inline uint64_t pyn_fold64(uint64_t a, uint64_t b) {
     unsigned __int128 product = (unsigned __int128)a * b;
     return (uint64_t)product ^ (uint64_t)(product >> 64);
