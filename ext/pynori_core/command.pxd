@@ -6,9 +6,11 @@ to a multiple of 8. Everything that can be checked or computed without the datab
 same form: ResultHeader, the id as stored, the name of the collection, the change vector's entries.
 """
 
+cimport cython
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
+from pynori_core.builder cimport Builder
 from pynori_core.change_vector cimport VectorEntry
 from pynori_core.errors cimport ErrorDetail
 from pynori_core.output cimport Output
@@ -85,6 +87,7 @@ cdef object command_exception(const CommandFailure* failure, const uint8_t* comm
 # CommandResults of a buffer of results, as a list.
 cdef list command_results(const uint8_t* results, size_t size)
 
+@cython.final
 cdef class Batch:
     cdef Output records                # taken over by the merger
     cdef readonly Py_ssize_t count
@@ -92,6 +95,11 @@ cdef class Batch:
     cdef bint handed_over
     cdef int add(self, int kind, str id, str expected, str source, const uint8_t* body, size_t body_size,
                  const uint8_t* collection, size_t collection_size) except -1
+    cdef int add_built(self, Builder* builder, str id, str expected, str source) except -1
+    cdef int check_handed_over(self) except -1
+    cdef int check_room(self, size_t body_size, ErrorDetail* error) except -1
 
+@cython.final
 cdef class CommandResult:
-    cdef bytes record
+    cdef bytes record                  # one ResultHeader and what follows it
+    cdef const ResultHeader* header(self)

@@ -1,5 +1,6 @@
 """Make command records from Python's arguments, and Python's results and exceptions from what the writer left."""
 
+cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
 from libc.stdlib cimport calloc, free
@@ -149,6 +150,7 @@ cdef void record_write(Output* records, CommandHeader* header, const VectorEntry
     output_append(records, &zero, padding)
 
 
+@cython.final
 cdef class Batch:
     """One user transaction in the making: a buffer of simple commands, applied entirely or not at all.
 
@@ -285,10 +287,17 @@ cdef class Batch:
         self.count += 1
         return 0
 
+    cdef int check_handed_over(self) except -1:
+        cdef ErrorDetail error
+        if not self.handed_over:
+            return 0
+        error_clear(&error)
+        error_set(&error, E_INVALID, b"this batch was handed over already")
+        return raise_error(&error)
+
     cdef int check_room(self, size_t body_size, ErrorDetail* error) except -1:
-        if self.handed_over:
-            error_set(error, E_INVALID, b"this batch was handed over already")
-        elif self.count >= BATCH_COMMANDS_MAX:
+        self.check_handed_over()
+        if self.count >= BATCH_COMMANDS_MAX:
             error_set(error, E_TOO_LARGE, b"a batch has at most 10000 commands (BATCH_COMMANDS_MAX)")
         elif self.count and self.body_bytes + body_size > BATCH_BYTES_MAX:
             error_set(error, E_TOO_LARGE, b"a batch has at most 64 MB of documents (BATCH_SIZE_BYTES_MAX)")
@@ -330,10 +339,11 @@ cdef str vector_text(const VectorEntry* entries, int count):
     return decode(<const uint8_t*>text, size)
 
 
+@cython.final
 cdef class CommandResult:
     """What one command of a committed batch did. Texts are made when they are asked for."""
 
-    cdef inline const ResultHeader* header(self):
+    cdef const ResultHeader* header(self):
         return <const ResultHeader*><const char*>self.record
 
     @property

@@ -7,6 +7,9 @@ executed while this one is written. Nobody is answered before durability. Nothin
 takes the GIL. A completed one goes to its Sink, a lock-free list with a descriptor that an event loop watches and that
 is written to once per commit; or it wakes the thread that waits for it.
 
+Dead rows are cleaned by the writer in bounded steps: when idle, once a third of the rows is dead; on top of the work at
+hand, once half of them is.
+
 `merger_execute` is the synchronous face: when the writer is idle the caller's own thread takes its place.
 """
 
@@ -23,10 +26,17 @@ cdef enum:
     MERGE_COMMANDS_MAX = 8192          # of one merged transaction; a larger batch goes alone
     MERGE_BYTES_MAX = 16777216
     QUEUE_BYTES_MAX = 268435456        # commands waiting; more are refused with E_BUSY
-    QUEUE_WAIT_NS_MAX = 30000000000    # when the oldest has waited longer, more are refused with E_BUSY
+    QUEUE_WAIT_MS_MAX = 30000          # when the oldest has waited longer, more are refused with E_BUSY
     WRITER_IDLE_MS = 2000              # the writer's thread ends after that much idleness
+    CLEAN_DEAD_MIN = 4096              # dead rows below which cleaning is not worth a look
+    CLEAN_IDLE_GROUPS = 16             # groups of rows that one step of idle time cleans
 
-cdef struct Sink                       # where completed user transactions wait for an event loop
+cdef struct Sink:                      # where completed user transactions wait for an event loop
+    void* completed                    # UserTxn, newest first; atomic
+    int wake_fd                        # written to when `completed` was empty
+    int watched_fd                     # readable then
+
+cdef struct Waiter                     # private: a thread in merger_execute
 
 cdef struct UserTxn:                   # one user transaction, from hand-over to completion
     UserTxn* next                      # in the queue, in its merged transaction, in its sink
@@ -37,9 +47,10 @@ cdef struct UserTxn:                   # one user transaction, from hand-over to
     CommandFailure failure             # failure.code is the outcome
     uint64_t number                    # user transaction number, 0 when it failed
     uint64_t queued_ns                 # monotonic
+    bint single                        # its outcome is one result, not a list
     Sink* sink                         # NULL: a thread waits
-    void* owner                        # the sink's side: a Python object it holds a reference to
-    void* waiter                       # the thread's side
+    void* owner                        # the sink's side: the future, a reference that the sink gives back
+    Waiter* waiter                     # the thread's side
 
 cdef struct MergerCounters:            # since opening
     uint64_t transactions              # user transactions that were handed over
@@ -53,17 +64,20 @@ cdef struct MergerCounters:            # since opening
     uint64_t refused                   # by a full queue
     uint64_t rollbacks                 # failed batches of several commands
     uint64_t repeated                  # merged transactions that were executed again without the one that broke them
-    uint64_t pages_cleaned
+    uint64_t pages_cleaned             # freed by cleaning dead rows
     uint64_t threads_started
 
 cdef struct Merger                     # private: merger.pyx
 
+cdef UserTxn* user_create(uint8_t* commands, size_t size, uint32_t count) noexcept nogil   # takes over `commands`
+cdef void user_destroy(UserTxn* user) noexcept nogil
+
 cdef Merger* merger_create(Env* env, const DocumentTables* tables) noexcept nogil      # NULL: no memory
-# Hand over: OK, E_BUSY or E_CLOSED (then it is still the caller's).
+# Hand over: OK; or E_BUSY, E_CLOSED, E_NO_MEMORY, and then it is still the caller's.
 cdef int merger_submit(Merger* merger, UserTxn* user) noexcept nogil
-# Hand over and wait; the outcome is in user.failure. OK, E_BUSY or E_CLOSED as merger_submit.
+# Hand over and wait; the outcome is in user.failure. Refused as by merger_submit.
 cdef int merger_execute(Merger* merger, UserTxn* user) noexcept nogil
 # Refuse what comes, finish what waits, end the thread; then nothing of it touches the environment.
 cdef void merger_close(Merger* merger) noexcept nogil
-cdef void merger_destroy(Merger* merger) noexcept nogil
+cdef void merger_destroy(Merger* merger) noexcept nogil                # after merger_close
 cdef void merger_counters(Merger* merger, MergerCounters* counters) noexcept nogil

@@ -124,7 +124,7 @@ cdef int collection_find(DocumentTables* tables, const uint8_t* key, size_t key_
 cdef int collection_create(DocumentTables* tables, const uint8_t* key, size_t key_size, const uint8_t* name,
                            size_t name_size, uint32_t number) noexcept nogil:
     cdef uint8_t full[ID_KEY_SIZE_MAX + 1]
-    cdef uint8_t value[sizeof(CollectionRecord) + COLLECTION_NAME_SIZE_MAX]
+    cdef uint8_t value[24 + COLLECTION_NAME_SIZE_MAX]  # sizeof(CollectionRecord)
     cdef size_t full_size = name_key(key, key_size, full)
     cdef int code
     store32_be(value, number)
