@@ -14,7 +14,7 @@ SERVER = ROOT / "pynori"
 # Floors of the engine, from the bottom. A module may cimport its own floor's earlier modules and every lower floor.
 CORE_FLOORS: list[list[str]] = [
     ["bits", "errors", "format", "checksum", "arena", "codec", "output"],
-    ["blittable", "builder", "json"],
+    ["blittable", "schema", "builder", "json"],
     ["disk", "pager", "scratch", "journal"],
     ["freespace", "txn", "env"],
     ["btree", "cursor", "table"],

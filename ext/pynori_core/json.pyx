@@ -17,15 +17,17 @@ from pynori_core.bits cimport likely, unlikely
 from pynori_core.blittable cimport (
     BLITTABLE_DECIMAL, BLITTABLE_DOUBLE, BLITTABLE_FALSE, BLITTABLE_INTEGER, BLITTABLE_NULL,
     BLITTABLE_NUMBER_TEXT, BLITTABLE_OBJECT, BLITTABLE_STRING, BLITTABLE_STRING_BYTES_MAX, BLITTABLE_TRUE,
-    BlittableTable, blittable_decimal, blittable_get, blittable_name, blittable_open, blittable_root, blittable_slot, blittable_string,
+    BlittableTable, blittable_decimal, blittable_get, blittable_name, blittable_open, blittable_root, blittable_slot,
+    blittable_string,
 )
 from pynori_core.builder cimport (
-    BUILDER_GUESS_BYTES, BuilderMark, builder_begin, builder_close, builder_collection, builder_fail, builder_finish,
-    builder_guess, builder_init, builder_is_server_property, builder_mark, builder_open, builder_place,
-    builder_place_decimal, builder_place_guess, builder_place_integer, builder_place_name, builder_release,
-    builder_remember, builder_reserve, builder_rewind, builder_varint,
+    BuilderMark, builder_begin, builder_close, builder_collection, builder_fail, builder_finish, builder_init,
+    builder_is_server_property, builder_mark, builder_open, builder_place, builder_place_decimal,
+    builder_place_integer, builder_place_name, builder_release, builder_reserve, builder_rewind, builder_set_name,
+    builder_varint,
 )
 from pynori_core.errors cimport E_INVALID, E_JSON, E_TOO_LARGE, OK, error_clear, error_set, raise_error
+from pynori_core.schema cimport SCHEMA_GUESS_BYTES, Schema, schema_guess, schema_guessed_name, schema_remember
 from pynori_core.output cimport output_append, output_byte, output_clear, output_init, output_release, output_reserve
 
 
@@ -54,13 +56,12 @@ cdef extern from "math.h":
 
 
 cdef enum:
-    ESCAPED_NAME_ROOM = 32       # an unescaped name waits this far behind the end of data
     DIGITS_MAX = 18              # of an integer or decimal that needs no care
     NO_DROP = 0xFFFFFFFF
     STRING_STEP_BYTES = 4096     # a string is written in steps of at most this, so that room is made for no more
 
-# What the parse works on, and why it ended. The position is handed from function to function and never stored: each takes
-# where to begin and returns where it ended, or NULL when it has written down why not.
+# What the parse works on, and why it ended. The position is handed from function to function and never stored: each
+# takes where to begin and returns where it ended, or NULL when it has written down why not.
 cdef struct Reader:
     const uint8_t* end
     Builder* builder
@@ -257,7 +258,7 @@ cdef inline const uint8_t* read_string(Reader* reader, const uint8_t* here) noex
 
 cdef const uint8_t* escaped_name(Reader* reader, const uint8_t* start, const uint8_t** name,
                                  size_t* size) noexcept nogil:
-    """A name with escapes, put down behind the end of data."""
+    """A name with escapes, put down behind the end of data, where it waits until it is in the schema."""
     cdef Builder* builder = reader.builder
     cdef bint escaped = False
     cdef const uint8_t* close = raw_string(reader, start, &escaped)
@@ -266,11 +267,10 @@ cdef const uint8_t* escaped_name(Reader* reader, const uint8_t* start, const uin
         return NULL
     if close - start > BLITTABLE_STRING_BYTES_MAX:
         return too_large(reader, start, "a property name is longer than 65,535 bytes")
-    # Room for the name here and once more in its place, so that adding it does not move data.
-    if not builder_reserve(builder, 2 * <size_t>(close - start) + 64):
+    if not builder_reserve(builder, <size_t>(close - start)):
         return give_up(reader, start)
-    name[0] = builder.data + builder.size + ESCAPED_NAME_ROOM
-    written = unescape(reader, start, close, builder.data + builder.size + ESCAPED_NAME_ROOM)
+    name[0] = builder.data + builder.size
+    written = unescape(reader, start, close, builder.data + builder.size)
     if written < 0:
         return NULL
     size[0] = <size_t>written
@@ -442,26 +442,30 @@ cdef inline const uint8_t* read_property(Reader* reader, const uint8_t* start, F
                                          bint is_document) noexcept nogil:
     """A name, its colon, and the white space up to the value; start is at the opening quote."""
     cdef Builder* builder = reader.builder
+    cdef Schema* schema = &builder.schema
     cdef const uint8_t* name = start + 1
     cdef const uint8_t* here
     cdef size_t size = 0
     cdef bint remembered = True
     if unlikely(peek(start, reader.end) != c'"'):
         return refuse(reader, start, "a property name in quotes")
-    if likely(reader.end - name >= BUILDER_GUESS_BYTES) and likely(builder_guess(builder, name)):
-        size = builder.guesses[builder.guess].size
+    if likely(reader.end - name >= SCHEMA_GUESS_BYTES) and likely(schema_guess(schema, name)):
+        size = schema.guess.size
         here = name + size + 1
     else:
         here = read_name(reader, start + 1, &name, &size)
         if unlikely(here == NULL):
             return NULL
-        remembered = size < BUILDER_GUESS_BYTES and name == start + 1
+        remembered = size < SCHEMA_GUESS_BYTES and name == start + 1
         if remembered:
-            builder_remember(builder, name, size)
+            schema_remember(schema, name, size)
     if is_document and size > 0 and name[0] == c'@' and filter.drop_depth == NO_DROP \
             and filter_name(reader, filter, name, size):
         builder.slots[builder.slot_count].kind = 0
-    elif unlikely(not (builder_place_guess(builder) if remembered else builder_place_name(builder, name, size))):
+    elif likely(remembered):
+        if unlikely(not builder_set_name(builder, schema_guessed_name(schema))):
+            return give_up(reader, start)
+    elif not builder_place_name(builder, name, size):
         return give_up(reader, start)
     here = skip_space(here, reader.end)
     if unlikely(peek(here, reader.end) != c':'):
@@ -490,17 +494,21 @@ cdef const uint8_t* parse_value(Reader* reader, const uint8_t* here, bint is_doc
     cdef const uint8_t* end = reader.end
     cdef Filter filter
     cdef uint8_t first
-    cdef bint is_object
+    cdef bint is_object = False
     filter.drop_depth = NO_DROP
     filter.in_metadata = False
     filter.metadata_next = False
     here = skip_space(here, end)
     while True:
-        # Before a value.
-        if unlikely(filter.metadata_next):
-            here = filter_value(reader, here, &filter)
-            if here == NULL:
+        # Before a value, which in an object has a name.
+        if is_object:
+            here = read_property(reader, here, &filter, is_document)
+            if unlikely(here == NULL):
                 return NULL
+            if unlikely(filter.metadata_next):
+                here = filter_value(reader, here, &filter)
+                if here == NULL:
+                    return NULL
         first = peek(here, end)
         if first == c'"':
             here = read_string(reader, here + 1)
@@ -510,10 +518,6 @@ cdef const uint8_t* parse_value(Reader* reader, const uint8_t* here, bint is_doc
                 return give_up(reader, here)
             here = skip_space(here + 1, end)
             if likely(peek(here, end) != (c'}' if is_object else c']')):
-                if is_object:
-                    here = read_property(reader, here, &filter, is_document)
-                    if unlikely(here == NULL):
-                        return NULL
                 continue
             here = close_container(reader, here)
         elif first == c'-' or c'0' <= first <= c'9':
@@ -536,17 +540,13 @@ cdef const uint8_t* parse_value(Reader* reader, const uint8_t* here, bint is_doc
             is_object = builder.frames[builder.depth].is_object
             if likely(first == c','):
                 here = skip_space(here + 1, end)
-                if is_object:
-                    here = read_property(reader, here, &filter, is_document)
-                    if unlikely(here == NULL):
-                        return NULL
                 break
             if unlikely(first != (c'}' if is_object else c']')):
                 return refuse(reader, here, "a comma or }" if is_object else "a comma or ]")
             here = close_container(reader, here)
 
 
-# ---- what the reader reports --------------------------------------------------------------------------------------------------------
+# ---- what the reader reports -----------------------------------------------------------------------------------------
 
 cdef const char* describe(uint8_t byte) noexcept nogil:
     """A byte by its class: error texts carry no document content."""
@@ -723,7 +723,7 @@ cdef void write_value(Output* output, const BlittableValue* value) noexcept nogi
         blittable_open(value, &table)
         for i in range(table.count):
             if table.fingerprints != NULL:
-                text = blittable_name(value, &table, i, &size)
+                text = blittable_name(&table, i, &size)
                 write_text(output, text, size, limit, c':')
             blittable_slot(value, &table, i, &child)
             write_value(output, &child)
@@ -780,7 +780,7 @@ cdef void write_properties(Output* output, const BlittableValue* object, const M
         return
     blittable_open(object, &table)
     for i in range(table.count):
-        name = blittable_name(object, &table, i, &size)
+        name = blittable_name(&table, i, &size)
         if is_overlaid(overlay, name, size) if is_metadata else named(name, size, "@metadata", 9):
             continue
         write_text(output, name, size, object.base + object.size, c':')
@@ -852,10 +852,10 @@ cdef class JsonCodec:
         cdef ErrorDetail error
         cdef size_t consumed = 0
         cdef const uint8_t* start = &text[0] if text.shape[0] else NULL
-        cdef int i
+        cdef int _round
         error_clear(&error)
         with nogil:
-            for i in range(repeat):
+            for _round in range(repeat):
                 if json_parse(&self.builder, start, <size_t>text.shape[0], flags, &consumed, &error) != OK:
                     break
         if error.code:
@@ -878,11 +878,11 @@ cdef class JsonCodec:
         """The JSON of a valid document, made `repeat` times."""
         cdef BlittableValue root
         cdef int code = blittable_root(&document[0] if document.shape[0] else NULL, <size_t>document.shape[0], &root)
-        cdef int i
+        cdef int _round
         self.output.ascii_only = ascii_only
         if code == OK:
             with nogil:
-                for i in range(repeat):
+                for _round in range(repeat):
                     output_clear(&self.output)
                     code = json_write(&self.output, &root)
         return self.written(code)

@@ -13,6 +13,9 @@
 #include <xlocale.h>
 #endif
 
+/* Mantissas of decimals have at most 18 digits. */
+#define PYN_DECIMAL_END 1000000000000000000LL
+
 enum { PYN_INTEGER_TEXT_MAX = 20, PYN_DECIMAL_TEXT_MAX = 24, PYN_DOUBLE_TEXT_MAX = 40 };
 
 static const char pyn_digit_pairs[201] =
