@@ -14,12 +14,14 @@ SERVER = ROOT / "pynori"
 # Floors of the engine, from the bottom. A module may cimport its own floor's earlier modules and every lower floor.
 CORE_FLOORS: list[list[str]] = [
     ["bits", "errors", "format", "checksum", "arena", "codec", "output"],
-    ["blittable", "schema", "builder", "json"],
+    ["blittable", "schema", "builder", "json", "framing", "http_wire"],
     ["disk", "pager", "scratch", "journal"],
     ["freespace", "txn", "env"],
-    ["btree", "cursor", "table"],
-    ["change_vector", "tables", "command", "writes", "items"],
-    ["merger", "check", "check_trees", "dump", "hooks"],
+    ["slotted", "btree", "cursor", "table", "views"],
+    [
+        "change_vector", "timestamp", "identifier", "tables", "command", "writes", "items", "includes", "listing", "reads",
+    ],
+    ["merger", "document_writer", "check", "check_trees", "dump", "hooks"],
 ]
 
 # Packages of the server: floor number, and the siblings of the same floor that it may import.

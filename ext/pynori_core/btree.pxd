@@ -45,6 +45,8 @@ cdef struct Value:
 cdef int tree_open(Txn* txn, const char* name, size_t name_size, Tree* tree) noexcept nogil    # E_NOT_FOUND
 cdef int tree_open_id(Txn* txn, uint16_t id, Tree* tree) noexcept nogil
 cdef int tree_create(Txn* txn, const char* name, size_t name_size, uint16_t flags, Tree* tree) noexcept nogil  # or opens
+# Note in the catalog that the tree belongs to the table whose rows are in tree `rows`.
+cdef int tree_adopt(Tree* tree, uint16_t rows) noexcept nogil
 cdef int tree_drop(Tree* tree) noexcept nogil                      # frees all its pages and runs
 cdef const TreeHeader* tree_header(Tree* tree) noexcept nogil      # entries, pages, depth
 

@@ -9,17 +9,17 @@ An emptied page leaves the tree at once.
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
-from pynori_core.bits cimport atomic_load_pointer, compare_bytes, likely, store64, unlikely
+from pynori_core.bits cimport atomic_load_pointer, compare_bytes, likely, load64_be, store64, unlikely
 from pynori_core.errors cimport E_CORRUPT, E_INVALID, E_NOT_FOUND, E_TOO_LARGE, OK, error_set
 from pynori_core.format cimport (
     CATALOG_TREES, LEAF_RUN, PAGE_CATALOG, PAGE_SHIFT, PAGE_SIZE, PAGE_TYPE_BRANCH, PAGE_TYPE_CATALOG, PAGE_TYPE_LEAF,
     PAGE_TYPE_RUN, TREE_INTEGER, TREE_NAME_MAX, BranchEntry, LeafEntry, PageHeader, RunReference, catalog_tree,
 )
 from pynori_core.slotted cimport (
-    BRANCH_KEY_OFFSET, INTEGER_KEY_SIZE, LEAF_KEY_OFFSET, PAGE_ROOM, SEARCH_CORRUPT, SLOT_SIZE, branch_child,
-    branch_entry, branch_entry_size, branch_key, branch_search, entry_size, leaf_entry, leaf_entry_size, leaf_key,
-    leaf_search, leaf_value, page_append_range, page_compact, page_count, page_gap, page_insert, page_remove, page_sound,
-    page_truncate, page_used,
+    BRANCH_KEY_OFFSET, INTEGER_KEY_SIZE, LEAF_KEY_OFFSET, PAGE_ROOM, SEARCH_CORRUPT, SLOT_SIZE, SLOTS_START, branch_child,
+    branch_entry, branch_entry_size, branch_key, branch_search, entry_size, even_guess, leaf_entry, leaf_entry_size,
+    leaf_key, leaf_search, leaf_value, page_append_range, page_compact, page_count, page_gap, page_insert, page_remove,
+    page_sound, page_truncate, page_used, prefetch, search_integer,
 )
 from pynori_core.txn cimport (
     SLOT_CHUNK_PAGES, SLOT_CHUNK_SHIFT, SLOT_UNVERIFIED, SLOT_VERIFIED, PageVersion, txn_allocate, txn_free, txn_modify,
@@ -98,7 +98,7 @@ cdef int catalog_find(Txn* txn, const char* name, size_t name_size, Tree* tree, 
             error_set(&txn.error, E_CORRUPT, "data.pynori page %llu: endless chain of catalog pages",
                       <unsigned long long>page)
             return E_CORRUPT
-        for index in range(CATALOG_TREES):
+        for index in range(<uint32_t>CATALOG_TREES):
             header = catalog_tree(data, index)
             if header.root == 0:
                 if free_page[0] == 0:
@@ -200,6 +200,14 @@ cdef int tree_create(Txn* txn, const char* name, size_t name_size, uint16_t flag
     header.flags = flags
     header.name_size = <uint32_t>name_size
     memcpy(header.name, name, name_size)
+    return OK
+
+
+cdef int tree_adopt(Tree* tree, uint16_t rows) noexcept nogil:
+    cdef TreeHeader* header = header_modify(tree)
+    if unlikely(header == NULL):
+        return txn_failure(tree.txn)
+    header.rows = rows
     return OK
 
 
@@ -330,37 +338,67 @@ cdef int tree_value(Tree* tree, const uint8_t* leaf, uint32_t position, Value* v
     return entry_value(tree, (<const PageHeader*>leaf).page, leaf, position, value)
 
 
+cdef inline const uint8_t* leaf_fetch(Tree* tree, uint64_t page) noexcept nogil:
+    """A leaf on the way of a lookup: the lines needed next are asked for before the first of them is waited for."""
+    cdef const uint8_t* data = txn_page(tree.txn, page)
+    if unlikely(data == NULL):
+        return NULL
+    prefetch(data + SLOTS_START)
+    prefetch(data + PAGE_SIZE // 2)  # the other memory page, for its address translation
+    if unlikely(not page_sound(data, page, tree.id, 0)):
+        tree_corrupt(tree, page, "header is not that of a page of this tree at this level")
+        return NULL
+    return data
+
+
+cdef inline uint32_t leaf_guess(const uint8_t* parent, int position, uint64_t key, uint32_t count) noexcept nogil:
+    """Where an integer key stands in the leaf at a position of its parent, from the separators around it."""
+    cdef const BranchEntry* low = branch_entry(parent, position - 1) if position > 0 else NULL
+    cdef const BranchEntry* high = branch_entry(parent, position) if position < <int>page_count(parent) else NULL
+    if low == NULL or low.key_size != INTEGER_KEY_SIZE:
+        return count >> 1
+    if high == NULL or high.key_size != INTEGER_KEY_SIZE:
+        return even_guess(key, load64_be(branch_key(low)), load64_be(branch_key(low)) + count, count)
+    return even_guess(key, load64_be(branch_key(low)), load64_be(branch_key(high)), count)
+
+
 cdef int tree_get(Tree* tree, const void* key, size_t key_size, Value* value) noexcept nogil:
     cdef const TreeHeader* header = tree_header(tree)
     cdef int level = depth_checked(tree, header)
     cdef bint integer = tree.flags & TREE_INTEGER
     cdef bint found = False
-    cdef const uint8_t* data
+    cdef const uint8_t* branch = NULL
+    cdef const uint8_t* leaf
     cdef uint64_t page
-    cdef int position
+    cdef int position = 0
     if unlikely(level == 0):
         return txn_failure(tree.txn)
     if unlikely(not key_valid(tree, key_size)):
         return E_INVALID
     page = header.root
-    while True:
+    while level > 1:
         level -= 1
-        data = tree_page(tree, page, level)
-        if unlikely(data == NULL):
+        branch = tree_page(tree, page, level)
+        if unlikely(branch == NULL):
             return txn_failure(tree.txn)
-        if level == 0:
-            break
-        position = branch_search(data, integer, key, key_size)
+        position = branch_search(branch, integer, key, key_size)
         if unlikely(position == SEARCH_CORRUPT):
             return tree_corrupt(tree, page, "an entry lies outside the page")
-        page = branch_child(data, position)
-    position = leaf_search(data, integer, key, key_size, &found)
+        page = branch_child(branch, position)
+    leaf = leaf_fetch(tree, page)
+    if unlikely(leaf == NULL):
+        return txn_failure(tree.txn)
+    if integer and branch != NULL and page_count(leaf) > 0:
+        position = search_integer(leaf, leaf_guess(branch, position, load64_be(key), page_count(leaf)), LEAF_KEY_OFFSET,
+                                  load64_be(key), &found)
+    else:
+        position = leaf_search(leaf, integer, key, key_size, &found)
     if unlikely(position == SEARCH_CORRUPT):
         return tree_corrupt(tree, page, "an entry lies outside the page")
     if not found:
         tree.last_page = page
         return E_NOT_FOUND
-    return entry_value(tree, page, data, position, value)
+    return entry_value(tree, page, leaf, position, value)
 
 
 cdef int tree_get_hinted(Tree* tree, uint64_t page, const void* key, size_t key_size, Value* value) noexcept nogil:
@@ -413,7 +451,7 @@ cdef int tree_descend(Tree* tree, const void* key, size_t key_size, Path* path, 
     page = header.root
     while True:
         level -= 1
-        data = tree_page(tree, page, level)
+        data = tree_page(tree, page, level) if level > 0 else leaf_fetch(tree, page)
         if unlikely(data == NULL):
             return txn_failure(tree.txn)
         if level == 0:
@@ -626,12 +664,12 @@ cdef uint32_t branch_middle(const uint8_t* page) noexcept nogil:
     """The entry at which half of the branch's bytes are reached. Entries are small, so each side takes one more."""
     cdef uint32_t half = page_used(page) // 2
     cdef uint32_t passed = 0
-    cdef uint32_t position
-    for position in range(<uint32_t>(page_count(page) - 1)):
+    cdef uint32_t position = 0
+    for position in range(page_count(page)):
         passed += entry_size(page, position) + SLOT_SIZE
         if passed >= half:
-            return position
-    return page_count(page) - 1
+            break
+    return position
 
 
 cdef int branch_split(Tree* tree, uint8_t* left, uint32_t position, const uint8_t* key, uint8_t* key_up,

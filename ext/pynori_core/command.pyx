@@ -244,6 +244,7 @@ cdef class Batch:
         cdef uint8_t key[ID_KEY_SIZE_MAX]
         cdef uint8_t collection_key[ID_KEY_SIZE_MAX]
         cdef char made[GUID_TEXT_SIZE]
+        cdef uint64_t spelling = 0
         cdef ErrorDetail error
         cdef Py_ssize_t size
         cdef const char* expected_text = NULL
@@ -268,7 +269,8 @@ cdef class Batch:
             raise_error(&error)
         header.id_size = <uint16_t>size
         header.key_size = <uint16_t>identifier_key(id_text, <size_t>size, key)
-        header.spelling_known = identifier_spelling(id_text, header.id_size, key, header.key_size, &header.spelling)
+        header.spelling_known = identifier_spelling(id_text, header.id_size, key, header.key_size, &spelling)
+        header.spelling = spelling
         header.collection_size = <uint16_t>collection_size
         header.collection_key_size = <uint16_t>identifier_key(collection, collection_size, collection_key)
         header.body_size = <uint32_t>body_size

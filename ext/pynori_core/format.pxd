@@ -34,6 +34,9 @@ cdef enum PageType:
 
 cdef enum TreeFlag:
     TREE_INTEGER = 1               # keys are 8 bytes, big endian
+    TREE_ROWS = 2                  # the rows of a table
+    TREE_SETS = 4                  # its sets
+    TREE_INDEX = 8                 # one of its unique indexes
 
 cdef enum LeafEntryFlag:
     LEAF_RUN = 1                   # the stored value is a RunReference
@@ -86,7 +89,7 @@ cdef packed struct TreeHeader:     # 96 bytes, in a catalog page after the PageH
     uint16_t flags                 # TreeFlag
     uint32_t name_size
     uint8_t name[40]
-    uint64_t reserved
+    uint64_t rows                  # TREE_SETS, TREE_INDEX: catalog index of their table's rows
 
 cdef packed struct FileHeader:     # 512 bytes, the first sector of page 0 and of page 8
     uint64_t magic

@@ -20,7 +20,6 @@ cdef enum:
     BRANCH_KEY_OFFSET = 10         # sizeof(BranchEntry)
     INTEGER_KEY_SIZE = 8
     SEARCH_CORRUPT = -1
-    PREFETCH_ENTRIES_MAX = 16      # a leaf with at most so many entries has them all fetched at once before the search
 
 cdef extern from *:
     void prefetch "__builtin_prefetch"(const void *p) noexcept nogil
@@ -105,27 +104,77 @@ cdef inline uint64_t branch_child(const uint8_t* page, uint32_t position) noexce
     return entry.child if entry != NULL else 0
 
 
-# Position of the first entry >= key (count when there is none) and whether it is equal, or SEARCH_CORRUPT.
+# Position of the first entry >= key (count when there is none) and whether it is equal, or SEARCH_CORRUPT. The search
+# starts at `guess` < count and moves away from it in growing steps until it has the key between two entries; a good guess
+# costs one or two probes, a bad one a few more than halving from the start would.
 # key_offset is LEAF_KEY_OFFSET or BRANCH_KEY_OFFSET.
-cdef inline int search_integer(const uint8_t* page, uint32_t low, uint32_t high, uint32_t key_offset, uint64_t key,
+cdef inline int search_integer(const uint8_t* page, uint32_t guess, uint32_t key_offset, uint64_t key,
                                bint* found) noexcept nogil:
-    cdef uint32_t middle, offset
+    cdef uint32_t low = 0
+    cdef uint32_t high = page_count(page)
+    cdef uint32_t step = 1
+    cdef uint32_t offset
     cdef uint64_t probe
     while low < high:
-        middle = (low + high) >> 1
-        offset = slot_offset(page, middle)
+        offset = slot_offset(page, guess)
         if unlikely(offset > PAGE_SIZE - INTEGER_KEY_SIZE - key_offset):
             return SEARCH_CORRUPT
         probe = load64_be(page + offset + key_offset)
         if probe == key:
             found[0] = True
-            return <int>middle
+            return <int>guess
         if probe < key:
-            low = middle + 1
+            low = guess + 1
+            guess += step
         else:
-            high = middle
+            high = guess
+            guess -= step if guess >= step else 0
+        if guess < low or guess >= high:
+            guess = (low + high) >> 1
+        step <<= 2
     found[0] = False
     return <int>low
+
+
+# Where a key would stand if the keys between `low` and `high` were evenly spread over `count` places; count >= 1.
+cdef inline uint32_t even_guess(uint64_t key, uint64_t low, uint64_t high, uint32_t count) noexcept nogil:
+    cdef uint64_t span = high - low
+    cdef uint64_t here = key - low
+    cdef int shift
+    if unlikely(key <= low):
+        return 0
+    if unlikely(key >= high):
+        return count - 1
+    if unlikely(span >> 48):
+        shift = 16  # keep here * count within 64 bits
+        span >>= shift
+        here >>= shift
+    here = here * count // span
+    return <uint32_t>here if here < count else count - 1
+
+
+# As compare_bytes, in place: keys are short, and often differ late.
+cdef inline int compare_keys(const uint8_t* a, size_t a_size, const uint8_t* b, size_t b_size) noexcept nogil:
+    cdef size_t shorter = a_size if a_size < b_size else b_size
+    cdef size_t offset = 0
+    cdef uint64_t a_word, b_word
+    while offset + 8 <= shorter:
+        a_word = load64_be(a + offset)
+        b_word = load64_be(b + offset)
+        if a_word != b_word:
+            return -1 if a_word < b_word else 1
+        offset += 8
+    if shorter >= 8 and offset < shorter:
+        a_word = load64_be(a + shorter - 8)
+        b_word = load64_be(b + shorter - 8)
+        if a_word != b_word:
+            return -1 if a_word < b_word else 1
+        offset = shorter
+    while offset < shorter:
+        if a[offset] != b[offset]:
+            return -1 if a[offset] < b[offset] else 1
+        offset += 1
+    return (a_size > b_size) - (a_size < b_size)
 
 
 cdef inline int search_bytes(const uint8_t* page, uint32_t key_offset, const uint8_t* key, size_t key_size,
@@ -139,10 +188,13 @@ cdef inline int search_bytes(const uint8_t* page, uint32_t key_offset, const uin
         offset = slot_offset(page, middle)
         if unlikely(offset > PAGE_SIZE - key_offset):
             return SEARCH_CORRUPT
+        # Both entries that may come next are on their way while this one is compared.
+        prefetch(page + slot_offset(page, (low + middle) >> 1))
+        prefetch(page + slot_offset(page, (middle + high) >> 1))
         probe_size = load16(page + offset + (0 if key_offset == LEAF_KEY_OFFSET else 8))
         if unlikely(probe_size > PAGE_SIZE - key_offset - offset):
             return SEARCH_CORRUPT
-        order = compare_bytes(page + offset + key_offset, probe_size, key, key_size)
+        order = compare_keys(page + offset + key_offset, probe_size, key, key_size)
         if order == 0:
             found[0] = True
             return <int>middle
@@ -154,6 +206,7 @@ cdef inline int search_bytes(const uint8_t* page, uint32_t key_offset, const uin
     return <int>low
 
 
+# As above for the whole page, with the guess made from its first and last key.
 cdef int leaf_search(const uint8_t* page, bint integer, const void* key, size_t key_size, bint* found) noexcept nogil
 
 # Position of the child that covers the key: 0 .. count, or SEARCH_CORRUPT.

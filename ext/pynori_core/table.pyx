@@ -11,14 +11,14 @@ from pynori_core.bits cimport (
     leading_zeros64, load64, load64_be, popcount64, store64, store64_be, trailing_zeros64, unlikely,
 )
 from pynori_core.btree cimport (
-    PUT_APPEND, PUT_INSERT, PUT_UPSERT, tree_corrupt, tree_create, tree_delete, tree_get, tree_get64, tree_get_hinted,
+    PUT_APPEND, PUT_INSERT, PUT_UPSERT, tree_adopt, tree_corrupt, tree_create, tree_delete, tree_get, tree_get64, tree_get_hinted,
     tree_header, tree_open, tree_pack, tree_put, tree_reserve, tree_update,
 )
 from pynori_core.cursor cimport (
     cursor_find_near, cursor_init, cursor_next, cursor_previous, cursor_seek, cursor_seek_before, cursor_value,
 )
 from pynori_core.errors cimport E_INVALID, E_NOT_FOUND, OK
-from pynori_core.format cimport TREE_INTEGER, TreeHeader
+from pynori_core.format cimport TREE_INDEX, TREE_INTEGER, TREE_ROWS, TREE_SETS, TreeHeader
 
 cdef enum:
     SET_KEY_SIZE = 16
@@ -32,6 +32,23 @@ cdef enum:
 
 # Tables
 
+cdef int table_tree(Table* table, const char* name, uint16_t flags, Tree* tree, bint create) noexcept nogil:
+    """Open one of the table's trees; a new one learns whose it is."""
+    cdef int code
+    cdef bint ours = flags & TREE_ROWS
+    if create:
+        code = tree_create(table.txn, name, strlen(name), flags, tree)
+    else:
+        code = tree_open(table.txn, name, strlen(name), tree)
+    if code != OK or ours:
+        return code
+    if tree_header(tree) == NULL:
+        return table.txn.error.code
+    if tree_header(tree).rows == table.rows.id:
+        return OK
+    return tree_adopt(tree, table.rows.id) if create else E_INVALID
+
+
 cdef int table_trees(Txn* txn, const TableSchema* schema, Table* table, bint create) noexcept nogil:
     cdef int code, index
     if schema.index_count < 0 or schema.index_count > TABLE_INDEXES_MAX:
@@ -39,19 +56,13 @@ cdef int table_trees(Txn* txn, const TableSchema* schema, Table* table, bint cre
     memset(table, 0, sizeof(Table))
     table.txn = txn
     table.index_count = schema.index_count
-    code = table_tree(txn, schema.rows, TREE_INTEGER, &table.rows, create)
+    code = table_tree(table, schema.rows, TREE_INTEGER | TREE_ROWS, &table.rows, create)
     if code == OK:
-        code = table_tree(txn, schema.sets, 0, &table.sets, create)
+        code = table_tree(table, schema.sets, TREE_SETS, &table.sets, create)
     for index in range(schema.index_count):
         if code == OK:
-            code = table_tree(txn, schema.indexes[index], 0, &table.indexes[index], create)
+            code = table_tree(table, schema.indexes[index], TREE_INDEX, &table.indexes[index], create)
     return code
-
-
-cdef int table_tree(Txn* txn, const char* name, uint16_t flags, Tree* tree, bint create) noexcept nogil:
-    if create:
-        return tree_create(txn, name, strlen(name), flags, tree)
-    return tree_open(txn, name, strlen(name), tree)
 
 
 cdef int table_create(Txn* txn, const TableSchema* schema, Table* table) noexcept nogil:

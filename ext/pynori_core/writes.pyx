@@ -105,7 +105,7 @@ cdef int writes_begin(Writer* writer, Txn* txn, const DocumentTables* known) noe
 
 
 cdef int writes_reload(Writer* writer) noexcept nogil:
-    cdef uint32_t index
+    cdef int index
     for index in range(WRITER_COLLECTIONS):
         writer.collections[index].number = 0
         writer.collections[index].dirty = False
@@ -116,7 +116,7 @@ cdef int writes_reload(Writer* writer) noexcept nogil:
 
 
 cdef int writes_flush(Writer* writer) noexcept nogil:
-    cdef uint32_t index
+    cdef int index
     cdef int code = OK
     for index in range(WRITER_COLLECTIONS):
         if writer.collections[index].dirty and code == OK:
@@ -162,7 +162,7 @@ cdef WriterCollection* collection_slot(Writer* writer, uint32_t number, int* cod
     cdef WriterCollection* slot
     cdef const uint8_t* name
     cdef size_t name_size
-    cdef uint32_t index
+    cdef int index
     for index in range(WRITER_COLLECTIONS):
         if writer.collections[index].number == number:
             return &writer.collections[index]
@@ -190,7 +190,7 @@ cdef int collection_resolve(Writer* writer, const Command* command, uint32_t* nu
     """The number of the collection that a document states; 0 when there is none of that name yet."""
     cdef size_t size = command.header.collection_key_size
     cdef WriterCollection* slot
-    cdef uint32_t index
+    cdef int index
     cdef int code
     for index in range(WRITER_COLLECTIONS):
         slot = &writer.collections[index]
@@ -278,6 +278,7 @@ cdef int subject_make_id(Writer* writer, const Command* command, Subject* subjec
     """Put the next etag and the node's tag behind an id that ends in "/"."""
     cdef size_t size
     cdef uint64_t number
+    cdef uint64_t spelling
     cdef int digit
     cdef int tries
     cdef int code
@@ -299,7 +300,8 @@ cdef int subject_make_id(Writer* writer, const Command* command, Subject* subjec
         if code != OK:
             return code
         if not subject.exists:
-            if identifier_spelling(subject.id, size, subject.key, subject.key_size, &subject.fresh.spelling):
+            if identifier_spelling(subject.id, size, subject.key, subject.key_size, &spelling):
+                subject.fresh.spelling = spelling
                 subject.fresh.flags = COVER_SPELLING
             return OK
         subject.etag += 1
@@ -413,10 +415,11 @@ cdef int row_append(Writer* writer, const Command* command, Subject* subject, ui
     cdef uint64_t size = sizeof(ItemHeader) + <uint64_t>vector_count * sizeof(VectorEntry) + subject.id_size
     cdef size_t body_size = command.header.body_size if kind == ITEM_DOCUMENT else 0
     cdef IndexEntry entry
+    cdef uint64_t page
     cdef ItemHeader* header
     cdef uint8_t* row
     cdef int code
-    row = table_append(&writer.tables.items, subject.etag, size + body_size, &entry.page)
+    row = table_append(&writer.tables.items, subject.etag, size + body_size, &page)
     if unlikely(row == NULL):
         code = writer_txn(writer).error.code
         return code if code != OK else broken(writer, b"the last etag is behind the rows")
@@ -442,6 +445,7 @@ cdef int row_append(Writer* writer, const Command* command, Subject* subject, ui
     if size + body_size + 8 > INLINE_SIZE_MAX:
         subject.fresh.flags |= COVER_LARGE
     entry.row_id = subject.etag
+    entry.page = page
     memcpy(entry.cover, &subject.fresh, sizeof(Cover))
     code = table_index_put(&writer.tables.items, INDEX_ID, subject.key, subject.key_size, &entry)
     if code == OK and subject.found:

@@ -1,1 +1,1 @@
-"""The world outside, replaceable: clock, randomness, network, codecs."""
+"""The seams to the world: time, randomness, tasks, log lines, metrics and codecs."""

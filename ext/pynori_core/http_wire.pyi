@@ -1,0 +1,26 @@
+from collections.abc import Callable
+from typing import Any
+
+class Moment:
+    now: float
+    read_head: bytes
+
+class Wire:
+    moment: Moment
+    transport: Any
+    current: Any
+    closing: bool
+    active_at: float
+    requests: int
+    in_head: bool
+    in_body: bool
+    target: bytes
+    fields: dict[bytes, bytes]
+    head_size: int
+    known_size: int
+    known: dict[bytes, bytes]
+    def __init__(self, moment: Moment) -> None: ...
+    def data_received(self, data: bytes) -> None: ...
+    def remember(self, data: bytes, body_size: int) -> None: ...
+    def remember_read(self, prefix: bytes, load: Callable[..., Any], state: Any, index: Any) -> None: ...
+    def take_durations(self) -> tuple[list[int], float]: ...

@@ -1,0 +1,49 @@
+"""`pynori check DIR`: verify every invariant of the files of a database, or of everything in a data directory."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from pynori.cli import exit_codes
+from pynori.cli.terminal import end, say
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
+def command(directory: Path) -> None:
+    """Verify the files of a database that is not open; nothing is written.
+
+    \b
+    pynori check ./pynori-data                      the state and every database in it
+    pynori check ./pynori-data/Databases/shop       one database
+
+    \b
+    Exit codes: 0 nothing found, 7 problems found, 1 the files cannot be read.
+    """
+    from pynori_core.check import check
+    from pynori_core.errors import EngineError
+
+    problems = 0
+    for environment in environments(directory):
+        try:
+            findings = check(str(environment))
+        except (EngineError, OSError) as error:
+            end(exit_codes.FAILED, f"{environment}: {error}")
+        problems += len(findings)
+        for finding in findings:
+            click.echo(f"{environment}: {finding}")
+        say(f"{environment}: {len(findings)} problems" if findings else f"{environment}: ok")
+    sys.exit(exit_codes.PROBLEMS_FOUND if problems else exit_codes.DONE)
+
+
+def environments(directory: Path) -> list[Path]:
+    """The environments below a data directory, or the directory itself when it is one."""
+    if not (directory / "PYNORI").exists():
+        return [directory]
+    databases = directory / "Databases"
+    found = sorted(databases.iterdir()) if databases.is_dir() else []
+    system = [directory / "System"] if (directory / "System").is_dir() else []
+    return system + [path for path in found if path.is_dir() and not path.name.startswith(".")]

@@ -1,0 +1,57 @@
+"""`pynori inspect DIR ...`: print what the files of a database hold, decoded as far as possible; writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import click
+
+from pynori.cli import exit_codes
+from pynori.cli.terminal import end
+
+VIEWS_WITHOUT_ARGUMENT = ("header", "journal")
+VIEWS_WITH_ARGUMENT = {"page": "a page number", "tree": "the name of a tree", "doc": "an id"}
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("directory", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("view", type=click.Choice([*VIEWS_WITHOUT_ARGUMENT, *VIEWS_WITH_ARGUMENT]))
+@click.argument("argument", required=False)
+def command(directory: Path, view: str, argument: str | None) -> None:
+    """Print what the files of a database hold.
+
+    \b
+    pynori inspect ./pynori-data/Databases/shop header
+    pynori inspect ./pynori-data/Databases/shop journal
+    pynori inspect ./pynori-data/Databases/shop page 41
+    pynori inspect ./pynori-data/Databases/shop tree Docs
+    pynori inspect ./pynori-data/Databases/shop doc orders/1-A
+    """
+    from pynori_core.errors import EngineError
+
+    if view in VIEWS_WITH_ARGUMENT and argument is None:
+        raise click.UsageError(f"{view} needs {VIEWS_WITH_ARGUMENT[view]}")
+    if view in VIEWS_WITHOUT_ARGUMENT and argument is not None:
+        raise click.UsageError(f"{view} takes no argument")
+    if view == "page" and not (argument or "").isdigit():
+        raise click.UsageError("page needs a page number")
+    try:
+        for line in _view(view, argument or "")(str(directory)):
+            click.echo(line)
+    except (EngineError, OSError) as error:
+        end(exit_codes.FAILED, f"{directory}: {error}")
+
+
+def _view(view: str, argument: str) -> Callable[[str], Iterable[str]]:
+    """The engine's printer of a view, called with the directory."""
+    from pynori_core import dump
+
+    printers: dict[str, Callable[[str], Iterable[str]]] = {
+        "header": dump.header,
+        "journal": dump.journal,
+        "page": lambda directory: dump.page(directory, int(argument)),
+        "tree": lambda directory: dump.tree(directory, argument),
+        "doc": lambda directory: dump.document(directory, argument),
+    }
+    return printers[view]

@@ -1,0 +1,1 @@
+"""Speaking to a server over HTTP; what the command line's own verbs need."""

@@ -1,0 +1,1 @@
+"""The state that a cluster agrees on: databases, identities, configuration, each change under a raft index."""

@@ -1,0 +1,69 @@
+"""Where the cluster's state lies on disk: one engine environment, and the only module here that knows the engine.
+
+A state is a number of tables of JSON values under text keys. One `write` is one transaction: the changed values of all
+its commands together with the raft index of the last of them, so that a restart can neither skip nor repeat one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from pynori_core.env import Env
+
+# Changes of one transaction: (table, key) -> the new value, None to remove.
+Changes = Mapping[tuple[str, str], Any]
+
+_STATE_TREE = b"state"
+_APPLIED_KEY = b"applied"
+_TABLE_PREFIX = "table."
+
+
+class Store:
+    """The tables of the state in one environment. Calls block on the disk: not for the event loop."""
+
+    __slots__ = ("_env",)
+
+    def __init__(self, env: Env) -> None:
+        self._env = env
+
+    @classmethod
+    def open(cls, directory: Path | None) -> Store:
+        """Open the state in `directory`, creating it when there is none; None: in memory."""
+        if directory is None:
+            return cls(Env.create(None))
+        if directory.exists():
+            return cls(Env.open(str(directory)))
+        return cls(Env.create(str(directory)))
+
+    def load(self, tables: tuple[str, ...]) -> tuple[int, dict[str, dict[str, Any]]]:
+        """The raft index of the last applied command (0: none) and everything in `tables`."""
+        found: dict[str, dict[str, Any]] = {table: {} for table in tables}
+        with self._env.read() as txn:
+            applied = txn.tree(_STATE_TREE).get(_APPLIED_KEY)
+            if applied is None:
+                return 0, found
+            for table in tables:
+                for key, value in txn.tree(_tree_name(table)).items():
+                    found[table][bytes(key).decode("utf-8")] = msgspec.json.decode(bytes(value))
+        return int.from_bytes(bytes(applied), "big"), found
+
+    def write(self, applied_index: int, changes: Changes) -> None:
+        """Make `changes` and the index durable in one transaction, or raise and leave the state as it was."""
+        with self._env.write() as txn:
+            for (table, key), value in changes.items():
+                tree = txn.tree(_tree_name(table))
+                if value is None:
+                    tree.delete(key.encode("utf-8"))
+                else:
+                    tree.put(key.encode("utf-8"), msgspec.json.encode(value))
+            txn.tree(_STATE_TREE).put(_APPLIED_KEY, applied_index.to_bytes(8, "big"))
+
+    def close(self) -> None:
+        self._env.close()
+
+
+def _tree_name(table: str) -> bytes:
+    return (_TABLE_PREFIX + table).encode("ascii")

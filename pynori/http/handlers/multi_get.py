@@ -1,0 +1,66 @@
+"""Several requests in one: they run in order, and each has its own status in the answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pynori.errors import InvalidArgument, LimitExceeded, OperationFailed
+from pynori.http.request import Request
+from pynori.http.response import Response, encode_json, settle
+from pynori.http.shapes import error_response
+from pynori.limits import MULTI_GET_REQUESTS_MAX
+
+
+async def post(request: Request) -> Response:
+    inner = request.json_object().get("Requests")
+    if not isinstance(inner, list) or not all(isinstance(entry, dict) for entry in inner):
+        raise InvalidArgument("the body must hold 'Requests', a list of objects")
+    if len(inner) > MULTI_GET_REQUESTS_MAX:
+        raise LimitExceeded(f"more requests than MULTI_GET_REQUESTS_MAX ({MULTI_GET_REQUESTS_MAX})")
+    entries = []
+    for entry in inner:
+        response = await run(request, entry)
+        body = response.body if response.body and response.status != 304 else b"null"
+        entries.append(
+            b'{"Result":%b,"StatusCode":%d,"Headers":%b}' % (body, response.status, encode_json(fields_of(response)))
+        )
+    return Response(200, b'{"Results":[%b]}' % b",".join(entries))
+
+
+async def run(outer: Request, entry: dict[str, Any]) -> Response:
+    """One inner request. What goes wrong with it is its own answer."""
+    url = entry.get("Url")
+    try:
+        inner = inner_request(outer, entry)
+        answer = await settle(inner.route.handler(inner))
+        if not isinstance(answer, Response):
+            raise OperationFailed(f"{inner.method} {inner.path} answers with a stream, which cannot travel in a multi-get")
+    except Exception as error:
+        return error_response(error, str(url))
+    return answer
+
+
+def inner_request(outer: Request, entry: dict[str, Any]) -> Request:
+    path = entry.get("Url")
+    method = entry.get("Method") or "GET"
+    fields = entry.get("Headers") or {}
+    if not isinstance(path, str) or not isinstance(method, str) or not isinstance(fields, dict):
+        raise InvalidArgument("an inner request needs 'Url' and may have 'Method' and 'Headers'")
+    route, database_name = outer.listener.router.find(method.upper(), path)
+    if route.handler is post:
+        raise InvalidArgument("a multi-get cannot hold another one")
+    if database_name.lower() != outer.database_name.lower():
+        raise InvalidArgument("all requests of a multi-get go to the database of its own URL")
+    content = entry.get("Content")
+    body = content.encode("utf-8") if isinstance(content, str) else b"" if content is None else encode_json(content)
+    query = str(entry.get("Query") or "").removeprefix("?")
+    lowered = {
+        str(name).lower().encode("utf-8"): str(value).encode("utf-8") for name, value in fields.items() if value is not None
+    }
+    return Request(outer.listener, method.upper(), path, query, lowered, route, database_name, body)
+
+
+def fields_of(response: Response) -> dict[str, str]:
+    """The header lines of a response as an object."""
+    lines = response.fields.decode("latin-1").split("\r\n")
+    return dict(line.split(": ", 1) for line in lines if line)

@@ -1,0 +1,62 @@
+"""Statistics of one database, in the three sizes that clients ask for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pynori.http.request import Request
+from pynori.http.response import Response, json_response
+from pynori.http.shapes import size_shape
+
+
+def healthcheck(request: Request) -> Response:
+    """The database answers."""
+    request.open_database()
+    return Response(204)
+
+
+def summary(request: Request) -> Response:
+    return json_response(summary_shape(request))
+
+
+def detailed(request: Request) -> Response:
+    shape = summary_shape(request)
+    shape["CountOfIdentities"] = len(request.server.state.identities(request.database_name))
+    shape["CountOfCompareExchange"] = 0
+    shape["CountOfCompareExchangeTombstones"] = 0
+    shape["CountOfRemoteAttachments"] = 0
+    return json_response(shape)
+
+
+def essential(request: Request) -> Response:
+    shape = summary_shape(request)
+    kept = [name for name in shape if name.startswith("CountOf")]
+    return json_response({**{name: shape[name] for name in kept}, "Indexes": []})
+
+
+def summary_shape(request: Request) -> dict[str, Any]:
+    database = request.open_database().database
+    statistics = database.statistics()
+    return {
+        "LastDocEtag": statistics.last_etag,
+        "LastDatabaseEtag": statistics.last_etag,
+        "CountOfIndexes": 0,
+        "CountOfDocuments": statistics.documents,
+        "CountOfRevisionDocuments": 0,
+        "CountOfDocumentsConflicts": 0,
+        "CountOfTombstones": statistics.tombstones,
+        "CountOfConflicts": 0,
+        "CountOfAttachments": 0,
+        "CountOfUniqueAttachments": 0,
+        "CountOfCounterEntries": 0,
+        "CountOfTimeSeriesSegments": 0,
+        "Indexes": [],
+        "DatabaseChangeVector": statistics.change_vector,
+        "DatabaseId": database.id,
+        "Is64Bit": True,
+        "Pager": "mmap",
+        "LastIndexingTime": None,
+        "SizeOnDisk": size_shape(statistics.size_bytes),
+        "TempBuffersSizeOnDisk": size_shape(0),
+        "NumberOfTransactionMergerQueueOperations": 0,
+    }

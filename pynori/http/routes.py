@@ -1,0 +1,146 @@
+"""THE table of routes: one row each, sorted by path. Paths and shapes are RavenDB's, and our own few beside them.
+
+From it come the router, `API.md` and the list at `/debug/routes`. `permission` says what a caller must hold once the
+server knows its callers; `body` says how the request's body reaches the handler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from pynori.errors import PynoriError
+from pynori.http.handlers import (
+    batches,
+    bulk_insert,
+    collections,
+    configuration,
+    databases,
+    debug,
+    documents,
+    health,
+    hilo,
+    identities,
+    indexes,
+    multi_get,
+    operations,
+    statistics,
+    streams,
+    topology,
+)
+from pynori.http.request import Request
+from pynori.http.response import Reply
+from pynori.limits import REQUEST_BODY_SIZE_BYTES_MAX, UNREAD_BODY_SIZE_BYTES_MAX
+
+Handler = Callable[[Request], Reply]
+
+
+class Permission(Enum):
+    """What a caller must hold, from nothing to the whole cluster."""
+
+    NONE = "none"
+    READ = "read"
+    WRITE = "write"
+    DATABASE_ADMIN = "database admin"
+    OPERATOR = "operator"
+    CLUSTER_ADMIN = "cluster admin"
+
+
+class Body(Enum):
+    """How the request's body reaches the handler."""
+
+    NONE = "none"  # there is none to read; a small one is passed over
+    WHOLE = "whole"  # collected before the handler is called
+    STREAM = "stream"  # read by the handler while it arrives
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One row."""
+
+    method: str
+    path: str
+    handler: Handler
+    permission: Permission
+    body: Body = Body.NONE
+    body_size_bytes_max: int = UNREAD_BODY_SIZE_BYTES_MAX
+    read_by_id: bool = False  # `?id=X` alone reads one document: the native half of a connection may answer it
+
+
+def answering(error: PynoriError) -> Route:
+    """The route of a request that has none: it answers with this error."""
+
+    def refuse(request: Request) -> Reply:
+        raise error
+
+    return Route("", "", refuse, Permission.NONE)
+
+
+def whole(method: str, path: str, handler: Handler, permission: Permission) -> Route:
+    """A row whose body is read as a whole."""
+    return Route(method, path, handler, permission, Body.WHOLE, REQUEST_BODY_SIZE_BYTES_MAX)
+
+
+NONE, READ, WRITE = Permission.NONE, Permission.READ, Permission.WRITE
+DATABASE_ADMIN, OPERATOR = Permission.DATABASE_ADMIN, Permission.OPERATOR
+
+ROUTES: tuple[Route, ...] = (
+    whole("PUT", "/admin/configuration/client", configuration.put_server, OPERATOR),
+    whole("DELETE", "/admin/databases", databases.delete, OPERATOR),
+    Route("GET", "/admin/databases", databases.record, OPERATOR),
+    whole("PUT", "/admin/databases", databases.create, OPERATOR),
+    whole("POST", "/admin/databases/disable", databases.disable, OPERATOR),
+    whole("POST", "/admin/databases/enable", databases.enable, OPERATOR),
+    whole("POST", "/admin/databases/set-lock", databases.set_lock, OPERATOR),
+    Route("GET", "/admin/operations/next-operation-id", operations.next_id_of_server, OPERATOR),
+    Route("POST", "/admin/operations/kill", operations.kill_of_server, OPERATOR),
+    Route("GET", "/build/version", topology.build_version, NONE),
+    Route("GET", "/cluster/node-info", topology.node_info, READ),
+    Route("GET", "/cluster/topology", topology.cluster, READ),
+    Route("GET", "/configuration/client", configuration.get_server, READ),
+    Route("GET", "/databases", databases.list_all, READ),
+    whole("PUT", "/databases/{db}/admin/configuration/client", configuration.put_database, DATABASE_ADMIN),
+    whole("PUT", "/databases/{db}/admin/configuration/settings", databases.put_settings, DATABASE_ADMIN),
+    Route("GET", "/databases/{db}/admin/record", databases.record_of_path, DATABASE_ADMIN),
+    whole("POST", "/databases/{db}/bulk_docs", batches.post, WRITE),
+    Route("POST", "/databases/{db}/bulk_insert", bulk_insert.post, WRITE, Body.STREAM),
+    Route("GET", "/databases/{db}/collections/docs", collections.documents, READ),
+    Route("GET", "/databases/{db}/collections/stats", collections.statistics, READ),
+    Route("GET", "/databases/{db}/collections/stats/detailed", collections.statistics_detailed, READ),
+    Route("GET", "/databases/{db}/configuration/client", configuration.get_database, READ),
+    Route("GET", "/databases/{db}/debug/identities", identities.list_all, READ),
+    Route("DELETE", "/databases/{db}/docs", documents.delete, WRITE),
+    Route("GET", "/databases/{db}/docs", documents.get, READ, read_by_id=True),
+    Route("HEAD", "/databases/{db}/docs", documents.head, READ),
+    whole("POST", "/databases/{db}/docs", documents.post, READ),
+    whole("PUT", "/databases/{db}/docs", documents.put, WRITE),
+    Route("GET", "/databases/{db}/docs/size", documents.size, READ),
+    Route("GET", "/databases/{db}/healthcheck", statistics.healthcheck, READ),
+    Route("GET", "/databases/{db}/hilo/next", hilo.next_range, WRITE),
+    Route("PUT", "/databases/{db}/hilo/return", hilo.return_range, WRITE),
+    Route("POST", "/databases/{db}/identity/next", identities.take_next, WRITE),
+    Route("POST", "/databases/{db}/identity/seed", identities.seed, WRITE),
+    Route("GET", "/databases/{db}/indexes/errors", indexes.errors, READ),
+    Route("GET", "/databases/{db}/indexes/status", indexes.status, READ),
+    Route("GET", "/databases/{db}/info/tcp", topology.tcp_of_database, READ),
+    whole("POST", "/databases/{db}/multi_get", multi_get.post, READ),
+    Route("POST", "/databases/{db}/operations/kill", operations.kill, WRITE),
+    Route("GET", "/databases/{db}/operations/next-operation-id", operations.next_id, READ),
+    Route("GET", "/databases/{db}/operations/state", operations.state, READ),
+    Route("GET", "/databases/{db}/stats", statistics.summary, READ),
+    Route("GET", "/databases/{db}/stats/detailed", statistics.detailed, READ),
+    Route("GET", "/databases/{db}/stats/essential", statistics.essential, READ),
+    Route("GET", "/databases/{db}/streams/docs", streams.documents, READ),
+    Route("GET", "/debug/routes", debug.routes, READ),
+    Route("GET", "/health", health.full, READ),
+    Route("GET", "/health/quick", health.quick, NONE),
+    Route("GET", "/info/remote-task/tcp", topology.tcp_of_task, READ),
+    Route("GET", "/info/tcp", topology.tcp, READ),
+    Route("GET", "/license/status", topology.license_status, READ),
+    Route("GET", "/livez", health.quick, NONE),
+    Route("GET", "/metrics", health.metrics, READ),
+    Route("GET", "/operations/state", operations.state_of_server, READ),
+    Route("GET", "/readyz", health.quick, NONE),
+    Route("GET", "/topology", topology.database, READ),
+)

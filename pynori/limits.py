@@ -1,0 +1,124 @@
+"""THE table of limits: every queue, batch, buffer, recursion and wait has its bound here, with a name and a reason.
+
+Unit last in each name. Reaching a limit is answered with an error that carries the limit's name. `check` verifies the
+inequalities between them when the module is imported; a build that breaks one does not start.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+
+# ---- documents
+ID_SIZE_BYTES_MAX: Final = 512  # UTF-8; keys of trees must fit a page several times
+DOCUMENT_SIZE_BYTES_MAX: Final = 64 * MIB
+JSON_DEPTH_MAX: Final = 128  # parsers and writers recurse no deeper
+OBJECT_PROPERTIES_MAX: Final = 100_000
+STRING_SIZE_BYTES_MAX: Final = 32 * MIB
+INCLUDES_MAX: Final = 1_000  # include paths of one load
+
+# ---- batches and the merger
+BATCH_COMMANDS_MAX: Final = 10_000
+BATCH_SIZE_BYTES_MAX: Final = 64 * MIB
+BULK_INSERT_COMMIT_COMMANDS: Final = 8_192  # a bulk insert commits in steps of this many commands,
+BULK_INSERT_COMMIT_SIZE_BYTES: Final = 16 * MIB  # or of this many bytes, whichever comes first
+MERGER_QUEUE_SIZE_BYTES_MAX: Final = 256 * MIB  # waiting writes of one database
+MERGER_WAIT_MS_MAX: Final = 30_000  # when the oldest waiter is older, new writes are refused
+
+# ---- HTTP
+REQUEST_HEAD_SIZE_BYTES_MAX: Final = 32 * KIB
+REQUEST_HEADERS_MAX: Final = 100
+REQUEST_LINE_SIZE_BYTES_MAX: Final = 8 * KIB
+REQUEST_BODY_SIZE_BYTES_MAX: Final = 128 * MIB  # of routes that hold their body in memory; streams have no end
+RESPONSE_BUFFER_SIZE_BYTES_MAX: Final = 4 * MIB  # unsent bytes of one response before its producer has to wait
+HEADER_TIMEOUT_MS: Final = 10_000
+BODY_RATE_BYTES_PER_SECOND_MIN: Final = 1 * KIB
+IDLE_TIMEOUT_MS: Final = 120_000
+HANDSHAKE_TIMEOUT_MS: Final = 5_000
+CONNECTIONS_MAX: Final = 10_000
+CHANNELS_PER_CLIENT_MAX: Final = 100
+LISTEN_BACKLOG: Final = 1_024  # connections that the kernel keeps until they are accepted
+LINGER_MS: Final = 2_000  # how long a connection that was refused may still send before it is cut
+PIPELINED_REQUESTS_MAX: Final = 64  # requests of one connection that wait for their turn; reading pauses then
+ROUTER_PATHS_MAX: Final = 4_096  # spelt paths that the router remembers
+KNOWN_FIELDS_SIZE_BYTES_MAX: Final = 2 * KIB  # header fields that a connection may repeat and need not be parsed again
+UNREAD_BODY_SIZE_BYTES_MAX: Final = 1 * MIB  # of a route that takes no body; read and passed over
+STREAM_BUFFER_SIZE_BYTES_MAX: Final = 1 * MIB  # of a streamed request body that its handler has not read yet
+STREAM_CHUNK_SIZE_BYTES: Final = 64 * KIB  # small pieces of a streamed answer are joined up to this
+DOCUMENTS_PER_REQUEST_MAX: Final = 10_000  # ids of one load
+MULTI_GET_REQUESTS_MAX: Final = 1_024  # requests within one request
+BULK_INSERT_END_WAIT_MS: Final = 25  # how long the end of a body is waited for after its closing bracket
+DECOMPRESSION_RATIO_MAX: Final = 100  # above DECOMPRESSION_FREE_SIZE_BYTES
+DECOMPRESSION_FREE_SIZE_BYTES: Final = 1 * MIB
+
+# ---- queries
+RQL_SIZE_BYTES_MAX: Final = 64 * KIB
+RQL_DEPTH_MAX: Final = 64
+RQL_IN_TERMS_MAX: Final = 1_024
+
+# ---- the cluster's state
+STATE_COMMANDS_WAITING_MAX: Final = 10_000  # commands that wait for a commit; more are refused
+STATE_GROUP_COMMANDS_MAX: Final = 512  # commands of one transaction
+STATE_COMMAND_SIZE_BYTES_MAX: Final = 4 * MIB  # one command as JSON: a database record with its indexes
+RECORD_UPDATE_TRIES_MAX: Final = 16  # how often a change of a record is repeated when the record has moved
+IDENTITY_COUNT_MAX: Final = 100_000  # identities taken by one command
+IDENTITY_NAME_SIZE_BYTES_MAX: Final = ID_SIZE_BYTES_MAX
+RAFT_INDEX_WAIT_MS_MAX: Final = 30_000
+DATABASE_NAME_SIZE_MAX: Final = 128  # characters; the name is a folder's name
+DATABASES_MAX: Final = 10_000
+
+# ---- the process
+DATABASES_OPENING_MAX: Final = 4  # databases that are opened at the same time when the server starts
+OPERATIONS_RUNNING_MAX: Final = 1_024  # of one database, or of the server
+OPERATIONS_KEPT_MAX: Final = 4_096  # finished ones that are still readable
+OPERATION_KEPT_MS: Final = 15 * 60_000  # clients poll; they must be able to read a result for minutes
+SHUTDOWN_GRACE_MS: Final = 10_000
+PARENT_WATCH_MS: Final = 500  # how often a test driver's process is looked at
+DISK_FREE_WARN_PERCENT: Final = 15
+DISK_FREE_REFUSE_PERCENT: Final = 5
+DISK_FREE_REFUSE_BYTES: Final = 512 * MIB
+LOG_FILE_SIZE_BYTES_MAX: Final = 64 * MIB
+LOG_FILES_KEPT: Final = 10
+LOG_MESSAGE_SIZE_MAX: Final = 8_192  # characters; longer messages are cut
+SHARDS_TOTAL: Final = 1_024  # of the key-value service; fixed by the published hash
+
+# ---- the command line
+IMPORT_SEGMENT_ROWS: Final = 10_000  # rows that one bulk insert confirms; an interrupted import repeats at most these
+IMPORT_SEGMENT_SIZE_BYTES: Final = 16 * MIB
+IMPORT_ROW_SIZE_BYTES_MAX: Final = DOCUMENT_SIZE_BYTES_MAX
+IMPORT_REFUSED_MAX: Final = 1_000  # rows that the server itself refuses; more, and something else is wrong
+IMPORT_REJECTED_SHOWN_MAX: Final = 20  # the rest is in the file of rejected rows
+CLIENT_TIMEOUT_MS: Final = 60_000
+CLIENT_RESPONSE_SIZE_BYTES_MAX: Final = 64 * MIB  # of answers that are held in memory
+CHUNK_SIZE_BYTES: Final = 256 * KIB  # reading of files and streams
+
+
+def check() -> None:
+    """Raise when two limits contradict each other."""
+    inequalities = (
+        ("a document fits a batch", DOCUMENT_SIZE_BYTES_MAX <= BATCH_SIZE_BYTES_MAX),
+        ("a string fits a document", STRING_SIZE_BYTES_MAX <= DOCUMENT_SIZE_BYTES_MAX),
+        ("a batch fits the merger's queue twice", 2 * BATCH_SIZE_BYTES_MAX <= MERGER_QUEUE_SIZE_BYTES_MAX),
+        ("a batch fits a request body", BATCH_SIZE_BYTES_MAX <= REQUEST_BODY_SIZE_BYTES_MAX),
+        ("a bulk insert's step is a batch", BULK_INSERT_COMMIT_COMMANDS <= BATCH_COMMANDS_MAX),
+        ("a bulk insert's step fits a batch", BULK_INSERT_COMMIT_SIZE_BYTES <= BATCH_SIZE_BYTES_MAX),
+        ("an id fits a request line", ID_SIZE_BYTES_MAX < REQUEST_LINE_SIZE_BYTES_MAX),
+        ("known header fields fit the head", KNOWN_FIELDS_SIZE_BYTES_MAX <= REQUEST_HEAD_SIZE_BYTES_MAX),
+        ("a chunk fits the buffer of a stream", STREAM_CHUNK_SIZE_BYTES <= STREAM_BUFFER_SIZE_BYTES_MAX),
+        ("a line fits the head", REQUEST_LINE_SIZE_BYTES_MAX <= REQUEST_HEAD_SIZE_BYTES_MAX),
+        ("a group fits the waiting commands", STATE_GROUP_COMMANDS_MAX <= STATE_COMMANDS_WAITING_MAX),
+        ("a command of the state fits a request", STATE_COMMAND_SIZE_BYTES_MAX <= REQUEST_BODY_SIZE_BYTES_MAX),
+        ("the refused share of the disk is below the warned one", DISK_FREE_REFUSE_PERCENT < DISK_FREE_WARN_PERCENT),
+        ("a header must arrive before a connection is idle", HEADER_TIMEOUT_MS < IDLE_TIMEOUT_MS),
+        ("results of operations outlive polling", OPERATION_KEPT_MS >= 5 * 60_000),
+        ("waiting for a raft index ends before a client gives up", RAFT_INDEX_WAIT_MS_MAX < CLIENT_TIMEOUT_MS),
+        ("an import's row fits a document", IMPORT_ROW_SIZE_BYTES_MAX <= DOCUMENT_SIZE_BYTES_MAX),
+    )
+    broken = [sentence for sentence, holds in inequalities if not holds]
+    if broken:
+        raise AssertionError("limits.py contradicts itself: " + "; ".join(broken))
+
+
+check()

@@ -1,0 +1,322 @@
+"""From records in the cluster's state to open databases: create, open, close, disable, delete.
+
+Creation is a transaction over two places. The record enters the state together with a note that the files are being
+made; then the files are made (complete or not at all, by the engine); then the note goes. Deletion is its mirror: the
+record goes and a note comes, the files go, the note goes. When the server ends in between, `open_all` reads the notes
+and finishes. So a folder that is missing without a note is a loss, and is reported, never replaced by an empty one; and
+a folder without record and note is what a deletion has kept on request (HardDelete false).
+
+Every database is opened before the server listens, so that `find` is a lookup. What happens to one name takes turns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from weakref import WeakValueDictionary
+
+from pynori_core.errors import EngineError
+
+from pynori import limits
+from pynori.cluster.records import Record, check_name
+from pynori.cluster.state import ClusterState
+from pynori.documents.database import Database, DatabaseOptions
+from pynori.errors import (
+    DatabaseDisabled,
+    DatabaseDoesNotExist,
+    DatabaseLoadFailure,
+    OperationFailed,
+    PynoriError,
+    Unavailable,
+    from_engine,
+)
+from pynori.runtime import log
+from pynori.runtime.clock import Clock
+from pynori.runtime.tasks import Tasks
+from pynori.server.operations import Operations
+
+
+class OpenDatabase:
+    """One database of this node that serves requests."""
+
+    __slots__ = ("_state", "database", "name", "operations")
+
+    def __init__(self, database: Database, name: str, operations: Operations, state: ClusterState) -> None:
+        self.database = database
+        self.name = name
+        self.operations = operations
+        self._state = state
+
+    @property
+    def record(self) -> Record:
+        """A copy of the database's complete record."""
+        record = self._state.record(self.name)
+        if record is None:
+            raise DatabaseDoesNotExist(self.name)
+        return record
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedDatabase:
+    """Answer of a creation."""
+
+    raft_index: int
+    name: str
+    topology: dict[str, Any]
+
+
+class Databases:
+    """All databases of this node. Belongs to one event loop."""
+
+    def __init__(self, directory: Path | None, state: ClusterState, options: DatabaseOptions, clock: Clock) -> None:
+        self._directory = directory  # `Databases` in the data directory; None: everything in memory
+        self._state = state
+        self._options = options
+        self._clock = clock
+        self._tasks = Tasks()
+        self._open: dict[str, OpenDatabase] = {}  # by lower-case name
+        self._failures: dict[str, PynoriError] = {}  # why a database that should be open is not
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._closing = False
+
+    # ------------------------------------------------------------ reading
+
+    def find(self, name: str) -> OpenDatabase:
+        """The open database of this name, whatever its case.
+
+        Raises: DatabaseDoesNotExist, DatabaseDisabled, DatabaseLoadFailure (all 503).
+        """
+        found = self._open.get(name) or self._open.get(name.lower())
+        if found is not None:
+            return found
+        failure = self._failures.get(name.lower())
+        if failure is not None:
+            raise DatabaseLoadFailure(str(failure)) from failure
+        if self._closing:
+            raise Unavailable("The server is stopping")
+        if self._state.is_disabled(name):  # raises when there is none
+            raise DatabaseDisabled(f"The database '{name}' is disabled")
+        # Its record is there and its files are on their way in or out.
+        raise DatabaseLoadFailure(f"The database '{name}' is being opened or closed; try again")
+
+    def names(self) -> list[str]:
+        """Names of all databases, open or not, in order."""
+        return self._state.database_names()
+
+    def open_databases(self) -> list[OpenDatabase]:
+        return list(self._open.values())
+
+    def failures(self) -> dict[str, str]:
+        """Databases that should be open and are not, with the reason."""
+        return {name: str(error) for name, error in self._failures.items()}
+
+    # ------------------------------------------------------------ changing
+
+    async def create(self, record: dict[str, Any], replication_factor: int) -> CreatedDatabase:
+        """Make a database from what a client gave as its record. Raises: AlreadyExists, InvalidName."""
+        name = check_name(record.get("DatabaseName"))
+        async with self._turn(name):
+            path = self._path(name)
+            is_kept = path is not None and path.exists()  # by a deletion that was not hard
+            raft_index, complete = await self._state.create_database(record, replication_factor)
+            try:
+                if not complete["Disabled"]:
+                    await self._make(complete, is_kept)
+            except BaseException as error:
+                # The record must not stay without files. What was there before stays, whatever is wrong with it.
+                await self._state.delete_database(name, hard=not is_kept)
+                if isinstance(error, EngineError):
+                    raise from_engine(error) from error
+                raise
+        if not complete["Disabled"]:
+            self._tasks.start(f"creation of {name}", self._state.database_created(name))
+        return CreatedDatabase(raft_index, complete["DatabaseName"], complete["Topology"])
+
+    async def delete(self, names: list[str], hard: bool) -> int:
+        """Delete databases; hard: with their files. Names that are not there are passed over.
+
+        Returns the raft index. Raises: OperationFailed when one is locked against deletion; none is deleted then.
+        """
+        wanted = []
+        for name in names:
+            record = self._state.record(name)
+            if record is None or record["LockMode"] == "PreventDeletesIgnore":
+                continue
+            if record["LockMode"] == "PreventDeletesError":
+                raise OperationFailed(
+                    f"Database '{name}' cannot be deleted because of the set lock mode ('PreventDeletesError'). "
+                    "Please consider changing the lock mode before deleting the database."
+                )
+            wanted.append(record["DatabaseName"])
+        raft_index = self._state.raft_index
+        for name in wanted:
+            raft_index = max(raft_index, await self._delete(name, hard))
+        return raft_index
+
+    async def set_disabled(self, name: str, disabled: bool) -> int:
+        """Close a database and keep it closed, or open it again; returns the raft index."""
+        async with self._turn(name):
+            raft_index = await self._state.update_record(name, lambda record: record.update(Disabled=disabled))
+            key = name.lower()
+            if disabled:
+                await self._close(key)
+                self._failures.pop(key, None)
+            elif key not in self._open:
+                record = self._state.record(name)
+                if record is None:
+                    raise DatabaseDoesNotExist(name)
+                await self._open_recorded(record, may_make=self._is_new(record))
+        return raft_index
+
+    # ------------------------------------------------------------ start and end of the server
+
+    async def open_all(self) -> None:
+        """Finish what the last run left half done, then open every database that is not disabled.
+
+        A database that cannot be opened does not stop the others: it answers 503 with the reason.
+        """
+        creating, deleting = self._state.unfinished()
+        loop = asyncio.get_running_loop()
+        for name in deleting:
+            await loop.run_in_executor(None, self._remove_leftovers, name)
+            await self._state.database_deleted(name)
+        if self._directory is not None:
+            await loop.run_in_executor(None, self._sweep)
+        gate = asyncio.Semaphore(limits.DATABASES_OPENING_MAX)
+        new = {name.lower() for name in creating}
+
+        async def open_one(name: str) -> None:
+            async with gate, self._turn(name):
+                record = self._state.record(name)
+                if record is not None and not record["Disabled"]:
+                    await self._open_recorded(record, may_make=name.lower() in new)
+
+        async with asyncio.TaskGroup() as group:
+            for name in self.names():
+                group.create_task(open_one(name))
+
+    async def close_all(self) -> None:
+        """Close every database; what was accepted before is written first."""
+        self._closing = True
+        await self._tasks.finish()
+        names = list(self._open)
+        for name, outcome in zip(
+            names, await asyncio.gather(*(self._close(key) for key in names), return_exceptions=True), strict=True
+        ):
+            if isinstance(outcome, BaseException):
+                log.error("databases", f"closing database {name} failed: {outcome}", error=outcome)
+
+    # ------------------------------------------------------------ helpers
+
+    def _turn(self, name: str) -> asyncio.Lock:
+        return self._turns.setdefault(name.lower(), asyncio.Lock())
+
+    def _path(self, name: str) -> Path | None:
+        return None if self._directory is None else self._directory / name
+
+    def _is_new(self, record: Record) -> bool:
+        """Whether the database was created disabled and so has no files yet."""
+        creating, _ = self._state.unfinished()
+        return record["DatabaseName"] in creating
+
+    async def _make(self, record: Record, is_kept: bool) -> None:
+        """Make the files of a new database, or take over those that a soft deletion has kept, and open it."""
+        name = record["DatabaseName"]
+        path = self._path(name)
+        if path is not None and is_kept:
+            database = await Database.open(path, name, self._options)
+        else:
+            database = await Database.create(path, name, self._options)
+        self._add(name, database)
+
+    async def _open_recorded(self, record: Record, may_make: bool) -> None:
+        """Open a database of the state; why it fails is kept. may_make: its files may be missing, since it is new."""
+        name = record["DatabaseName"]
+        path = self._path(name)
+        try:
+            if path is None or (may_make and not path.exists()):
+                database = await Database.create(path, name, self._options)
+            elif not path.exists():
+                raise DatabaseLoadFailure(f"The files of database '{name}' are missing: there is no folder {path}")
+            else:
+                database = await Database.open(path, name, self._options)
+        except (EngineError, PynoriError, OSError) as error:
+            ours = from_engine(error) if isinstance(error, EngineError) else error
+            failure = ours if isinstance(ours, PynoriError) else DatabaseLoadFailure(str(error))
+            self._failures[name.lower()] = failure
+            log.error("databases", f"database {name} cannot be opened: {error}", db=name)
+            return
+        self._add(name, database)
+        if may_make:
+            await self._state.database_created(name)
+
+    def _add(self, name: str, database: Database) -> None:
+        self._failures.pop(name.lower(), None)
+        self._open[name.lower()] = OpenDatabase(database, name, Operations(self._clock), self._state)
+
+    async def _close(self, key: str) -> Database | None:
+        """Stop serving a database and close its files; returns it, or None when it was not open."""
+        found = self._open.pop(key, None)
+        if found is None:
+            return None
+        found.operations.kill_all()
+        await found.database.close()
+        return found.database
+
+    async def _delete(self, name: str, hard: bool) -> int:
+        async with self._turn(name):
+            hard_on_disk = hard and self._directory is not None
+            raft_index, found = await self._state.delete_database(name, hard_on_disk)
+            if not found:
+                return raft_index
+            database = await self._close(name.lower())
+            self._failures.pop(name.lower(), None)
+            if hard_on_disk:
+                loop = asyncio.get_running_loop()
+                if database is not None:
+                    await loop.run_in_executor(None, database.delete_files)
+                else:
+                    await loop.run_in_executor(None, self._remove_leftovers, name)
+        if hard_on_disk:
+            self._tasks.start(f"deletion of {name}", self._forget_deleted(name))
+        return raft_index
+
+    async def _forget_deleted(self, name: str) -> None:
+        # A new database of this name has dropped the note itself; then this changes nothing.
+        await self._state.database_deleted(name)
+
+    def _remove_leftovers(self, name: str) -> None:
+        """Remove the folder of a database that is not open. Blocks."""
+        path = self._path(name)
+        if path is None or not path.exists():
+            return
+        # Under another name first: a folder that is half gone must never be taken for a database.
+        tombstone = path.with_name(f".deleted-{name}-{os.urandom(4).hex()}")
+        path.rename(tombstone)
+        _sync_directory(path.parent)
+        shutil.rmtree(tombstone)
+
+    def _sweep(self) -> None:
+        """Remove what creations and deletions of an earlier run have left: folders that begin with '.'. Blocks."""
+        assert self._directory is not None
+        for entry in _entries(self._directory):
+            if entry.name.startswith("."):
+                shutil.rmtree(entry)
+                log.info("databases", f"removed {entry.name}, left over from a creation or deletion that was cut short")
+
+
+def _entries(directory: Path) -> Iterable[Path]:
+    return [entry for entry in directory.iterdir() if entry.is_dir() and not entry.is_symlink()]
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

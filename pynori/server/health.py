@@ -1,0 +1,66 @@
+"""What `/health/quick` and `/health` say, for balancers and for people.
+
+Quick is a few comparisons in memory. Full adds what is worth a look: databases that could not be opened, a full disk.
+The shard list holds shard 0, the group of the cluster's own state, of which a cluster of one is always the leader.
+"""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any
+
+from pynori import limits
+from pynori.cluster.state import TERM
+
+if TYPE_CHECKING:
+    from pynori.server.server import Server
+
+
+def quick(server: Server) -> tuple[int, bytes]:
+    """Status and body of `/health/quick`."""
+    if server.is_running and server.state.failure is None:
+        return 200, b"OK"
+    return 503, b"UNAVAILABLE"
+
+
+def full(server: Server) -> dict[str, Any]:
+    """The body of `/health`; `status` is healthy, degraded (something is named in `problems`) or unhealthy."""
+    problems = [f"database {name}: {reason}" for name, reason in server.databases.failures().items()]
+    free = _disk_free(server)
+    if free is not None and free["free_percent"] < limits.DISK_FREE_WARN_PERCENT:
+        problems.append(f"disk of {server.settings.data_dir}: {free['free_percent']:.1f} % free")
+    status = "degraded" if problems else "healthy"
+    if not server.is_running or server.state.failure is not None:
+        status = "unhealthy"
+        problems.append(
+            "the server is starting or stopping" if server.state.failure is None else str(server.state.failure)
+        )
+    index = server.state.raft_index
+    return {
+        "status": status,
+        "node_id": server.settings.node_id or server.node_tag,
+        "node_tag": server.node_tag,
+        "uptime_seconds": round(server.metrics.uptime_ms() / 1_000.0, 3),
+        "total_shards": limits.SHARDS_TOTAL,
+        "active_shards": 1,
+        "shards": [
+            {
+                "id": 0,
+                "status": "active",
+                "is_leader": True,
+                "term": TERM,
+                "commit_index": index,
+                "applied_index": index,
+            }
+        ],
+        "databases": len(server.databases.names()),
+        "disk": free,
+        "problems": problems,
+    }
+
+
+def _disk_free(server: Server) -> dict[str, Any] | None:
+    if server.data_directory is None:
+        return None
+    usage = shutil.disk_usage(server.data_directory.path)
+    return {"free_bytes": usage.free, "total_bytes": usage.total, "free_percent": 100.0 * usage.free / usage.total}

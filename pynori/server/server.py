@@ -1,0 +1,118 @@
+"""One server: composes what lies below the edge, starts it from the bottom up and stops it from the top down.
+
+Start: data directory (lock), cluster state, databases, then the listeners that the caller puts on top. Stop: listeners
+(by the caller), databases, cluster state, data directory. Nobody below knows the server; the edge gets it as argument.
+"""
+
+from __future__ import annotations
+
+import os
+
+from pynori_core.errors import EngineError
+
+import pynori
+from pynori.cluster.state import ClusterState
+from pynori.config import Settings
+from pynori.documents.database import DatabaseOptions
+from pynori.errors import from_engine
+from pynori.runtime.clock import Clock, SystemClock
+from pynori.runtime.metrics import Metrics
+from pynori.runtime.rand import Rand, SystemRand
+from pynori.runtime.tasks import Tasks
+from pynori.server.data_directory import DataDirectory
+from pynori.server.databases import Databases
+from pynori.server.operations import Operations
+from pynori.server.server_metrics import server_families
+
+
+class Server:
+    """A started server. `await Server.start(settings)`, put listeners on it, `await server.stop()` at the end."""
+
+    settings: Settings
+    state: ClusterState
+    databases: Databases
+    operations: Operations
+    metrics: Metrics
+    clock: Clock
+    rand: Rand
+    tasks: Tasks
+    data_directory: DataDirectory | None
+    # Addresses as clients reach them. Ports may be chosen when listening: whoever listens sets them.
+    url: str
+    tcp_url: str
+    is_running: bool
+
+    def __init__(
+        self, settings: Settings, clock: Clock, rand: Rand, directory: DataDirectory | None, state: ClusterState
+    ) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.rand = rand
+        self.data_directory = directory
+        self.state = state
+        self.tasks = Tasks()
+        self.operations = Operations(clock)
+        self.metrics = Metrics(clock, pynori.__version__)
+        options = DatabaseOptions(
+            in_memory=settings.run_in_memory,
+            allow_unsafe_filesystem=settings.allow_unsafe_filesystem,
+            node_tag=state.node_tag,
+        )
+        self.databases = Databases(None if directory is None else directory.databases, state, options, clock)
+        self.metrics.add_source(lambda: server_families(self.databases, self.state, self.data_directory))
+        self.url = settings.public_url or settings.server_url
+        self.tcp_url = settings.tcp_url or ""
+        self.is_running = False
+
+    @classmethod
+    async def start(cls, settings: Settings, clock: Clock | None = None, rand: Rand | None = None) -> Server:
+        """Open state and databases. Raises: CannotStart, StorageFailed; nothing stays open then."""
+        clock = clock or SystemClock()
+        rand = rand or SystemRand()
+        directory = None if settings.run_in_memory else DataDirectory.acquire(settings.data_dir)
+        state = None
+        try:
+            state = await ClusterState.open(None if directory is None else directory.system, clock, rand)
+            server = cls(settings, clock, rand, directory, state)
+            await server.databases.open_all()
+        except BaseException as error:
+            if state is not None:
+                await state.close()
+            if directory is not None:
+                directory.release()
+            if isinstance(error, EngineError):
+                raise from_engine(error) from error
+            raise
+        server.is_running = True
+        return server
+
+    @property
+    def node_tag(self) -> str:
+        return self.state.node_tag
+
+    @property
+    def server_id(self) -> str:
+        return self.state.server_id
+
+    def announce(self, url: str, tcp_url: str) -> None:
+        """The listeners are up: remember where, and write `run.json`."""
+        self.url = self.settings.public_url or url
+        self.tcp_url = tcp_url
+        if self.data_directory is not None:
+            self.data_directory.write_run_file(
+                {"pid": os.getpid(), "url": self.url, "tcp_url": tcp_url, "version": pynori.__version__}
+            )
+
+    async def stop(self) -> None:
+        """Close databases, state and directory, in that order. Every listener is closed already."""
+        self.is_running = False
+        self.operations.kill_all()
+        await self.tasks.cancel()
+        try:
+            await self.databases.close_all()
+            await self.state.close()
+        except EngineError as error:
+            raise from_engine(error) from error
+        finally:
+            if self.data_directory is not None:
+                self.data_directory.release()

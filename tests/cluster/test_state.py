@@ -1,0 +1,382 @@
+"""The cluster's state: what a change does, what it refuses, and that it is there after a restart or a kill."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pynori import limits
+from pynori.cluster.state import ClusterState
+from pynori.cluster.store import Changes, Store
+from pynori.errors import (
+    AlreadyExists,
+    DatabaseDoesNotExist,
+    InvalidArgument,
+    LimitExceeded,
+    RequestTimeout,
+    StorageFailed,
+    Unavailable,
+)
+from pynori.runtime.clock import ManualClock
+from pynori.runtime.rand import SeededRand
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+Steps = Callable[[ClusterState], Awaitable[None]]
+
+
+async def open_state(directory: Path | None = None) -> ClusterState:
+    return await ClusterState.open(directory, ManualClock(), SeededRand(7))
+
+
+def run(steps: Steps, directory: Path | None = None) -> None:
+    """Open the state, run the steps, close it."""
+
+    async def main() -> None:
+        state = await open_state(directory)
+        try:
+            await steps(state)
+        finally:
+            await state.close()
+
+    asyncio.run(main())
+
+
+async def create(state: ClusterState, name: str = "shop", **fields: Any) -> int:
+    index, _ = await state.create_database({"DatabaseName": name, **fields}, 1)
+    return index
+
+
+def test_fresh_state_is_a_cluster_of_one() -> None:
+    """A new state has tag A, its own ids, and is the leader of term 1 at index 1."""
+
+    async def steps(state: ClusterState) -> None:
+        assert (state.node_tag, state.raft_index) == ("A", 1)
+        topology = state.cluster_topology("http://127.0.0.1:8080")
+        assert topology["Leader"] == "A" and topology["CurrentState"] == "Leader" and topology["CurrentTerm"] == 1
+        assert topology["Topology"]["Members"] == {"A": "http://127.0.0.1:8080"}
+        assert state.node_info()["ServerId"] == state.server_id
+        assert state.server_id != state.topology_id
+
+    run(steps)
+
+
+def test_record_is_complete_and_belongs_to_the_caller() -> None:
+    """A record given with one field is read with all; changing what was read changes nothing."""
+
+    async def steps(state: ClusterState) -> None:
+        index = await create(state, Settings={"a": "b"}, Indexes=None)
+        record = state.record("SHOP")
+        assert record is not None
+        assert (record["DatabaseName"], record["LockMode"], record["AutoIndexes"]) == ("shop", "Unlock", {})
+        assert (record["Indexes"], record["Settings"], record["Client"]) == ({}, {"a": "b"}, None)
+        assert record["Etag"] == index == record["Topology"]["Stamp"]["Index"]
+        record["Settings"]["a"] = "changed"
+        again = state.record("shop")
+        assert again is not None and again["Settings"] == {"a": "b"}
+        assert state.record("unknown") is None
+
+    run(steps)
+
+
+def test_database_topology_lists_this_node() -> None:
+    """The topology of a database names the node as member under the address that was asked."""
+
+    async def steps(state: ClusterState) -> None:
+        index = await create(state)
+        assert state.database_topology("Shop", "http://h:1") == {
+            "Nodes": [{"Url": "http://h:1", "ClusterTag": "A", "Database": "shop", "ServerRole": "Member"}],
+            "Promotables": [],
+            "Etag": index,
+        }
+        assert state.database_topology_etag("shop") == index
+        with pytest.raises(DatabaseDoesNotExist):
+            state.database_topology("other", "http://h:1")
+
+    run(steps)
+
+
+def test_a_refused_command_leaves_no_trace() -> None:
+    """A second database of the name, too many copies, an unknown database: refused, and no index is used up."""
+
+    async def steps(state: ClusterState) -> None:
+        await create(state)
+        before = state.raft_index
+        with pytest.raises(AlreadyExists):
+            await create(state, "SHOP")
+        with pytest.raises(InvalidArgument):
+            await state.create_database({"DatabaseName": "two"}, 2)
+        with pytest.raises(DatabaseDoesNotExist):
+            await state.next_identity("unknown", "users")
+        assert (state.raft_index, state.database_names()) == (before, ["shop"])
+
+    run(steps)
+
+
+def test_commands_of_one_turn_share_a_transaction() -> None:
+    """A hundred identities asked for at once are all different and need a few transactions, not a hundred."""
+
+    async def main() -> None:
+        writes: list[int] = []
+
+        class CountingStore(Store):
+            def write(self, applied_index: int, changes: Changes) -> None:
+                writes.append(applied_index)
+                super().write(applied_index, changes)
+
+        store = CountingStore.open(None)
+        state = await ClusterState.over(store, ManualClock(), SeededRand(7))
+        await create(state)
+        writes.clear()
+        values = await asyncio.gather(*(state.next_identity("shop", "users|") for _ in range(100)))
+        assert sorted(values) == list(range(1, 101))
+        assert len(writes) <= 3 and writes[-1] == state.raft_index
+        await state.close()
+
+    asyncio.run(main())
+
+
+def test_a_command_sees_those_before_it_in_its_transaction() -> None:
+    """Of two creations of one name in the same turn the second is refused."""
+
+    async def steps(state: ClusterState) -> None:
+        outcomes = await asyncio.gather(create(state), create(state), return_exceptions=True)
+        assert isinstance(outcomes[0], int) and isinstance(outcomes[1], AlreadyExists)
+
+    run(steps)
+
+
+def test_identities_by_any_spelling() -> None:
+    """`users`, `Users|` and `users|` are one identity; seeding goes up, and down only by force; deletion forgets it."""
+
+    async def steps(state: ClusterState) -> None:
+        await create(state)
+        assert await state.next_identity("shop", "users") == 1
+        assert await state.next_identity("SHOP", "Users|", 3) == 2
+        assert state.identities("Shop") == {"users|": 4}
+        assert await state.seed_identity("shop", "users|", 100) == 100
+        assert await state.seed_identity("shop", "users|", 50) == 100
+        assert await state.seed_identity("shop", "users|", 50, force=True) == 50
+        assert await state.next_identity("shop", "users|") == 51
+        await state.delete_database("shop", hard=False)
+        await create(state)
+        assert state.identities("shop") == {}
+
+    run(steps)
+
+
+@pytest.mark.parametrize("name", ["", "|", "x" * limits.IDENTITY_NAME_SIZE_BYTES_MAX + "x"])
+def test_identity_names_are_bounded(name: str) -> None:
+    """An identity without a name, or with one that is too long, is refused."""
+
+    async def steps(state: ClusterState) -> None:
+        await create(state)
+        with pytest.raises(InvalidArgument):
+            await state.next_identity("shop", name)
+
+    run(steps)
+
+
+def test_concurrent_record_updates_all_count() -> None:
+    """Twenty updates at once of one record: each sees what the others did, none is lost."""
+
+    async def steps(state: ClusterState) -> None:
+        await create(state)
+
+        def add(number: int) -> Callable[[dict[str, Any]], None]:
+            return lambda record: record["Settings"].update({str(number): "x"})
+
+        await asyncio.gather(*(state.update_record("shop", add(number)) for number in range(20)))
+        record = state.record("shop")
+        assert record is not None and len(record["Settings"]) == 20
+
+    run(steps)
+
+
+def test_an_update_that_raises_changes_nothing() -> None:
+    """What the change raises reaches the caller, and the record stays; its name cannot be changed at all."""
+
+    async def steps(state: ClusterState) -> None:
+        await create(state)
+        before = state.record("shop")
+
+        def broken(record: dict[str, Any]) -> None:
+            record["Settings"]["x"] = "y"
+            raise KeyError("mine")
+
+        with pytest.raises(KeyError, match="mine"):
+            await state.update_record("shop", broken)
+        assert state.record("shop") == before
+        await state.update_record("shop", lambda record: record.update(DatabaseName="other"))
+        assert state.database_names() == ["shop"]
+
+    run(steps)
+
+
+def test_a_command_that_is_too_large_is_refused() -> None:
+    """A record beyond STATE_COMMAND_SIZE_BYTES_MAX is refused by the limit's name."""
+
+    async def steps(state: ClusterState) -> None:
+        await create(state)
+        huge = "x" * limits.STATE_COMMAND_SIZE_BYTES_MAX
+        with pytest.raises(LimitExceeded, match="STATE_COMMAND_SIZE_BYTES_MAX"):
+            await state.update_record("shop", lambda record: record["Settings"].update(huge=huge))
+
+    run(steps)
+
+
+def test_client_configuration_of_database_and_server() -> None:
+    """The database's own configuration wins, a disabled or removed one gives way, and the etag only grows."""
+
+    async def steps(state: ClusterState) -> None:
+        await create(state)
+        etags = []
+
+        def now() -> Any:
+            etag, configuration = state.client_configuration("shop")
+            etags.append(etag)
+            return None if configuration is None else configuration.get("IdentityPartsSeparator")
+
+        assert now() is None
+        await state.put_client_configuration(None, {"IdentityPartsSeparator": "-"})
+        assert now() == "-"
+        await state.put_client_configuration("shop", {"IdentityPartsSeparator": "#"})
+        assert now() == "#"
+        await state.put_client_configuration("shop", None)
+        assert now() == "-"
+        await state.put_client_configuration(None, None)
+        assert now() is None
+        assert etags == sorted(set(etags))
+
+    run(steps)
+
+
+def test_waiting_for_an_index() -> None:
+    """Waiting ends when the index is applied, at once for an old one, and with a timeout for one that never comes."""
+
+    async def steps(state: ClusterState) -> None:
+        await state.wait_for_index(1, 0.01)
+        waiting = asyncio.create_task(state.wait_for_index(state.raft_index + 1, 5))
+        await asyncio.sleep(0)
+        await create(state)
+        await waiting
+        with pytest.raises(RequestTimeout, match="raft index"):
+            await state.wait_for_index(state.raft_index + 5, 0.01)
+
+    run(steps)
+
+
+def test_after_a_failed_write_nothing_more_is_taken() -> None:
+    """A write that fails reaches its proposers, shows in memory nowhere, and no later change is accepted."""
+
+    async def main() -> None:
+        class FailingStore(Store):
+            fails = False
+
+            def write(self, applied_index: int, changes: Changes) -> None:
+                if FailingStore.fails:
+                    raise OSError(5, "Input/output error")
+                super().write(applied_index, changes)
+
+        store = FailingStore.open(None)
+        state = await ClusterState.over(store, ManualClock(), SeededRand(7))
+        await create(state)
+        FailingStore.fails = True
+        outcomes = await asyncio.gather(create(state, "a"), create(state, "b"), return_exceptions=True)
+        assert all(isinstance(outcome, StorageFailed) for outcome in outcomes)
+        FailingStore.fails = False
+        with pytest.raises(StorageFailed):
+            await create(state, "c")
+        assert state.database_names() == ["shop"] and state.failure is not None
+        await state.close()
+
+    asyncio.run(main())
+
+
+def test_a_closed_state_takes_nothing() -> None:
+    """A proposal after close is answered, not left waiting."""
+
+    async def main() -> None:
+        state = await open_state()
+        await state.close()
+        with pytest.raises(Unavailable):
+            await create(state)
+
+    asyncio.run(main())
+
+
+def test_state_survives_a_restart(tmp_path: Path) -> None:
+    """Records, identities, configuration, ids and the raft index are the same after closing and opening."""
+    directory = tmp_path / "System"
+    seen: dict[str, Any] = {}
+
+    async def fill(state: ClusterState) -> None:
+        await create(state)
+        await create(state, "Gone")
+        await state.delete_database("gone", hard=True)
+        await state.next_identity("shop", "users", 5)
+        await state.put_client_configuration(None, {"MaxNumberOfRequestsPerSession": 7})
+        seen.update(read(state))
+
+    def read(state: ClusterState) -> dict[str, Any]:
+        return {
+            "index": state.raft_index,
+            "ids": (state.server_id, state.topology_id),
+            "record": state.record("shop"),
+            "identities": state.identities("shop"),
+            "client": state.client_configuration(None),
+            "unfinished": state.unfinished(),
+        }
+
+    async def compare(state: ClusterState) -> None:
+        assert read(state) == seen
+        assert state.unfinished() == (["shop"], ["Gone"])
+
+    run(fill, directory)
+    run(compare, directory)
+
+
+KILLED = """
+import asyncio, sys
+from pathlib import Path
+from pynori.cluster.state import ClusterState
+from pynori.runtime.clock import SystemClock
+from pynori.runtime.rand import SystemRand
+
+async def main():
+    state = await ClusterState.open(Path(sys.argv[1]), SystemClock(), SystemRand())
+    await state.create_database({"DatabaseName": "shop"}, 1)
+    async def take():
+        while True:
+            value = await state.next_identity("shop", "users")
+            print(value, state.raft_index, flush=True)
+    await asyncio.gather(*(take() for _ in range(8)))
+
+asyncio.run(main())
+"""
+
+
+def test_what_was_answered_survives_a_kill(tmp_path: Path) -> None:
+    """A process that takes identities is killed in the middle; no value that it was given is given again."""
+    directory = tmp_path / "System"
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(directory)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    lines = [process.stdout.readline() for _ in range(200)]
+    process.send_signal(signal.SIGKILL)
+    lines += process.stdout.readlines()
+    process.wait()
+    answered = [line.split() for line in lines if line.endswith("\n")]
+    last_value = max(int(value) for value, _ in answered)
+    last_index = max(int(index) for _, index in answered)
+
+    async def steps(state: ClusterState) -> None:
+        assert state.raft_index >= last_index
+        assert await state.next_identity("shop", "users") > last_value
+
+    run(steps, directory)
