@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from email.utils import format_datetime
 from typing import TYPE_CHECKING
 
+from pynori_core.http_wire import Moment
+
 from pynori.http.deadlines import check_time
 from pynori.http.protocol import Connection
 from pynori.http.request import Request
@@ -33,7 +35,6 @@ from pynori.limits import (
     LISTEN_BACKLOG,
 )
 from pynori.runtime.clock import SystemClock
-from pynori_core.http_wire import Moment
 
 if TYPE_CHECKING:
     from pynori.server.server import Server
@@ -74,6 +75,7 @@ class Listener:
         self._etags: dict[str, tuple[int, int, int]] = {}
         self._sockets: asyncio.Server | None = None
         self._host = ""
+        self.port = 0  # the one that is really listened on
         self._tls = False
         self._empty: asyncio.Future[None] | None = None
         self._tick()
@@ -86,6 +88,7 @@ class Listener:
         self._sockets = await self.loop.create_server(
             lambda: Connection(self), host, port, ssl=tls, backlog=LISTEN_BACKLOG
         )
+        self.port = int(self._sockets.sockets[0].getsockname()[1])
 
     @property
     def url(self) -> str:
@@ -94,12 +97,6 @@ class Listener:
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"{scheme}://{host}:{self.port}"
 
-    @property
-    def port(self) -> int:
-        """The port that is really listened on, also when 0 was asked for."""
-        assert self._sockets is not None
-        return int(self._sockets.sockets[0].getsockname()[1])
-
     async def drain(self, grace_seconds: float) -> None:
         """Accept nothing more, close what is idle, let what runs finish within the grace time. Then `close`."""
         if self._sockets is not None:
@@ -107,7 +104,7 @@ class Listener:
         self.draining = True
         for connection in list(self.connections):
             if connection.idle:
-                connection.close(unread=False)
+                connection.close(linger=False)
         if self.connections:
             self._empty = self.loop.create_future()
             await asyncio.wait([self._empty], timeout=grace_seconds)

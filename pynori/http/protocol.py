@@ -1,26 +1,27 @@
 """One HTTP/1.1 connection: bytes in, requests to handlers, answers out in the order of the requests.
 
-Heads and framing are read by httptools (llhttp in its strict mode); limits, bodies, order, back-pressure and closing are
-ours. Requests run one after the other, so pipelined ones see what the earlier ones did. A handler that answers at once
-costs no task; see response.py. The native half, `pynori_core.http_wire`, collects heads and takes the short cuts for
-clients that repeat themselves.
+Heads and framing are read by httptools (llhttp in its strict mode); limits, bodies, order, back-pressure and closing
+are ours. Requests run one after the other, so pipelined ones see what the earlier ones did. A handler that answers at
+once costs no task; see response.py. The native half, `pynori_core.http_wire`, collects heads and takes the short cuts
+for clients that repeat themselves.
 
 Invariants:
 - `current` is the request whose answer is due; `queue` holds later ones, in order. current None => queue empty, unless
   writing is paused.
-- After `closing` is set nothing more is parsed; what still arrives is thrown away until the peer or the deadline ends it.
+- After `closing` is set nothing more is parsed; what still arrives is thrown away until the peer or a deadline ends it.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import httptools
+from pynori_core.http_wire import Wire
 
 from pynori.errors import BadRequest, PynoriError
-from pynori.http.body import BodyBroken, BodyStream, BufferedBody, body_too_large
+from pynori.http.body import BodyBroken, BodyStream, BufferedBody
 from pynori.http.head import can_be_repeated, check_head, head_too_large, takes_gzip
 from pynori.http.request import Request
 from pynori.http.response import Answer, Deferred, Reply, Response, StreamResponse, settle
@@ -28,7 +29,6 @@ from pynori.http.routes import Body, answering
 from pynori.http.shapes import error_response
 from pynori.http.stream import send_stream
 from pynori.limits import PIPELINED_REQUESTS_MAX, REQUEST_HEAD_SIZE_BYTES_MAX
-from pynori_core.http_wire import Wire
 
 if TYPE_CHECKING:
     from pynori.http.listener import Listener
@@ -64,6 +64,7 @@ class Connection(Wire, asyncio.Protocol):
         self.write_paused = False
         self.drained: asyncio.Future[None] | None = None
         self.reading_paused = False
+        self.peer_done = False  # the peer sends no more
         self.last_request = False  # nothing more will be answered after what is under way
         self.close_deadline = 0.0
         self.window_at = 0.0  # begin of the window over which the body's rate is measured, or of the head
@@ -251,8 +252,8 @@ class Connection(Wire, asyncio.Protocol):
             reply = self.listener.wait_for_state(request) if request.state_fields else request.route.handler(request)
         except Exception as error:
             reply = error_response(error, request.url)
-        if reply.__class__ is Response:
-            self.respond(request, cast(Response, reply))
+        if isinstance(reply, Response):
+            self.respond(request, reply)
             return
         self.current = request
         if isinstance(reply, Deferred):
@@ -328,7 +329,7 @@ class Connection(Wire, asyncio.Protocol):
                 transport.writelines((head, body))
         self.active_at = self.moment.now
         if close:
-            self.close(unread)
+            self.close(linger=True)
 
     def send_continue(self) -> None:
         if self.continue_due and self.transport is not None and not self.queue:
@@ -380,17 +381,17 @@ class Connection(Wire, asyncio.Protocol):
 
     def close_if_done(self) -> None:
         if self.last_request and self.current is None and not self.queue:
-            self.close(unread=False)
+            self.close(linger=True)
 
-    def close(self, unread: bool) -> None:
-        """Close after what is written. `unread`: the peer may still be sending; read on for a while, or the answer that
-        it has not read yet would be lost with the reset."""
+    def close(self, linger: bool) -> None:
+        """Close after what is written. `linger`: read on until the peer closes too, for a while; a reset, which is what
+        a peer that still sends would get, takes away the answer that it has not read yet."""
         transport = self.transport
         if transport is None or self.closing:
             return
         self.closing = True
         self.queue.clear()
-        if unread and transport.can_write_eof():
+        if linger and not self.peer_done and transport.can_write_eof():
             self.close_deadline = self.moment.now + self.listener.limits.linger_ms / 1_000
             if self.reading_paused:
                 self.reading_paused = False
@@ -406,6 +407,7 @@ class Connection(Wire, asyncio.Protocol):
     def eof_received(self) -> bool:
         """The peer sends no more. Answers that are due still go out."""
         stream = self.request.stream if self.request is not None else None
+        self.peer_done = True
         if self.closing:
             return False
         if stream is not None:

@@ -145,7 +145,8 @@ class Request:
         if value is None or "_" in text:
             raise InvalidArgument(f"Query string value '{key}' must be a number, but was '{text[:40]}'.")
         if not minimum <= value <= maximum:
-            raise InvalidArgument(f"Query string value '{key}' must be within {minimum} and {maximum}, but was {value}.")
+            bounds = f"{minimum} and {maximum}"
+            raise InvalidArgument(f"Query string value '{key}' must be within {bounds}, but was {value}.")
         return value
 
     def flag(self, key: str, default: bool = False) -> bool:

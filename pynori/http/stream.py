@@ -1,8 +1,8 @@
 """Streamed answers: pieces go out as they are made, in chunks of a useful size, no faster than the client reads.
 
 The producer is a plain iterator (documents of one snapshot) or an asynchronous one. It is closed when the answer is
-complete, when the client goes away, and when it fails; a failure after the first byte can only end the connection, for the
-status is long out.
+complete, when the client goes away, and when it fails; a failure after the first byte can only end the connection, for
+the status is long out.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ async def send_stream(connection: Connection, request: Request, response: Stream
             connection.transport.write(b"0\r\n\r\n")
         connection.active_at = connection.moment.now
         if close:
-            connection.close(unread=False)
+            connection.close(linger=True)
 
 
 async def send_chunks(connection: Connection, chunks: Iterator[bytes] | AsyncIterator[bytes], chunked: bool) -> bool:

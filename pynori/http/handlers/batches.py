@@ -38,6 +38,7 @@ decode_batch = msgspec.json.Decoder(CommandList).decode
 
 
 def post(request: Request) -> Reply:
+    """Commands of one transaction, all or nothing."""
     database = request.open_database().database
     commands = parse(request.body)
     if any(command.Type == "PUT" and ends_with_bar(command.Id) for command in commands):

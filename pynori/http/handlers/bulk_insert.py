@@ -1,8 +1,8 @@
 """Bulk insert: one request streams any number of commands; they are committed in steps while they arrive.
 
 The body is one JSON array. Runs of whole commands are cut from what has arrived (`pynori_core.framing`), read, and
-gathered in a batch; one batch is on its way to the disk while the next is gathered. Some clients never end the body: the
-closing bracket ends the insert. The operation keeps how it ended, for a client learns of a failure by asking for it.
+gathered in a batch; one batch is on its way to the disk while the next is gathered. Some clients never end the body:
+the closing bracket ends the insert. The operation keeps how it ended, for a client learns of a failure by asking.
 
 The answer to a success has no body at all; clients take any body for a failure.
 """
@@ -46,6 +46,7 @@ decode_commands = msgspec.json.Decoder(list[Command]).decode
 
 
 async def post(request: Request) -> Response:
+    """Any number of commands, committed in steps while they arrive."""
     opened = request.open_database()
     operations = opened.operations
     id = request.number("id", 0) or operations.next_id()

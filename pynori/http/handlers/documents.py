@@ -21,6 +21,7 @@ IDENTITY_SUFFIX = "|"
 
 
 def get(request: Request) -> Response:
+    """Documents by id with what they include, by prefix, or the newest."""
     database = request.open_database().database
     ids = request.query.get("id")
     if ids is None:
@@ -76,6 +77,7 @@ def list_documents(request: Request, database: Database) -> Response:
 
 
 def head(request: Request) -> Response:
+    """Whether a document is there, and its etag."""
     database = request.open_database().database
     found = database.head(request.required("id"))
     known = request.etag(b"if-none-match")
@@ -85,6 +87,7 @@ def head(request: Request) -> Response:
 
 
 def put(request: Request) -> Reply:
+    """Write one document; an id that ends with / or | is completed by the server."""
     database = request.open_database().database
     ids = request.query.get("id")
     if ids is None:
@@ -111,6 +114,7 @@ def put_answer(result: CommandResult) -> Response:
 
 
 def delete(request: Request) -> Reply:
+    """Delete one document."""
     database = request.open_database().database
     return Deferred(database.delete(request.required("id"), request.etag(b"if-match")), delete_answer)
 
@@ -120,6 +124,7 @@ def delete_answer(result: CommandResult) -> Response:
 
 
 def size(request: Request) -> Response:
+    """How many bytes a document takes."""
     database = request.open_database().database
     found = database.get(request.required("id"))
     if found is None:

@@ -12,6 +12,7 @@ from pynori.limits import MULTI_GET_REQUESTS_MAX
 
 
 async def post(request: Request) -> Response:
+    """Several requests to the database in one."""
     inner = request.json_object().get("Requests")
     if not isinstance(inner, list) or not all(isinstance(entry, dict) for entry in inner):
         raise InvalidArgument("the body must hold 'Requests', a list of objects")
@@ -34,7 +35,7 @@ async def run(outer: Request, entry: dict[str, Any]) -> Response:
         inner = inner_request(outer, entry)
         answer = await settle(inner.route.handler(inner))
         if not isinstance(answer, Response):
-            raise OperationFailed(f"{inner.method} {inner.path} answers with a stream, which cannot travel in a multi-get")
+            raise OperationFailed(f"the answer of {inner.method} {inner.path} is a stream, which has no place here")
     except Exception as error:
         return error_response(error, str(url))
     return answer
@@ -54,9 +55,8 @@ def inner_request(outer: Request, entry: dict[str, Any]) -> Request:
     content = entry.get("Content")
     body = content.encode("utf-8") if isinstance(content, str) else b"" if content is None else encode_json(content)
     query = str(entry.get("Query") or "").removeprefix("?")
-    lowered = {
-        str(name).lower().encode("utf-8"): str(value).encode("utf-8") for name, value in fields.items() if value is not None
-    }
+    given = {str(name).lower(): str(value) for name, value in fields.items() if value is not None}
+    lowered = {name.encode("utf-8"): value.encode("utf-8") for name, value in given.items()}
     return Request(outer.listener, method.upper(), path, query, lowered, route, database_name, body)
 
 

@@ -16,6 +16,7 @@ PAGE_SIZE_MAX = 2**31 - 1
 
 
 def documents(request: Request) -> StreamResponse:
+    """Documents as a stream, in the order of their ids."""
     form = request.text("format", "json").lower()
     if form not in ("json", "jsonl"):
         raise InvalidArgument(f"Query string value 'format' must be json or jsonl, but was '{form[:40]}'.")
