@@ -1,9 +1,10 @@
-"""Change vectors: what a document version has seen, one entry per database that wrote it, `A:17-<22 base64 characters>`.
+"""Change vectors: what a document version has seen, one entry per database that wrote it, `A:17-<22 base64
+characters>`.
 
-Binary form: packed entries, in canonical order (tag, then database id), at most one per identity. Text and binary form
-are one to one. The identity of an entry is its database id; RAFT, TRXN, SINK and MOVE entries are counters of their own
-beside the node's entry of the same id, so they survive parsing, merging and comparing. A node that changed its tag
-keeps its identity: the entry with the higher etag wins, with its tag.
+Binary form: packed entries, in canonical order (tag, then database id), at most one per identity. Text and binary
+form are one to one. The identity of an entry is its database id; RAFT, TRXN, SINK and MOVE entries are counters of
+their own beside the node's entry of the same id, so they survive parsing, merging and comparing. A node that changed
+its tag keeps its identity: the entry with the higher etag wins, with its tag.
 """
 
 from libc.stddef cimport size_t
@@ -33,7 +34,8 @@ cdef int vector_parse(const char* text, size_t size, VectorEntry* entries, int c
 cdef size_t vector_format(const VectorEntry* entries, int count, char* text) noexcept nogil
 cdef VectorOrder vector_compare(const VectorEntry* left, int left_count,
                                 const VectorEntry* right, int right_count) noexcept nogil
-# Raise `target` to what either has seen; its new count, or -1 when `capacity` would be exceeded (target is then partly merged).
+# Raise `target` to what either has seen; its new count, or -1 when `capacity` would be exceeded (it is then partly
+# merged).
 cdef int vector_merge(VectorEntry* target, int count, int capacity,
                       const VectorEntry* source, int source_count) noexcept nogil
 

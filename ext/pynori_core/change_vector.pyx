@@ -1,4 +1,4 @@
-"""Parse, format, compare and merge change vectors. Vectors are short: every algorithm is a plain double loop at worst."""
+"""Parse, format, compare and merge change vectors. Vectors are short: a plain double loop is the worst there is."""
 
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.string cimport memcmp, memmove

@@ -1,9 +1,11 @@
-"""Simple commands as flat records in one buffer, and their results in another: what the writer executes without the GIL.
+"""Simple commands as flat records in one buffer, and their results in another: what the writer executes without the
+GIL.
 
-A batch is a buffer of records, each CommandHeader, then the expected entries, the source entries, the id, its key, the
-collection's name and its key, the expected vector's text, and the body, each right after the other; the record is padded
-to a multiple of 8. Everything that can be checked or computed without the database is done when a record is made. A result has the
-same form: ResultHeader, the id as stored, the name of the collection, the change vector's entries.
+A batch is a buffer of records, each CommandHeader, then the expected entries, the source entries, the id, its key,
+the collection's name and its key, the expected vector's text, and the body, each right after the other; the record is
+padded to a multiple of 8. Everything that can be checked or computed without the database is done when a record is
+made. A result has the same form: ResultHeader, the id as stored, the name of the collection, the change vector's
+entries.
 """
 
 cimport cython
@@ -87,6 +89,7 @@ cdef object command_exception(const CommandFailure* failure, const uint8_t* comm
 # CommandResults of a buffer of results, as a list.
 cdef list command_results(const uint8_t* results, size_t size)
 
+
 @cython.final
 cdef class Batch:
     cdef Output records                # taken over by the merger
@@ -98,6 +101,7 @@ cdef class Batch:
     cdef int add_built(self, Builder* builder, str id, str expected, str source) except -1
     cdef int check_handed_over(self) except -1
     cdef int check_room(self, size_t body_size, ErrorDetail* error) except -1
+
 
 @cython.final
 cdef class CommandResult:

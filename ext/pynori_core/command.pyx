@@ -4,7 +4,7 @@ cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
 from pynori_core.bits cimport atomic_load_pointer, compare_swap_pointer
 from pynori_core.blittable cimport BlittableValue, document_view
@@ -26,7 +26,6 @@ from pynori_core.errors cimport (
     E_COLLECTION_MISMATCH,
     E_CONCURRENCY,
     E_INVALID,
-    E_NO_MEMORY,
     E_TOO_LARGE,
     OK,
     error_clear,
@@ -263,7 +262,7 @@ cdef class Batch:
         if identifier_check(id_text, <size_t>size, &error) != OK:
             raise_error(&error)
         if header.make_id and size + ID_NUMBER_DIGITS + 5 > ID_SIZE_MAX:
-            error_set(&error, E_TOO_LARGE, b"with its number this id would have more than 512 bytes (ID_SIZE_BYTES_MAX)")
+            error_set(&error, E_TOO_LARGE, b"with its number the id would have more than 512 bytes (ID_SIZE_BYTES_MAX)")
             raise_error(&error)
         if collection_check(collection, collection_size, &error) != OK:
             raise_error(&error)

@@ -1,7 +1,8 @@
-"""Python's side of the merger: batches go in as futures, one wake-up per commit brings their results back to the loop.
+"""Python's side of the merger: batches go in as futures, one wake-up per commit brings their results back to the
+loop.
 
-A Dispatcher serves all databases of one event loop: its sink has one descriptor that the loop watches, so that opening a
-database costs the loop nothing.
+A Dispatcher serves all databases of one event loop: its sink has one descriptor that the loop watches, so that
+opening a database costs the loop nothing.
 """
 
 cimport cython
@@ -11,6 +12,7 @@ from pynori_core.command cimport Batch
 from pynori_core.items cimport DocumentStore
 from pynori_core.merger cimport Merger, Sink, UserTxn
 
+
 @cython.final
 cdef class Dispatcher:
     cdef Sink sink
@@ -18,6 +20,7 @@ cdef class Dispatcher:
     cdef object make_exception         # engine exception to what futures get
     cdef int users                     # databases
     cdef int finish(self, UserTxn* user) except -1
+
 
 @cython.final
 cdef class DocumentWriter:

@@ -20,8 +20,8 @@ cdef enum:
 cdef int identifier_check(const uint8_t* id, size_t size, ErrorDetail* error) noexcept nogil
 # Bytes written to key, which has room for ID_KEY_SIZE_MAX. Valid UTF-8 of at most ID_SIZE_MAX bytes goes in.
 cdef size_t identifier_key(const uint8_t* id, size_t size, uint8_t* key) noexcept nogil
-# True and the bit set of ASCII capitals when the key has the same size, differs in ASCII capitals only, and all of those
-# lie within the first 64 bytes.
+# True and the bit set of ASCII capitals when the key has the same size and differs in ASCII capitals only, all within
+# the first 64 bytes.
 cdef bint identifier_spelling(const uint8_t* id, size_t size, const uint8_t* key, size_t key_size,
                               uint64_t* spelling) noexcept nogil
 # GUID_TEXT_SIZE bytes of random version 4; False when the system gives no randomness.

@@ -1,8 +1,8 @@
 """Includes: which further documents the fields of a document name, each once.
 
 A path is a property path, `a`, `a.b`, `lines[].product`, optionally with a prefix for what stands there,
-`foo(customers/)`. Arrays on the way are walked item by item, whether or not the path says `[]`. A string names a document
-by its id, a whole number too.
+`foo(customers/)`. Arrays on the way are walked item by item, whether or not the path says `[]`. A string names a
+document by its id, a whole number too.
 """
 
 from libc.stddef cimport size_t

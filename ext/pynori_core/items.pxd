@@ -1,8 +1,8 @@
 """One database's environment as readers see it: snapshots, an item by its id, an item as JSON.
 
-A DocumentStore owns the environment. Whoever touches it stands between `store_enter` and `store_leave`; `close` refuses
-new ones and is itself refused (Busy) while somebody is inside. Short reads keep the GIL: giving it up could cost an event
-loop a whole switch interval, far more than the read.
+A DocumentStore owns the environment. Whoever touches it stands between `store_enter` and `store_leave`; `close`
+refuses new ones and is itself refused (Busy) while somebody is inside. Short reads keep the GIL: giving it up could
+cost an event loop a whole switch interval, far more than the read.
 """
 
 cimport cython
@@ -23,6 +23,7 @@ cdef enum ItemForm:
 cdef struct Snapshot:              # stays where it is from begin to end: the trees point at its txn
     Txn txn
     DocumentTables tables
+
 
 @cython.final
 cdef class DocumentStore:
@@ -52,6 +53,7 @@ cdef int snapshot_row(Snapshot* snapshot, const IndexEntry* entry, Item* item) n
 cdef int item_write(Snapshot* snapshot, const Item* item, ItemForm form, Output* output, char* vector_text,
                     size_t* vector_size) noexcept nogil
 
+
 @cython.final
 @cython.freelist(16)
 cdef class StoredDocument:
@@ -61,6 +63,7 @@ cdef class StoredDocument:
     cdef readonly str last_modified
     cdef readonly uint64_t etag
     cdef readonly bytes json
+
 
 @cython.final
 @cython.freelist(16)
@@ -73,6 +76,7 @@ cdef class StreamItem:
     cdef readonly uint64_t etag
     cdef readonly uint64_t transaction
     cdef readonly bytes json
+
 
 cdef StoredDocument stored_document(DocumentStore store, Snapshot* snapshot, const Item* item, ItemForm form)
 cdef StreamItem stream_item(DocumentStore store, Snapshot* snapshot, const Item* item, ItemForm form)

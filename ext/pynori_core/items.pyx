@@ -48,6 +48,7 @@ from pynori_core.errors cimport (
     error_set,
     raise_error,
 )
+from pynori_core.format cimport PAGE_SIZE
 from pynori_core.json cimport MetadataOverlay, json_write_document
 from pynori_core.output cimport output_clear, output_init, output_release
 from pynori_core.btree cimport Value
@@ -159,7 +160,7 @@ cdef class DocumentStore:
         return state.documents, state.tombstones, state.last_etag, state.collections
 
     def collections(self) -> list:
-        """(name as first spelt, documents, tombstones, etag of the last change) of each collection, in order of making."""
+        """(name as first spelt, documents, tombstones, etag of the last change) of each collection, oldest first."""
         cdef Snapshot snapshot
         cdef DatabaseState state
         cdef CollectionRecord record
@@ -188,12 +189,15 @@ cdef class DocumentStore:
         return found
 
     def environment(self) -> dict:
-        """The environment's counters since opening; see EnvStatistics."""
+        """The environment's counters since opening, see EnvStatistics, and the data file's size as `file_bytes`."""
         cdef EnvStatistics statistics
+        cdef dict counters
         store_enter_or_raise(self)
         env_statistics(self.env, &statistics)
         store_leave(self)
-        return statistics
+        counters = statistics
+        counters["file_bytes"] = statistics.file_pages * PAGE_SIZE
+        return counters
 
 
 cdef DocumentStore store_open(str directory, bytes database_id, str tag, bint in_memory, str allow_unsafe_filesystem):

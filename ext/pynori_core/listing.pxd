@@ -41,12 +41,13 @@ cdef struct Walk:
 
 cdef bint pattern_match(const uint8_t* patterns, size_t size, const uint8_t* text, size_t text_size) noexcept nogil
 
-cdef int walk_prefix(Walk* walk, Snapshot* snapshot, const uint8_t* prefix, size_t prefix_size, const uint8_t* start_after,
-                     size_t start_after_size, uint64_t start, uint64_t count) noexcept nogil        # E_TOO_LARGE
-cdef int pattern_set(Pattern* pattern, const uint8_t* text, size_t size) noexcept nogil              # E_TOO_LARGE
+cdef int walk_prefix(Walk* walk, Snapshot* snapshot, const uint8_t* prefix, size_t prefix_size,
+                     const uint8_t* start_after, size_t start_after_size, uint64_t start, uint64_t count) noexcept nogil
+# E_TOO_LARGE when text is longer than an id may be; so does walk_prefix.
+cdef int pattern_set(Pattern* pattern, const uint8_t* text, size_t size) noexcept nogil
 cdef int walk_recent(Walk* walk, Snapshot* snapshot, uint64_t start, uint64_t count) noexcept nogil
 cdef int walk_collection(Walk* walk, Snapshot* snapshot, const uint8_t* name, size_t name_size, uint64_t start,
                          uint64_t count, bint descending) noexcept nogil
 # Documents and tombstones with a higher etag.
 cdef int walk_items(Walk* walk, Snapshot* snapshot, uint64_t etag, uint64_t count) noexcept nogil
-cdef int walk_next(Walk* walk) noexcept nogil                                                        # E_NOT_FOUND: the end
+cdef int walk_next(Walk* walk) noexcept nogil                      # E_NOT_FOUND: the end

@@ -85,8 +85,8 @@ cdef void walk_init(Walk* walk, Snapshot* snapshot, uint64_t start, uint64_t cou
     walk.exclude.size = 0
 
 
-cdef int walk_prefix(Walk* walk, Snapshot* snapshot, const uint8_t* prefix, size_t prefix_size, const uint8_t* start_after,
-                     size_t start_after_size, uint64_t start, uint64_t count) noexcept nogil:
+cdef int walk_prefix(Walk* walk, Snapshot* snapshot, const uint8_t* prefix, size_t prefix_size,
+                     const uint8_t* start_after, size_t start_after_size, uint64_t start, uint64_t count) noexcept nogil:
     walk_init(walk, snapshot, start, count)
     if prefix_size > ID_SIZE_MAX or start_after_size > ID_SIZE_MAX:
         return E_TOO_LARGE
@@ -102,7 +102,8 @@ cdef int walk_prefix(Walk* walk, Snapshot* snapshot, const uint8_t* prefix, size
     return OK
 
 
-cdef inline int key_order(const uint8_t* left, size_t left_size, const uint8_t* right, size_t right_size) noexcept nogil:
+cdef inline int key_order(const uint8_t* left, size_t left_size, const uint8_t* right,
+                          size_t right_size) noexcept nogil:
     cdef int order = memcmp(left, right, left_size if left_size < right_size else right_size)
     return order if order else <int>(left_size > right_size) - <int>(left_size < right_size)
 

@@ -1,14 +1,14 @@
 """The merger: one writer per database, which puts whatever is waiting into one transaction and one sync.
 
-User transactions wait in a bounded queue. The writer, a thread that is started when it is needed and ends when idle, takes
-all that wait, executes them into one write transaction (each under its own number, a failing one alone undone), and
-commits: in its own thread when nothing else waits and the journal is idle, else by sealing, so that the next transaction is
-executed while this one is written. Nobody is answered before durability. Nothing from the hand-over to the completion
-takes the GIL. A completed one goes to its Sink, a lock-free list with a descriptor that an event loop watches and that
-is written to once per commit; or it wakes the thread that waits for it.
+User transactions wait in a bounded queue. The writer, a thread that is started when it is needed and ends when idle,
+takes all that wait, executes them into one write transaction (each under its own number, a failing one alone undone),
+and commits: in its own thread when nothing else waits and the journal is idle, else by sealing, so that the next
+transaction is executed while this one is written. Nobody is answered before durability. Nothing from the hand-over to
+the completion takes the GIL. A completed one goes to its Sink, a lock-free list with a descriptor that an event loop
+watches and that is written to once per commit; or it wakes the thread that waits for it.
 
-Dead rows are cleaned by the writer in bounded steps: when idle, once a third of the rows is dead; on top of the work at
-hand, once half of them is.
+Dead rows are cleaned by the writer in bounded steps: when idle, once a third of the rows is dead; on top of the work
+at hand, once half of them is.
 
 `merger_execute` is the synchronous face: when the writer is idle the caller's own thread takes its place.
 """

@@ -1,7 +1,7 @@
 """The writer's loop: take what waits, execute, commit or seal, tell those who wait; and the queue in front of it.
 
-Who writes is a role: `writing` is true while the writer's thread or a caller of merger_execute has it. The lock guards the
-queue and the role, and is never held across a transaction.
+Who writes is a role: `writing` is true while the writer's thread or a caller of merger_execute has it. The lock
+guards the queue and the role, and is never held across a transaction.
 """
 
 from libc.stdlib cimport calloc, free
@@ -285,7 +285,7 @@ cdef int execute_list(Merger* merger, Txn* txn, UserTxn* user, UserTxn** broke) 
 
 
 cdef void merger_run(Merger* merger, UserList* users, bint may_seal) noexcept nogil:
-    """Execute and commit a list of user transactions; each is answered, now or by the journal's thread. Has the role."""
+    """Execute and commit a list; each is answered, now or by the journal's thread. The caller has the role."""
     cdef Txn txn
     cdef UserList broken_alone
     cdef UserTxn* broke
@@ -434,8 +434,8 @@ cdef int clean_step(Merger* merger, int groups, uint64_t dead) noexcept nogil:
 
 
 cdef inline bint clean_wanted(Merger* merger, uint64_t dead, uint64_t threshold) noexcept nogil:
-    return dead > threshold + CLEAN_DEAD_MIN and (
-        merger.clean_rest_dead == 0 or dead > merger.clean_rest_dead + max64(CLEAN_DEAD_MIN, merger.clean_rest_dead // 16))
+    cdef uint64_t rest = merger.clean_rest_dead
+    return dead > threshold + CLEAN_DEAD_MIN and (rest == 0 or dead > rest + max64(CLEAN_DEAD_MIN, rest // 16))
 
 
 cdef int clean_pressing(Merger* merger, uint64_t commands) noexcept nogil:

@@ -11,15 +11,18 @@ from libc.stdint cimport uint64_t
 from pynori_core.items cimport DocumentStore, ItemForm, Snapshot
 from pynori_core.listing cimport Walk
 
+
 @cython.final
 cdef class DocumentReader:
     cdef DocumentStore store
+
 
 @cython.final
 cdef class LoadedDocuments:
     cdef readonly bytes body           # {"Results":[...],"Includes":{...}}
     cdef readonly str etag             # the change vector for one document without includes, else a hash
     cdef readonly Py_ssize_t found     # how many of those asked for exist
+
 
 @cython.final
 cdef class DocumentStream:

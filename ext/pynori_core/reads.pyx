@@ -208,7 +208,7 @@ cdef IncludePath* parse_paths(list includes) except? NULL:
         for index in range(len(includes)):
             text = text_of(includes[index])
             if include_parse(text.data, text.size, &paths[index]) != OK:
-                raise_invalid(E_INVALID, b"an include path is names with dots between them, and a prefix in parentheses")
+                raise_invalid(E_INVALID, b"an include path is names with dots between, and a prefix in parentheses")
     except BaseException:
         free(paths)
         raise

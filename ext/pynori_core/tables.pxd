@@ -1,10 +1,12 @@
-"""The tables of one database: what its trees are called, what a row holds, and which sets and records keep the counts.
+"""The tables of one database: what its trees are called, what a row holds, and which sets and records keep the
+counts.
 
-One items table holds every kind of item of a database, a row per item version, in etag order; row id = etag. Beside it
-stand the collections and the state of the database. pynori/documents/TABLES.md draws the same for readers.
+One items table holds every kind of item of a database, a row per item version, in etag order; row id = etag. Beside
+it stand the collections and the state of the database. pynori/documents/TABLES.md draws the same for readers.
 
 A row: ItemHeader, vector_count VectorEntries, the id as spelt, the body (a blittable document; none for a tombstone).
-Index 0 leads from an id's key to its newest row; what a write has to know of that row stands in the index entry (Cover).
+Index 0 leads from an id's key to its newest row; what a write has to know of that row stands in the index entry
+(Cover).
 """
 
 from libc.stddef cimport size_t
@@ -83,8 +85,8 @@ cdef int tables_create(Txn* txn, const uint8_t* database_id, uint32_t tag, Docum
 # E_CORRUPT when the environment holds no database, E_VERSION when it holds one of another format.
 cdef int tables_open(Txn* txn, uint32_t tag, DocumentTables* tables) noexcept nogil
 
-# Members of a collection (0: of all collections) of one kind. SET_ALL of table.pxd holds all live rows. Documents of all
-# collections have no set of their own: they are all live rows but the tombstones.
+# Members of a collection (0: of all collections) of one kind. SET_ALL of table.pxd holds all live rows. Documents of
+# all collections have no set of their own: they are all live rows but the tombstones.
 cdef inline uint64_t tables_set(uint32_t collection, uint8_t kind) noexcept nogil:
     return (<uint64_t>collection << 8) | kind
 

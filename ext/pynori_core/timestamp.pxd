@@ -1,4 +1,6 @@
-"""Points in time as ticks, 100 ns each since 0001-01-01 UTC, and their text on the wire, `2026-11-20T21:17:16.2673140Z`."""
+"""Points in time as ticks, 100 ns each since 0001-01-01 UTC, and their text on the wire,
+`2026-11-20T21:17:16.2673140Z`.
+"""
 
 from libc.stddef cimport size_t
 from libc.stdint cimport uint64_t

@@ -40,8 +40,8 @@ cdef struct Writer:
     uint8_t key[768]                   # when it is not the command's (ID_KEY_SIZE_MAX)
 
 cdef int writes_begin(Writer* writer, Txn* txn, const DocumentTables* known) noexcept nogil
-# Execute a buffer of commands; results are appended. On failure `failure` says which and why: an expected code leaves the
-# transaction usable, but with the commands before it applied; any other code is in txn.error too.
+# Execute a buffer of commands; results are appended. On failure `failure` says which and why: an expected code leaves
+# the transaction usable, but with the commands before it applied; any other code is in txn.error too.
 cdef int writes_execute(Writer* writer, const uint8_t* commands, size_t size, Output* results,
                         CommandFailure* failure) noexcept nogil
 # Write counters and state to their trees; before a commit or a savepoint.

@@ -1,4 +1,4 @@
-"""Put and delete, step by step: id, what is there, refusals, the row, its index entry, its sets, its counts, the result."""
+"""Put and delete, step by step: id, what is there, refusals, the row, its index entry, sets, counts, the result."""
 
 from libc.stdint cimport uint16_t
 from libc.stdlib cimport malloc
@@ -32,7 +32,6 @@ from pynori_core.errors cimport (
     E_NOT_FOUND,
     E_TOO_LARGE,
     OK,
-    ErrorDetail,
     error_set,
 )
 from pynori_core.identifier cimport ID_NUMBER_DIGITS, identifier_key, identifier_spelling
@@ -280,10 +279,9 @@ cdef int subject_make_id(Writer* writer, const Command* command, Subject* subjec
     cdef uint64_t number
     cdef uint64_t spelling
     cdef int digit
-    cdef int tries
     cdef int code
     memcpy(writer.id, command.id, command.header.id_size)
-    for tries in range(MAKE_ID_TRIES_MAX):
+    for _ in range(MAKE_ID_TRIES_MAX):
         size = command.header.id_size
         number = subject.etag
         for digit in range(ID_NUMBER_DIGITS):
@@ -335,7 +333,8 @@ cdef int subject_keep_spelling(Writer* writer, Subject* subject) noexcept nogil:
 
 # ---- refusals
 
-cdef int check_expected(Writer* writer, const Command* command, Subject* subject, CommandFailure* failure) noexcept nogil:
+cdef int check_expected(Writer* writer, const Command* command, Subject* subject,
+                        CommandFailure* failure) noexcept nogil:
     cdef uint8_t expected = command.header.expected
     cdef VectorEntry current[VECTOR_ENTRIES_MAX]
     cdef Item item

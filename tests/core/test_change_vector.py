@@ -5,7 +5,6 @@ import itertools
 import random
 
 import pytest
-
 from pynori_core import change_vector
 from pynori_core.errors import InvalidArgument
 
@@ -20,7 +19,9 @@ def text_of(etags: tuple[int, ...]) -> str:
 def expected_order(left: tuple[int, ...], right: tuple[int, ...]) -> str:
     ahead = any(a > b for a, b in zip(left, right, strict=True))
     behind = any(a < b for a, b in zip(left, right, strict=True))
-    return {(False, False): "equal", (True, False): "newer", (False, True): "older", (True, True): "conflict"}[ahead, behind]
+    if ahead:
+        return "conflict" if behind else "newer"
+    return "older" if behind else "equal"
 
 
 SMALL = list(itertools.product(range(4), repeat=3))
@@ -92,7 +93,7 @@ def test_what_is_no_change_vector_is_refused(text: str) -> None:
 def test_the_largest_vector_is_accepted_and_no_larger() -> None:
     """A vector may have VECTOR_ENTRIES_MAX entries; merging beyond that is refused."""
     ids = [base64.b64encode(i.to_bytes(16, "big")).decode()[:22] for i in range(257)]
-    largest = ", ".join(f"ABCD:18446744073709551615-{id}" for id in sorted(ids[:256], key=lambda t: base64.b64decode(t + "==")))
+    largest = ", ".join(f"ABCD:18446744073709551615-{id}" for id in ids[:256])
     assert change_vector.canonical(largest) == largest
     with pytest.raises(InvalidArgument):
         change_vector.merge(largest, f"A:1-{ids[256]}")

@@ -6,7 +6,6 @@ import sys
 import unicodedata
 
 import pytest
-
 from pynori_core import identifier
 
 
