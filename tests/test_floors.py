@@ -19,7 +19,8 @@ CORE_FLOORS: list[list[str]] = [
     ["freespace", "txn", "env"],
     ["slotted", "btree", "cursor", "table", "views"],
     [
-        "change_vector", "timestamp", "identifier", "tables", "command", "writes", "items", "includes", "listing", "reads",
+        "change_vector", "timestamp", "identifier", "tables", "command", "writes", "items", "includes", "listing",
+        "reads",
     ],
     ["merger", "document_writer", "check", "check_trees", "dump", "hooks"],
 ]

@@ -86,7 +86,8 @@ cdef void walk_init(Walk* walk, Snapshot* snapshot, uint64_t start, uint64_t cou
 
 
 cdef int walk_prefix(Walk* walk, Snapshot* snapshot, const uint8_t* prefix, size_t prefix_size,
-                     const uint8_t* start_after, size_t start_after_size, uint64_t start, uint64_t count) noexcept nogil:
+                     const uint8_t* start_after, size_t start_after_size, uint64_t start,
+                     uint64_t count) noexcept nogil:
     walk_init(walk, snapshot, start, count)
     if prefix_size > ID_SIZE_MAX or start_after_size > ID_SIZE_MAX:
         return E_TOO_LARGE
