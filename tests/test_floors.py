@@ -13,10 +13,10 @@ SERVER = ROOT / "pynori"
 
 # Floors of the engine, from the bottom. A module may cimport its own floor's earlier modules and every lower floor.
 CORE_FLOORS: list[list[str]] = [
-    ["bits", "errors", "format", "checksum", "arena", "codec", "output"],
+    ["bits", "errors", "format", "threads", "guard", "checksum", "arena", "codec", "output"],
     ["blittable", "schema", "builder", "json", "framing", "http_wire"],
-    ["disk", "pager", "scratch", "journal"],
-    ["freespace", "txn", "env"],
+    ["disk", "pager", "scratch", "record", "journal"],
+    ["freespace", "state", "txn", "checkpoint", "recovery", "env"],
     ["slotted", "btree", "cursor", "table", "views"],
     [
         "change_vector", "timestamp", "identifier", "tables", "command", "writes", "items", "includes", "listing",
