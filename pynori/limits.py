@@ -26,6 +26,8 @@ BULK_INSERT_COMMIT_COMMANDS: Final = 8_192  # a bulk insert commits in steps of 
 BULK_INSERT_COMMIT_SIZE_BYTES: Final = 16 * MIB  # or of this many bytes, whichever comes first
 MERGER_QUEUE_SIZE_BYTES_MAX: Final = 256 * MIB  # waiting writes of one database
 MERGER_WAIT_MS_MAX: Final = 30_000  # when the oldest waiter is older, new writes are refused
+HILO_TRIES_MAX: Final = 64  # how often a range is tried again when somebody else wrote its document
+CLOSE_LOOK_MS: Final = 5  # how often a closing database looks whether the last reader has gone
 
 # ---- HTTP
 REQUEST_HEAD_SIZE_BYTES_MAX: Final = 32 * KIB
