@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from email.utils import format_datetime
 from typing import TYPE_CHECKING
 
-from pynori_core.http_wire import Moment
+from pynori_core.http_wire import Moment, now_us
 
 from pynori.http.deadlines import check_time
 from pynori.http.protocol import Connection
@@ -66,7 +66,6 @@ class Listener:
         self.limits = limits
         self.loop = asyncio.get_running_loop()
         self.moment = Moment()  # as of the last tick: exact enough for deadlines
-        self.draining = False
         self.connections: set[Connection] = set()
         self.refused = 0  # connections above the limit
         self._requests_ended = 0  # requests of connections that are gone
@@ -101,7 +100,7 @@ class Listener:
         """Accept nothing more, close what is idle, let what runs finish within the grace time. Then `close`."""
         if self._sockets is not None:
             self._sockets.close()
-        self.draining = True
+        self.moment.draining = True
         for connection in list(self.connections):
             if connection.idle:
                 connection.close(linger=False)
@@ -120,7 +119,7 @@ class Listener:
     def opened(self, connection: Connection) -> None:
         transport = connection.transport
         assert transport is not None
-        if self.draining or len(self.connections) >= self.limits.connections_max:
+        if self.moment.draining or len(self.connections) >= self.limits.connections_max:
             self.refused += 1
             transport.write(OVERLOADED)
             connection.closing = True
@@ -134,6 +133,7 @@ class Listener:
     def lost(self, connection: Connection) -> None:
         if connection in self.connections:
             self.connections.discard(connection)
+            self._count_native(connection)
             self._requests_ended += connection.requests
         if not self.connections and self._empty is not None and not self._empty.done():
             self._empty.set_result(None)
@@ -142,6 +142,7 @@ class Listener:
         self.moment.now = now = self.loop.time()
         self._heads.clear()
         self.moment.read_head = self.head(200, JSON)
+        self.moment.write_head = self.head(201, JSON)
         for connection in list(self.connections):
             check_time(connection, now)
         self._ticker = self.loop.call_later(self.limits.tick_s, self._tick)
@@ -150,6 +151,23 @@ class Listener:
     def requests(self) -> int:
         """Requests taken in since the start."""
         return self._requests_ended + sum(connection.requests for connection in self.connections)
+
+    # ---------------------------------------------------------------- metrics
+
+    def count(self, request: Request, status: int) -> None:
+        """Count an answered request. A document that is not there is an answer, not a failure."""
+        duration_ms = (now_us() - request.began_us) / 1_000
+        self.server.metrics.requests(request.route.operation).observe(duration_ms, status >= 400 and status != 404)
+
+    def count_all(self) -> None:
+        """Bring the counters up to date with what the native halves of the connections have answered."""
+        for connection in self.connections:
+            self._count_native(connection)
+
+    def _count_native(self, connection: Connection) -> None:
+        for operation, (buckets, sum_ms) in zip(("get", "put"), connection.take_durations(), strict=True):
+            if sum_ms:
+                self.server.metrics.requests(operation).add(buckets, sum_ms)
 
     # ---------------------------------------------------------------- what every answer carries
 

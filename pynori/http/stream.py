@@ -30,7 +30,7 @@ async def send_stream(connection: Connection, request: Request, response: Stream
         return
     chunked = request.keep_alive
     listener = connection.listener
-    close = not chunked or listener.draining or request.unread
+    close = not chunked or connection.moment.draining or request.unread
     framing = b"Transfer-Encoding: chunked\r\n" if chunked else b""
     ending = b"Connection: close\r\n" if close else b""
     fields = response.fields + (listener.freshness(request) if request.state_fields else b"")
@@ -43,6 +43,8 @@ async def send_stream(connection: Connection, request: Request, response: Stream
         if chunked and request.method != "HEAD":
             connection.transport.write(b"0\r\n\r\n")
         connection.active_at = connection.moment.now
+        if request.route.operation:
+            listener.count(request, response.status)
         if close:
             connection.close(linger=True)
 
