@@ -13,11 +13,11 @@ SERVER = ROOT / "pynori"
 
 # Floors of the engine, from the bottom. A module may cimport its own floor's earlier modules and every lower floor.
 CORE_FLOORS: list[list[str]] = [
-    ["bits", "errors", "format", "checksum", "arena", "codec"],
-    ["blittable", "builder", "json", "framing", "http_wire"],
+    ["bits", "errors", "format", "checksum", "arena", "codec", "output"],
+    ["blittable", "schema", "builder", "json", "framing", "http_wire"],
     ["disk", "pager", "scratch", "journal"],
     ["freespace", "txn", "env"],
-    ["btree", "cursor", "table"],
+    ["slotted", "btree", "cursor", "table", "views"],
     ["change_vector", "tables", "command", "writes", "items"],
     ["merger", "check", "check_trees", "dump", "hooks"],
 ]

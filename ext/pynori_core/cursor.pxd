@@ -2,13 +2,11 @@
 
 from libc.stdint cimport uint8_t, uint16_t, uint64_t
 from libc.stddef cimport size_t
-from pynori_core.btree cimport Tree, Value, TREE_DEPTH_MAX
+from pynori_core.btree cimport KEY_SIZE_MAX, TREE_DEPTH_MAX, Path, Tree, Value
 
 cdef struct Cursor:
     Tree* tree
-    uint64_t pages[32]             # path from the root to the leaf (TREE_DEPTH_MAX)
-    uint16_t slots[32]             # position in each
-    int depth                      # 0: not positioned
+    Path path                      # depth 0: not positioned
     const uint8_t* leaf            # the leaf's bytes
     const uint8_t* key             # of the current entry
     size_t key_size
@@ -22,3 +20,6 @@ cdef int cursor_seek_before(Cursor* cursor, const void* key, size_t key_size) no
 cdef int cursor_next(Cursor* cursor) noexcept nogil
 cdef int cursor_previous(Cursor* cursor) noexcept nogil
 cdef int cursor_value(Cursor* cursor, Value* value) noexcept nogil
+# To the entry of this very key, without a descent when it lies in the current leaf or one of the same parent. E_NOT_FOUND
+# leaves the cursor without a position. For walks that visit some entries in order.
+cdef int cursor_find_near(Cursor* cursor, const void* key, size_t key_size) noexcept nogil

@@ -34,6 +34,12 @@ cdef enum PageType:
 
 cdef enum TreeFlag:
     TREE_INTEGER = 1               # keys are 8 bytes, big endian
+    TREE_ROWS = 2                  # the rows of a table
+    TREE_SETS = 4                  # its sets
+    TREE_INDEX = 8                 # one of its unique indexes
+
+cdef enum LeafEntryFlag:
+    LEAF_RUN = 1                   # the stored value is a RunReference
 
 cdef extern from *:
     """
@@ -60,6 +66,19 @@ cdef packed struct PageHeader:     # 64 bytes, at the start of every page except
     uint64_t value_size            # PAGE_TYPE_RUN: bytes of the value after this header
     uint64_t link                  # branch: child left of the first key; catalog: next catalog page
 
+cdef packed struct LeafEntry:      # at a multiple of 8; the key follows, then the stored value
+    uint16_t key_size
+    uint16_t flags                 # LeafEntryFlag
+    uint32_t value_size            # stored bytes
+
+cdef packed struct RunReference:   # the stored value of an entry with LEAF_RUN
+    uint64_t page                  # first page of the run
+    uint64_t size                  # bytes of the value
+
+cdef packed struct BranchEntry:    # at a multiple of 2; the key follows
+    uint64_t child                 # subtree of the keys >= this key and < the next one
+    uint16_t key_size
+
 cdef packed struct TreeHeader:     # 96 bytes, in a catalog page after the PageHeader
     uint64_t root                  # 0: slot is unused
     uint64_t entries
@@ -70,7 +89,7 @@ cdef packed struct TreeHeader:     # 96 bytes, in a catalog page after the PageH
     uint16_t flags                 # TreeFlag
     uint32_t name_size
     uint8_t name[40]
-    uint64_t reserved
+    uint64_t rows                  # TREE_SETS, TREE_INDEX: catalog index of their table's rows
 
 cdef packed struct FileHeader:     # 512 bytes, the first sector of page 0 and of page 8
     uint64_t magic

@@ -3,16 +3,21 @@
 Row ids only grow (for documents they are the etags), so rows are appended at the right edge of one integer-keyed tree
 and never changed in place: a new version of a document is a new row, and the old one dies by leaving the sets. Its bytes
 go when the leaves around it are cleaned.
+
+Who appends a row owns it in all sets: set 0 (SET_ALL) takes it at birth, a row is a member of other sets only while it is
+in set 0, and leaves set 0 last. Codes are as in btree: E_NOT_FOUND and E_INVALID are answers and change nothing.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stddef cimport size_t
 from pynori_core.btree cimport Tree, Value
+from pynori_core.cursor cimport Cursor
 from pynori_core.txn cimport Txn
 
 cdef enum:
     TABLE_INDEXES_MAX = 4
     SET_GROUP_SHIFT = 9            # row ids a bitmap covers: 512
+    SET_GROUP_ROWS = 512
     SET_ALL = 0                    # the set of all live rows
 
 cdef packed struct IndexEntry:     # 32 bytes, value of a unique index
@@ -36,38 +41,47 @@ cdef struct Table:
 cdef int table_create(Txn* txn, const TableSchema* schema, Table* table) noexcept nogil        # or opens
 cdef int table_open(Txn* txn, const TableSchema* schema, Table* table) noexcept nogil
 
-# Append a row; row_id must be greater than every one before. The caller fills the returned bytes at once.
+# Append a row and make it a member of SET_ALL; row_id must be greater than every one before (else NULL, `txn.error` clear).
+# The caller fills the returned bytes at once.
 cdef uint8_t* table_append(Table* table, uint64_t row_id, uint64_t size, uint64_t* page) noexcept nogil
 cdef int table_row(Table* table, uint64_t row_id, uint64_t page_hint, Value* row) noexcept nogil   # E_NOT_FOUND
+# Take a dead or live row away at once, for large ones whose run should not wait for the cleaner. It leaves SET_ALL.
+cdef int table_delete(Table* table, uint64_t row_id) noexcept nogil                                # E_NOT_FOUND
 cdef int table_find(Table* table, int index, const void* key, size_t key_size, IndexEntry* entry) noexcept nogil
 cdef int table_index_put(Table* table, int index, const void* key, size_t key_size,
                          const IndexEntry* entry) noexcept nogil
 cdef int table_index_delete(Table* table, int index, const void* key, size_t key_size) noexcept nogil
 
-# Sets of row ids.
+# Sets of row ids. Any set id but SET_ALL is the owner's to choose. Adding to SET_ALL brings a row back that left it.
 cdef int set_add(Table* table, uint64_t set_id, uint64_t row_id) noexcept nogil
 cdef int set_remove(Table* table, uint64_t set_id, uint64_t row_id) noexcept nogil                # E_NOT_FOUND
 cdef bint set_contains(Table* table, uint64_t set_id, uint64_t row_id) noexcept nogil
 # Row id of the first member >= (next) or last member <= (previous) row_id; E_NOT_FOUND at the end.
 cdef int set_next(Table* table, uint64_t set_id, uint64_t row_id, uint64_t* found) noexcept nogil
 cdef int set_previous(Table* table, uint64_t set_id, uint64_t row_id, uint64_t* found) noexcept nogil
-# Move over `count` members by popcount: row id of the member at that distance; for paging with an offset.
+# Move over `count` members by popcount, counted from the first one at or after row_id (backwards: at or before), which is
+# the answer for count = 0; for paging with an offset.
 cdef int set_skip(Table* table, uint64_t set_id, uint64_t row_id, uint64_t count, bint backwards,
                   uint64_t* found) noexcept nogil
 cdef uint64_t set_count(Table* table, uint64_t set_id) noexcept nogil
 
-# Walks live rows of a set in row-id order, reading neighbours from the same leaf without a new descent.
+# Walks rows of a set in row-id order, reading neighbours from the same leaf without a new descent. A write to the table
+# makes it stale.
 cdef struct RowScan:
     Table* table
     uint64_t set_id
     uint64_t row_id                # current
     Value row
     bint backwards
-    uint8_t private[256]
+    uint64_t group                 # private: of `members`
+    uint64_t members[8]            # private: the group's members that were not visited yet
+    Cursor cursor                  # private: at the current row
 
+# The first scan_next answers with the first member at or after row_id (backwards: at or before).
 cdef int scan_start(RowScan* scan, Table* table, uint64_t set_id, uint64_t row_id, bint backwards) noexcept nogil
 cdef int scan_next(RowScan* scan) noexcept nogil                   # OK, E_NOT_FOUND at the end
 
 # One bounded step of reclaiming dead rows: at most `groups_max` groups of 512 row ids with less than half alive.
-# `position` is where to go on (0 at first); returns the number of pages freed through `freed`.
+# `position` is where to go on (0 at first); returns the number of pages freed through `freed`. E_NOT_FOUND: the end was
+# reached, and `position` is 0 again. Row pointers and scans go stale; row ids, and what is in the indexes, stay good.
 cdef int table_clean(Table* table, uint64_t* position, int groups_max, uint64_t* freed) noexcept nogil

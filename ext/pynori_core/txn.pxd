@@ -76,3 +76,6 @@ cdef int txn_free(Txn* txn, uint64_t page, uint32_t run_pages) noexcept nogil
 cdef int txn_savepoint(Txn* txn) noexcept nogil
 cdef int txn_rollback(Txn* txn) noexcept nogil
 cdef void txn_release(Txn* txn) noexcept nogil
+
+cdef class Transaction:
+    cdef Txn* txn

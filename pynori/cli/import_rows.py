@@ -133,20 +133,9 @@ class ImportRun:
     def go(self, source: BinaryIO, form: str, keep_text: bool) -> None:
         """Import everything that is not done yet, and remove the state at the end."""
         with _progress(self._state.file_size_bytes) as advance:
-            segment: list[Row] = []
-            size_bytes = 0
-            for number, row in enumerate(read_rows(source, form, keep_text)):
-                if number < self._state.rows:
-                    continue
-                segment.append(row)
-                size_bytes += len(row.text)
-                if len(segment) >= limits.IMPORT_SEGMENT_ROWS or size_bytes >= limits.IMPORT_SEGMENT_SIZE_BYTES:
-                    self._send_segment(segment)
-                    advance(size_bytes, self._state)
-                    segment, size_bytes = [], 0
-            if segment:
+            for segment in self._segments(read_rows(source, form, keep_text)):
                 self._send_segment(segment)
-                advance(size_bytes, self._state)
+                advance(sum(len(row.text) for row in segment), self._state)
         self._state_path.unlink(missing_ok=True)
 
     def report(self) -> None:
@@ -163,6 +152,28 @@ class ImportRun:
                 say(f"line {entry['line']}: {entry['reason']}")
         say(f"All rejected rows are in {self._rejected_path}")
         sys.exit(exit_codes.PARTLY_DONE)
+
+    def _segments(self, rows: Iterator[Row]) -> Iterator[list[Row]]:
+        """The rows that are not done yet, as many at a time as the server confirms together."""
+        segment: list[Row] = []
+        size_bytes = 0
+        done = self._state.rows
+        broken = None
+        try:
+            for number, row in enumerate(rows):
+                if number < done:
+                    continue
+                segment.append(row)
+                size_bytes += len(row.text)
+                if len(segment) >= limits.IMPORT_SEGMENT_ROWS or size_bytes >= limits.IMPORT_SEGMENT_SIZE_BYTES:
+                    yield segment
+                    segment, size_bytes = [], 0
+        except BrokenFile as error:
+            broken = error
+        if segment:
+            yield segment
+        if broken is not None:
+            raise broken  # after what came before it is stored
 
     # ------------------------------------------------------------ one segment
 
@@ -259,7 +270,8 @@ class ImportRun:
         if found is not None:
             same = (found.target, found.file_size_bytes, found.file_modified_ns)
             if same == (fresh.target, fresh.file_size_bytes, fresh.file_modified_ns):
-                say(f"Going on after row {found.rows}")
+                if found.rows:
+                    say(f"Going on after row {found.rows}")
                 if self._rejected_path.exists():
                     os.truncate(self._rejected_path, found.rejected_size_bytes)
                 return found

@@ -111,7 +111,7 @@ def array_elements(more: Callable[[], bytes]) -> Iterator[tuple[int, str]]:
         window.position += 1
         if separator == "]":
             return
-        if separator != ",":
+        if separator not in (",", ""):  # the end is noticed above
             raise BrokenFile(f"line {window.line()}: a comma or the closing bracket is expected, not '{separator}'")
 
 

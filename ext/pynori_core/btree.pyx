@@ -1,0 +1,1156 @@
+"""B+trees: lookup, put, delete, and the catalog. Pages are changed in place (in the transaction's private copies), so a
+change touches the leaf, the catalog page with the tree's counters, and only on a split or merge the branches above.
+
+A page that is full splits in the middle, or, when the new entry comes after all others of the tree, leaves the left page
+as it is. A page that falls below half merges with a neighbour when both fit into one page with room to spare; neighbours
+that do not fit together are left alone, so two neighbours after a delete always hold more than one merged page would.
+An emptied page leaves the tree at once.
+"""
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcmp, memcpy, memset
+from pynori_core.bits cimport atomic_load_pointer, compare_bytes, likely, load64_be, store64, unlikely
+from pynori_core.errors cimport E_CORRUPT, E_INVALID, E_NOT_FOUND, E_TOO_LARGE, OK, error_set
+from pynori_core.format cimport (
+    CATALOG_TREES, LEAF_RUN, PAGE_CATALOG, PAGE_SHIFT, PAGE_SIZE, PAGE_TYPE_BRANCH, PAGE_TYPE_CATALOG, PAGE_TYPE_LEAF,
+    PAGE_TYPE_RUN, TREE_INTEGER, TREE_NAME_MAX, BranchEntry, LeafEntry, PageHeader, RunReference, catalog_tree,
+)
+from pynori_core.slotted cimport (
+    BRANCH_KEY_OFFSET, INTEGER_KEY_SIZE, LEAF_KEY_OFFSET, PAGE_ROOM, SEARCH_CORRUPT, SLOT_SIZE, SLOTS_START, branch_child,
+    branch_entry, branch_entry_size, branch_key, branch_search, entry_size, even_guess, leaf_entry, leaf_entry_size,
+    leaf_key, leaf_search, leaf_value, page_append_range, page_compact, page_count, page_gap, page_insert, page_remove,
+    page_sound, page_truncate, page_used, prefetch, search_integer,
+)
+from pynori_core.txn cimport (
+    SLOT_CHUNK_PAGES, SLOT_CHUNK_SHIFT, SLOT_UNVERIFIED, SLOT_VERIFIED, PageVersion, txn_allocate, txn_free, txn_modify,
+    txn_page,
+)
+
+cdef enum:
+    # A page merges when it is used less than this, and with a neighbour when both together are used at most that: what
+    # lies between lets a merged page take some inserts before it splits again.
+    MERGE_BELOW = PAGE_ROOM // 2
+    MERGE_TOGETHER = PAGE_ROOM - PAGE_ROOM // 8
+    # An entry that comes after all others of its leaf, yet not of the tree, leaves the left page full only when that
+    # holds so many entries: at random places this happens to one split in as many.
+    APPEND_ENTRIES_MIN = 32
+    CATALOG_PAGES_MAX = 65536 // CATALOG_TREES
+
+
+# Catalog
+
+cdef const TreeHeader* tree_header(Tree* tree) noexcept nogil:
+    cdef const uint8_t* page = txn_page(tree.txn, tree.catalog)
+    if unlikely(page == NULL):
+        return NULL
+    return catalog_tree(page, tree.id % CATALOG_TREES)
+
+
+cdef TreeHeader* header_modify(Tree* tree) noexcept nogil:
+    cdef uint8_t* page = txn_modify(tree.txn, tree.catalog)
+    if unlikely(page == NULL):
+        return NULL
+    return catalog_tree(page, tree.id % CATALOG_TREES)
+
+
+cdef int tree_corrupt(Tree* tree, uint64_t page, const char* what) noexcept nogil:
+    cdef const TreeHeader* header = tree_header(tree)
+    cdef const char* name = NULL
+    cdef int name_size = 0
+    if header != NULL:
+        name = <const char*>header.name
+        name_size = <int>header.name_size if header.name_size <= TREE_NAME_MAX else TREE_NAME_MAX
+    error_set(&tree.txn.error, E_CORRUPT, "data.pynori page %llu, tree %u '%.*s': %s", <unsigned long long>page,
+              <unsigned>tree.id, name_size, name, what)
+    tree.txn.error.offset = page << PAGE_SHIFT
+    return E_CORRUPT
+
+
+cdef int txn_failure(Txn* txn) noexcept nogil:
+    """The code of the failure that a function of txn answered with NULL."""
+    return txn.error.code
+
+
+cdef const uint8_t* catalog_page(Txn* txn, uint64_t page) noexcept nogil:
+    cdef const uint8_t* data = txn_page(txn, page)
+    if unlikely(data == NULL):
+        return NULL
+    if unlikely((<const PageHeader*>data).type != PAGE_TYPE_CATALOG or (<const PageHeader*>data).page != page):
+        error_set(&txn.error, E_CORRUPT, "data.pynori page %llu: not a catalog page", <unsigned long long>page)
+        return NULL
+    return data
+
+
+cdef int catalog_find(Txn* txn, const char* name, size_t name_size, Tree* tree, uint64_t* free_page, uint32_t* free_id,
+                      uint64_t* last_page, uint32_t* pages) noexcept nogil:
+    """Find a tree by name: E_NOT_FOUND, with the first free place (free_page 0: none) and the last page of the chain."""
+    cdef uint64_t page = PAGE_CATALOG
+    cdef const uint8_t* data
+    cdef const TreeHeader* header
+    cdef uint32_t index
+    free_page[0] = 0
+    pages[0] = 0
+    while page != 0:
+        data = catalog_page(txn, page)
+        if unlikely(data == NULL):
+            return txn_failure(txn)
+        if unlikely(pages[0] >= CATALOG_PAGES_MAX):
+            error_set(&txn.error, E_CORRUPT, "data.pynori page %llu: endless chain of catalog pages",
+                      <unsigned long long>page)
+            return E_CORRUPT
+        for index in range(<uint32_t>CATALOG_TREES):
+            header = catalog_tree(data, index)
+            if header.root == 0:
+                if free_page[0] == 0:
+                    free_page[0] = page
+                    free_id[0] = pages[0] * CATALOG_TREES + index
+            elif header.name_size == name_size and memcmp(header.name, name, name_size) == 0:
+                memset(tree, 0, sizeof(Tree))
+                tree.txn = txn
+                tree.id = <uint16_t>(pages[0] * CATALOG_TREES + index)
+                tree.flags = header.flags
+                tree.catalog = page
+                return OK
+        last_page[0] = page
+        pages[0] += 1
+        page = (<const PageHeader*>data).link
+    return E_NOT_FOUND
+
+
+cdef int tree_open(Txn* txn, const char* name, size_t name_size, Tree* tree) noexcept nogil:
+    cdef uint64_t free_page, last_page
+    cdef uint32_t free_id, pages
+    if name_size == 0 or name_size > TREE_NAME_MAX:
+        return E_INVALID
+    return catalog_find(txn, name, name_size, tree, &free_page, &free_id, &last_page, &pages)
+
+
+cdef int tree_open_id(Txn* txn, uint16_t id, Tree* tree) noexcept nogil:
+    cdef uint64_t page = PAGE_CATALOG
+    cdef const uint8_t* data
+    cdef uint32_t skip
+    for skip in range(id // CATALOG_TREES + 1):
+        if page == 0:
+            return E_NOT_FOUND
+        data = catalog_page(txn, page)
+        if unlikely(data == NULL):
+            return txn_failure(txn)
+        if skip < id // CATALOG_TREES:
+            page = (<const PageHeader*>data).link
+    memset(tree, 0, sizeof(Tree))
+    tree.txn = txn
+    tree.id = id
+    tree.catalog = page
+    if catalog_tree(data, id % CATALOG_TREES).root == 0:
+        return E_NOT_FOUND
+    tree.flags = catalog_tree(data, id % CATALOG_TREES).flags
+    return OK
+
+
+cdef int catalog_extend(Txn* txn, uint64_t last_page, uint64_t* page) noexcept nogil:
+    cdef uint8_t* data = txn_allocate(txn, 1, PAGE_TYPE_CATALOG, 0, page)
+    if unlikely(data == NULL):
+        return txn_failure(txn)
+    # No gap: everything after the header is content.
+    (<PageHeader*>data).lower = PAGE_SIZE
+    data = txn_modify(txn, last_page)
+    if unlikely(data == NULL):
+        return txn_failure(txn)
+    (<PageHeader*>data).link = page[0]
+    return OK
+
+
+cdef int tree_create(Txn* txn, const char* name, size_t name_size, uint16_t flags, Tree* tree) noexcept nogil:
+    cdef uint64_t place, last_page, root
+    cdef uint32_t id, pages
+    cdef int code
+    cdef uint8_t* data
+    cdef TreeHeader* header
+    if name_size == 0 or name_size > TREE_NAME_MAX:
+        return E_INVALID
+    code = catalog_find(txn, name, name_size, tree, &place, &id, &last_page, &pages)
+    if code == OK:
+        return OK if tree.flags == flags else E_INVALID
+    if code != E_NOT_FOUND:
+        return code
+    if place == 0:
+        id = pages * CATALOG_TREES
+        if pages >= CATALOG_PAGES_MAX:
+            error_set(&txn.error, E_TOO_LARGE, "more than %u trees", <unsigned>id)
+            return E_TOO_LARGE
+        code = catalog_extend(txn, last_page, &place)
+        if code != OK:
+            return code
+    memset(tree, 0, sizeof(Tree))
+    tree.txn = txn
+    tree.id = <uint16_t>id
+    tree.flags = flags
+    tree.catalog = place
+    if unlikely(txn_allocate(txn, 1, PAGE_TYPE_LEAF, tree.id, &root) == NULL):
+        return txn_failure(txn)
+    data = txn_modify(txn, place)
+    if unlikely(data == NULL):
+        return txn_failure(txn)
+    (<PageHeader*>data).count += 1
+    header = catalog_tree(data, id % CATALOG_TREES)
+    memset(header, 0, sizeof(TreeHeader))
+    header.root = root
+    header.leaf_pages = 1
+    header.depth = 1
+    header.flags = flags
+    header.name_size = <uint32_t>name_size
+    memcpy(header.name, name, name_size)
+    return OK
+
+
+cdef int tree_adopt(Tree* tree, uint16_t rows) noexcept nogil:
+    cdef TreeHeader* header = header_modify(tree)
+    if unlikely(header == NULL):
+        return txn_failure(tree.txn)
+    header.rows = rows
+    return OK
+
+
+cdef int drop_leaf(Tree* tree, uint64_t page, const uint8_t* leaf) noexcept nogil:
+    """Free the runs of a leaf and the leaf."""
+    cdef uint32_t position
+    cdef const LeafEntry* entry
+    cdef int code
+    for position in range(page_count(leaf)):
+        entry = leaf_entry(leaf, position)
+        if unlikely(entry == NULL):
+            return tree_corrupt(tree, page, "an entry lies outside the page")
+        if entry.flags & LEAF_RUN:
+            code = run_free(tree, page, entry)
+            if code != OK:
+                return code
+    return txn_free(tree.txn, page, 1)
+
+
+cdef int tree_drop(Tree* tree) noexcept nogil:
+    cdef const TreeHeader* header = tree_header(tree)
+    cdef Path path
+    cdef const uint8_t* page
+    cdef uint8_t* catalog
+    cdef int code = OK
+    cdef int level, depth
+    cdef uint64_t child
+    if unlikely(header == NULL):
+        return txn_failure(tree.txn)
+    depth = header.depth
+    if unlikely(depth < 1 or depth > TREE_DEPTH_MAX):
+        return tree_corrupt(tree, tree.catalog, "depth out of bounds")
+    # Depth first: each branch is left, and freed, after its last child.
+    path.pages[0] = header.root
+    path.slots[0] = 0
+    path.depth = 1
+    while path.depth > 0:
+        level = depth - path.depth
+        page = tree_page(tree, path.pages[path.depth - 1], level)
+        if unlikely(page == NULL):
+            return txn_failure(tree.txn)
+        if level > 0 and path.slots[path.depth - 1] <= page_count(page):
+            child = branch_child(page, path.slots[path.depth - 1])
+            path.slots[path.depth - 1] += 1
+            path.pages[path.depth] = child
+            path.slots[path.depth] = 0
+            path.depth += 1
+            continue
+        path.depth -= 1
+        if level == 0:
+            code = drop_leaf(tree, path.pages[path.depth], page)
+        else:
+            code = txn_free(tree.txn, path.pages[path.depth], 1)
+        if code != OK:
+            return code
+    catalog = txn_modify(tree.txn, tree.catalog)
+    if unlikely(catalog == NULL):
+        return txn_failure(tree.txn)
+    memset(catalog_tree(catalog, tree.id % CATALOG_TREES), 0, sizeof(TreeHeader))
+    (<PageHeader*>catalog).count -= 1
+    return OK
+
+
+# Lookup
+
+cdef const uint8_t* tree_page(Tree* tree, uint64_t page, int level) noexcept nogil:
+    cdef const uint8_t* data = txn_page(tree.txn, page)
+    if unlikely(data == NULL):
+        return NULL
+    if unlikely(not page_sound(data, page, tree.id, level)):
+        tree_corrupt(tree, page, "header is not that of a page of this tree at this level")
+        return NULL
+    return data
+
+
+cdef inline int depth_checked(Tree* tree, const TreeHeader* header) noexcept nogil:
+    """Depth of the tree, 0 with the error set when it is out of bounds."""
+    if unlikely(header == NULL):
+        return 0
+    if unlikely(header.depth < 1 or header.depth > TREE_DEPTH_MAX):
+        tree_corrupt(tree, tree.catalog, "depth out of bounds")
+        return 0
+    return header.depth
+
+
+cdef inline bint key_valid(Tree* tree, size_t key_size) noexcept nogil:
+    return key_size == INTEGER_KEY_SIZE if tree.flags & TREE_INTEGER else 0 < key_size <= KEY_SIZE_MAX
+
+
+cdef int run_value(Tree* tree, uint64_t leaf_page, const LeafEntry* entry, Value* value) noexcept nogil:
+    cdef RunReference reference
+    cdef const uint8_t* data
+    cdef const PageHeader* header
+    if unlikely(entry.value_size != sizeof(RunReference)):
+        return tree_corrupt(tree, leaf_page, "a run reference of the wrong size")
+    memcpy(&reference, leaf_value(entry), sizeof(RunReference))
+    data = txn_page(tree.txn, reference.page)
+    if unlikely(data == NULL):
+        return txn_failure(tree.txn)
+    header = <const PageHeader*>data
+    if unlikely(header.page != reference.page or header.type != PAGE_TYPE_RUN or header.tree != tree.id
+                or header.value_size != reference.size or header.run_pages != run_pages(reference.size)):
+        return tree_corrupt(tree, reference.page, "header is not that of the run the leaf speaks of")
+    value.data = data + sizeof(PageHeader)
+    value.size = reference.size
+    return OK
+
+
+cdef inline uint64_t run_pages(uint64_t size) noexcept nogil:
+    return (sizeof(PageHeader) + size + PAGE_SIZE - 1) >> PAGE_SHIFT
+
+
+cdef inline int entry_value(Tree* tree, uint64_t page, const uint8_t* leaf, uint32_t position,
+                            Value* value) noexcept nogil:
+    cdef const LeafEntry* entry = leaf_entry(leaf, position)
+    tree.last_page = page
+    value.page = page
+    if unlikely(entry == NULL):
+        return tree_corrupt(tree, page, "an entry lies outside the page")
+    if unlikely(entry.flags & LEAF_RUN):
+        return run_value(tree, page, entry, value)
+    value.data = leaf_value(entry)
+    value.size = entry.value_size
+    return OK
+
+
+cdef int tree_value(Tree* tree, const uint8_t* leaf, uint32_t position, Value* value) noexcept nogil:
+    return entry_value(tree, (<const PageHeader*>leaf).page, leaf, position, value)
+
+
+cdef inline const uint8_t* leaf_fetch(Tree* tree, uint64_t page) noexcept nogil:
+    """A leaf on the way of a lookup: the lines needed next are asked for before the first of them is waited for."""
+    cdef const uint8_t* data = txn_page(tree.txn, page)
+    if unlikely(data == NULL):
+        return NULL
+    prefetch(data + SLOTS_START)
+    prefetch(data + PAGE_SIZE // 2)  # the other memory page, for its address translation
+    if unlikely(not page_sound(data, page, tree.id, 0)):
+        tree_corrupt(tree, page, "header is not that of a page of this tree at this level")
+        return NULL
+    return data
+
+
+cdef inline uint32_t leaf_guess(const uint8_t* parent, int position, uint64_t key, uint32_t count) noexcept nogil:
+    """Where an integer key stands in the leaf at a position of its parent, from the separators around it."""
+    cdef const BranchEntry* low = branch_entry(parent, position - 1) if position > 0 else NULL
+    cdef const BranchEntry* high = branch_entry(parent, position) if position < <int>page_count(parent) else NULL
+    if low == NULL or low.key_size != INTEGER_KEY_SIZE:
+        return count >> 1
+    if high == NULL or high.key_size != INTEGER_KEY_SIZE:
+        return even_guess(key, load64_be(branch_key(low)), load64_be(branch_key(low)) + count, count)
+    return even_guess(key, load64_be(branch_key(low)), load64_be(branch_key(high)), count)
+
+
+cdef int tree_get(Tree* tree, const void* key, size_t key_size, Value* value) noexcept nogil:
+    cdef const TreeHeader* header = tree_header(tree)
+    cdef int level = depth_checked(tree, header)
+    cdef bint integer = tree.flags & TREE_INTEGER
+    cdef bint found = False
+    cdef const uint8_t* branch = NULL
+    cdef const uint8_t* leaf
+    cdef uint64_t page
+    cdef int position = 0
+    if unlikely(level == 0):
+        return txn_failure(tree.txn)
+    if unlikely(not key_valid(tree, key_size)):
+        return E_INVALID
+    page = header.root
+    while level > 1:
+        level -= 1
+        branch = tree_page(tree, page, level)
+        if unlikely(branch == NULL):
+            return txn_failure(tree.txn)
+        position = branch_search(branch, integer, key, key_size)
+        if unlikely(position == SEARCH_CORRUPT):
+            return tree_corrupt(tree, page, "an entry lies outside the page")
+        page = branch_child(branch, position)
+    leaf = leaf_fetch(tree, page)
+    if unlikely(leaf == NULL):
+        return txn_failure(tree.txn)
+    if integer and branch != NULL and page_count(leaf) > 0:
+        position = search_integer(leaf, leaf_guess(branch, position, load64_be(key), page_count(leaf)), LEAF_KEY_OFFSET,
+                                  load64_be(key), &found)
+    else:
+        position = leaf_search(leaf, integer, key, key_size, &found)
+    if unlikely(position == SEARCH_CORRUPT):
+        return tree_corrupt(tree, page, "an entry lies outside the page")
+    if not found:
+        tree.last_page = page
+        return E_NOT_FOUND
+    return entry_value(tree, page, leaf, position, value)
+
+
+cdef int tree_get_hinted(Tree* tree, uint64_t page, const void* key, size_t key_size, Value* value) noexcept nogil:
+    cdef const uint8_t* data = page_hinted(tree.txn, page)
+    cdef bint found = False
+    cdef int position
+    if data != NULL and key_valid(tree, key_size) and page_sound(data, page, tree.id, 0):
+        position = leaf_search(data, tree.flags & TREE_INTEGER, key, key_size, &found)
+        if position >= 0 and found:
+            return entry_value(tree, page, data, position, value)
+    return tree_get(tree, key, key_size, value)
+
+
+cdef inline const uint8_t* page_hinted(Txn* txn, uint64_t page) noexcept nogil:
+    """The page as this transaction sees it, if that is known to be a page with a header of its own; else NULL.
+
+    A hint may be out of date and name a page that is free, was never checked, or now lies inside a run, whose bytes are
+    a document's and could look like anything. Only pages that were verified, or changed since, are answered for.
+    """
+    cdef void** chunk
+    cdef void* slot
+    cdef PageVersion* version
+    if page == 0 or page >= txn.map_pages:
+        return NULL
+    chunk = <void**>atomic_load_pointer(<void**>&txn.slots[page >> SLOT_CHUNK_SHIFT])
+    if chunk == NULL:
+        return NULL
+    slot = atomic_load_pointer(&chunk[page & (SLOT_CHUNK_PAGES - 1)])
+    if likely(slot == <void*>SLOT_VERIFIED):
+        return txn.map_base + (page << PAGE_SHIFT)
+    if slot == <void*>SLOT_UNVERIFIED:
+        return NULL
+    version = <PageVersion*>slot
+    while version != NULL and version.txn_id > txn.id:
+        version = version.older
+    return version.data if version != NULL and version.run == NULL else NULL
+
+
+cdef int tree_descend(Tree* tree, const void* key, size_t key_size, Path* path, const uint8_t** leaf,
+                      bint* found) noexcept nogil:
+    cdef const TreeHeader* header = tree_header(tree)
+    cdef int level = depth_checked(tree, header)
+    cdef bint integer = tree.flags & TREE_INTEGER
+    cdef const uint8_t* data
+    cdef uint64_t page
+    cdef int position
+    if unlikely(level == 0):
+        return txn_failure(tree.txn)
+    path.depth = 0
+    page = header.root
+    while True:
+        level -= 1
+        data = tree_page(tree, page, level) if level > 0 else leaf_fetch(tree, page)
+        if unlikely(data == NULL):
+            return txn_failure(tree.txn)
+        if level == 0:
+            position = leaf_search(data, integer, key, key_size, found)
+        else:
+            position = branch_search(data, integer, key, key_size)
+        if unlikely(position == SEARCH_CORRUPT):
+            return tree_corrupt(tree, page, "an entry lies outside the page")
+        path.pages[path.depth] = page
+        path.slots[path.depth] = <uint16_t>position
+        path.depth += 1
+        if level == 0:
+            leaf[0] = data
+            tree.last_page = page
+            return OK
+        page = branch_child(data, position)
+
+
+cdef int descend_last(Tree* tree, Path* path, const uint8_t** leaf) noexcept nogil:
+    """The path to the end of the last leaf: position = count."""
+    cdef const TreeHeader* header = tree_header(tree)
+    cdef int level = depth_checked(tree, header)
+    cdef const uint8_t* data
+    cdef uint64_t page
+    if unlikely(level == 0):
+        return txn_failure(tree.txn)
+    path.depth = 0
+    page = header.root
+    while True:
+        level -= 1
+        data = tree_page(tree, page, level)
+        if unlikely(data == NULL):
+            return txn_failure(tree.txn)
+        path.pages[path.depth] = page
+        path.slots[path.depth] = <uint16_t>page_count(data)
+        path.depth += 1
+        if level == 0:
+            leaf[0] = data
+            tree.last_page = page
+            return OK
+        page = branch_child(data, page_count(data))
+
+
+# Put
+
+cdef int run_free(Tree* tree, uint64_t leaf_page, const LeafEntry* entry) noexcept nogil:
+    cdef Value value
+    cdef RunReference reference
+    cdef TreeHeader* header
+    cdef int code = run_value(tree, leaf_page, entry, &value)
+    if code != OK:
+        return code
+    memcpy(&reference, leaf_value(entry), sizeof(RunReference))
+    code = txn_free(tree.txn, reference.page, <uint32_t>run_pages(reference.size))
+    if code != OK:
+        return code
+    header = header_modify(tree)
+    if unlikely(header == NULL):
+        return txn_failure(tree.txn)
+    header.run_pages -= run_pages(reference.size)
+    return OK
+
+
+cdef uint8_t* run_write(Tree* tree, uint64_t size, RunReference* reference) noexcept nogil:
+    """Allocate a run for a value of `size` bytes; return where its bytes go. What follows the value is zeroed."""
+    cdef uint64_t pages = run_pages(size)
+    cdef uint64_t page
+    cdef uint8_t* data
+    cdef TreeHeader* header = header_modify(tree)
+    if unlikely(header == NULL):
+        return NULL
+    data = txn_allocate(tree.txn, <uint32_t>pages, PAGE_TYPE_RUN, tree.id, &page)
+    if unlikely(data == NULL):
+        return NULL
+    reference.page = page
+    reference.size = size
+    (<PageHeader*>data).value_size = size
+    memset(data + sizeof(PageHeader) + size, 0, (pages << PAGE_SHIFT) - sizeof(PageHeader) - size)
+    header.run_pages += pages
+    return data + sizeof(PageHeader)
+
+
+cdef void leaf_entry_fill(uint8_t* place, uint32_t size, const void* key, size_t key_size,
+                          uint32_t stored_size) noexcept nogil:
+    cdef LeafEntry* entry = <LeafEntry*>place
+    store64(place + size - 8, 0)  # the padding, which would otherwise keep old bytes
+    entry.key_size = <uint16_t>key_size
+    entry.flags = 0
+    entry.value_size = stored_size
+    memcpy(place + LEAF_KEY_OFFSET, key, key_size)
+
+
+cdef uint32_t split_position(const uint8_t* page, uint32_t position, uint32_t size) noexcept nogil:
+    """How many entries go left when `page`, with an entry of `size` bytes added at `position`, is split; 0: corrupt.
+
+    Both sides fit: an entry is smaller than half a page.
+    """
+    cdef uint32_t total = page_used(page) + size + SLOT_SIZE
+    cdef uint32_t left = 0
+    cdef uint32_t best = 0
+    cdef uint32_t best_larger = PAGE_ROOM + 1
+    cdef uint32_t index, here, larger
+    for index in range(page_count(page) + 1):
+        if index == position:
+            here = size
+        else:
+            here = entry_size(page, index if index < position else index - 1)
+        left += here + SLOT_SIZE
+        if unlikely(here == 0 or left > total):
+            return 0
+        larger = left if left > total - left else total - left
+        if larger < best_larger:
+            best_larger = larger
+            best = index + 1
+    return best
+
+
+cdef uint8_t* leaf_split(Tree* tree, Path* path, uint32_t position, const void* key, size_t key_size, uint32_t size,
+                         uint32_t stored_size, bint append, uint64_t* page) noexcept nogil:
+    """Split the leaf at the path's end and make room for an entry at `position`; return the entry, with its key set."""
+    cdef uint64_t left_page = path.pages[path.depth - 1]
+    cdef uint64_t right_page
+    cdef uint8_t* left = txn_modify(tree.txn, left_page)
+    cdef uint8_t* right = txn_allocate(tree.txn, 1, PAGE_TYPE_LEAF, tree.id, &right_page)
+    cdef uint8_t* place
+    cdef uint32_t count, keep
+    cdef bint sound = True
+    cdef TreeHeader* header = header_modify(tree)
+    if unlikely(left == NULL or right == NULL or header == NULL):
+        return NULL
+    header.leaf_pages += 1
+    count = page_count(left)
+    keep = count if append else split_position(left, position, size)
+    if unlikely(keep == 0):
+        tree_corrupt(tree, left_page, "entries overlap")
+        return NULL
+    if position < keep:
+        sound = page_append_range(right, left, keep - 1, count) and page_truncate(left, keep - 1)
+        place = page_insert(left, position, size) if sound else NULL
+        page[0] = left_page
+    else:
+        sound = page_append_range(right, left, keep, count) and (append or page_truncate(left, keep))
+        place = page_insert(right, position - keep, size) if sound else NULL
+        page[0] = right_page
+    if unlikely(place == NULL):
+        tree_corrupt(tree, left_page, "entries overlap")
+        return NULL
+    leaf_entry_fill(place, size, key, key_size, stored_size)
+    if leaf_separate(tree, path, left, right, right_page) != OK:
+        return NULL
+    return place
+
+
+cdef int leaf_separate(Tree* tree, Path* path, const uint8_t* left, const uint8_t* right,
+                       uint64_t right_page) noexcept nogil:
+    """Tell the parent of a new right leaf, under the shortest key that lies between both."""
+    cdef const LeafEntry* last = leaf_entry(left, page_count(left) - 1)
+    cdef const LeafEntry* first = leaf_entry(right, 0)
+    cdef size_t size
+    if unlikely(last == NULL or first == NULL):
+        return tree_corrupt(tree, right_page, "an entry lies outside the page")
+    size = first.key_size
+    if not tree.flags & TREE_INTEGER:
+        size = 0
+        while size < last.key_size and size < first.key_size and leaf_key(last)[size] == leaf_key(first)[size]:
+            size += 1
+        if unlikely(size >= first.key_size):
+            return tree_corrupt(tree, right_page, "keys are not in order")
+        size += 1
+    return branch_put(tree, path, leaf_key(first), size, right_page)
+
+
+cdef void branch_entry_fill(uint8_t* place, uint32_t size, const void* key, size_t key_size,
+                            uint64_t child) noexcept nogil:
+    cdef BranchEntry* entry = <BranchEntry*>place
+    place[size - 1] = 0
+    entry.child = child
+    entry.key_size = <uint16_t>key_size
+    memcpy(place + BRANCH_KEY_OFFSET, key, key_size)
+
+
+cdef int branch_put(Tree* tree, Path* path, const uint8_t* key, size_t key_size, uint64_t child) noexcept nogil:
+    """Enter `child`, whose keys are >= key, right of the child the path goes through; split upwards as needed."""
+    cdef uint8_t keys[2][KEY_SIZE_MAX]   # of the level below and, while it splits, of this one
+    cdef int level = path.depth - 2
+    cdef uint8_t* page
+    cdef uint8_t* place
+    cdef uint32_t size
+    cdef int turn = 0
+    memcpy(keys[0], key, key_size)
+    while level >= 0:
+        page = txn_modify(tree.txn, path.pages[level])
+        if unlikely(page == NULL):
+            return txn_failure(tree.txn)
+        size = branch_entry_size(key_size)
+        if page_gap(page) + (<PageHeader*>page).holes >= size + SLOT_SIZE:
+            place = page_insert(page, path.slots[level], size)
+            if unlikely(place == NULL):
+                return tree_corrupt(tree, path.pages[level], "entries overlap")
+            branch_entry_fill(place, size, keys[turn], key_size, child)
+            return OK
+        if branch_split(tree, page, path.slots[level], keys[turn], keys[1 - turn], &key_size, &child) != OK:
+            return txn_failure(tree.txn)
+        turn = 1 - turn
+        level -= 1
+    return root_grow(tree, keys[turn], key_size, child)
+
+
+cdef uint32_t branch_middle(const uint8_t* page) noexcept nogil:
+    """The entry at which half of the branch's bytes are reached. Entries are small, so each side takes one more."""
+    cdef uint32_t half = page_used(page) // 2
+    cdef uint32_t passed = 0
+    cdef uint32_t position = 0
+    for position in range(page_count(page)):
+        passed += entry_size(page, position) + SLOT_SIZE
+        if passed >= half:
+            break
+    return position
+
+
+cdef int branch_split(Tree* tree, uint8_t* left, uint32_t position, const uint8_t* key, uint8_t* key_up,
+                      size_t* key_size, uint64_t* child) noexcept nogil:
+    """Split a full branch and enter (key, child) at `position`.
+
+    The middle entry moves up: its key goes to key_up and key_size, and `child` becomes the new right page.
+    """
+    cdef uint64_t left_page = (<PageHeader*>left).page
+    cdef uint32_t count = page_count(left)
+    cdef uint32_t size = branch_entry_size(key_size[0])
+    cdef uint32_t middle = count - 1 if position == count else branch_middle(left)
+    cdef uint64_t right_page
+    cdef uint8_t* right = txn_allocate(tree.txn, 1, PAGE_TYPE_BRANCH, tree.id, &right_page)
+    cdef TreeHeader* header = header_modify(tree)
+    cdef const BranchEntry* moved
+    cdef uint8_t* place
+    cdef size_t moved_size
+    if unlikely(right == NULL or header == NULL):
+        return txn_failure(tree.txn)
+    moved = branch_entry(left, middle) if count > 0 else NULL
+    if unlikely(moved == NULL or moved.key_size > KEY_SIZE_MAX):
+        return tree_corrupt(tree, left_page, "an entry lies outside the page")
+    header.branch_pages += 1
+    moved_size = moved.key_size
+    memcpy(key_up, branch_key(moved), moved_size)
+    (<PageHeader*>right).level = (<PageHeader*>left).level
+    (<PageHeader*>right).link = moved.child
+    if unlikely(not page_append_range(right, left, middle + 1, count) or not page_truncate(left, middle)):
+        return tree_corrupt(tree, left_page, "entries overlap")
+    place = page_insert(left, position, size) if position <= middle else page_insert(right, position - middle - 1, size)
+    if unlikely(place == NULL):
+        return tree_corrupt(tree, left_page, "entries overlap")
+    branch_entry_fill(place, size, key, key_size[0], child[0])
+    key_size[0] = moved_size
+    child[0] = right_page
+    return OK
+
+
+cdef int root_grow(Tree* tree, const uint8_t* key, size_t key_size, uint64_t child) noexcept nogil:
+    """Put a new root above the old one and its new right neighbour."""
+    cdef TreeHeader* header = header_modify(tree)
+    cdef uint64_t root
+    cdef uint8_t* page
+    cdef uint8_t* place
+    cdef uint32_t size = branch_entry_size(key_size)
+    if unlikely(header == NULL):
+        return txn_failure(tree.txn)
+    if unlikely(header.depth >= TREE_DEPTH_MAX):
+        return tree_corrupt(tree, tree.catalog, "depth out of bounds")
+    page = txn_allocate(tree.txn, 1, PAGE_TYPE_BRANCH, tree.id, &root)
+    if unlikely(page == NULL):
+        return txn_failure(tree.txn)
+    (<PageHeader*>page).level = <uint8_t>header.depth
+    (<PageHeader*>page).link = header.root
+    place = page_insert(page, 0, size)
+    branch_entry_fill(place, size, key, key_size, child)
+    header.root = root
+    header.depth += 1
+    header.branch_pages += 1
+    return OK
+
+
+cdef bint path_is_last(Tree* tree, Path* path) noexcept nogil:
+    """Whether the path goes through the last child of every branch."""
+    cdef int level
+    cdef const uint8_t* page
+    for level in range(path.depth - 1):
+        page = txn_page(tree.txn, path.pages[level])
+        if page == NULL or path.slots[level] != page_count(page):
+            return False
+    return True
+
+
+cdef uint8_t* leaf_put(Tree* tree, Path* path, const uint8_t* leaf, const void* key, size_t key_size,
+                       uint32_t stored_size) noexcept nogil:
+    """Enter a key that is not there at the path's position; return its entry. A split may make the path stale."""
+    cdef uint32_t size = leaf_entry_size(key_size, stored_size)
+    cdef uint32_t position = path.slots[path.depth - 1]
+    cdef uint64_t page = path.pages[path.depth - 1]
+    cdef uint8_t* place
+    cdef uint8_t* writable
+    cdef bint append
+    if page_gap(leaf) + (<const PageHeader*>leaf).holes >= size + SLOT_SIZE:
+        writable = txn_modify(tree.txn, page)
+        if unlikely(writable == NULL):
+            return NULL
+        place = page_insert(writable, position, size)
+        if unlikely(place == NULL):
+            tree_corrupt(tree, page, "entries overlap")
+            return NULL
+        leaf_entry_fill(place, size, key, key_size, stored_size)
+    else:
+        append = position == page_count(leaf) and (position >= APPEND_ENTRIES_MIN or path_is_last(tree, path))
+        place = leaf_split(tree, path, position, key, key_size, size, stored_size, append, &page)
+    tree.last_page = page
+    return place
+
+
+cdef int append_position(Tree* tree, const void* key, size_t key_size, Path* path,
+                         const uint8_t** leaf) noexcept nogil:
+    """The path for PUT_APPEND; E_INVALID when the key is not greater than all others."""
+    cdef int code = descend_last(tree, path, leaf)
+    cdef uint32_t count
+    cdef const LeafEntry* last
+    if code != OK:
+        return code
+    count = page_count(leaf[0])
+    if count == 0:
+        return OK
+    last = leaf_entry(leaf[0], count - 1)
+    if unlikely(last == NULL):
+        return tree_corrupt(tree, tree.last_page, "an entry lies outside the page")
+    return OK if compare_bytes(leaf_key(last), last.key_size, key, key_size) < 0 else E_INVALID
+
+
+cdef int tree_place(Tree* tree, const void* key, size_t key_size, uint64_t value_size, int flags,
+                    uint8_t** place) noexcept nogil:
+    """Make the entry of a key, new or replaced; `place` is where its value goes."""
+    cdef Path path
+    cdef const uint8_t* leaf = NULL
+    cdef const LeafEntry* old
+    cdef uint8_t* writable
+    cdef uint8_t* entry
+    cdef uint8_t* run_place = NULL
+    cdef RunReference reference
+    cdef TreeHeader* header
+    cdef bint found = False
+    cdef bint run
+    cdef uint32_t stored_size
+    cdef int code
+    if unlikely(not key_valid(tree, key_size) or value_size > VALUE_SIZE_MAX):
+        return E_INVALID
+    run = key_size + value_size > INLINE_SIZE_MAX
+    stored_size = sizeof(RunReference) if run else <uint32_t>value_size
+    if flags & PUT_APPEND:
+        code = append_position(tree, key, key_size, &path, &leaf)
+    else:
+        code = tree_descend(tree, key, key_size, &path, &leaf, &found)
+    if code != OK:
+        return code
+    if found and flags & PUT_INSERT:
+        return E_INVALID
+    if run:
+        run_place = run_write(tree, value_size, &reference)
+        if unlikely(run_place == NULL):
+            return txn_failure(tree.txn)
+    if found:
+        old = leaf_entry(leaf, path.slots[path.depth - 1])
+        if unlikely(old == NULL):
+            return tree_corrupt(tree, tree.last_page, "an entry lies outside the page")
+        if old.flags & LEAF_RUN:
+            code = run_free(tree, tree.last_page, old)
+            if code != OK:
+                return code
+        writable = txn_modify(tree.txn, tree.last_page)
+        if unlikely(writable == NULL):
+            return txn_failure(tree.txn)
+        if old.value_size == stored_size:
+            entry = <uint8_t*>leaf_entry(writable, path.slots[path.depth - 1])
+            (<LeafEntry*>entry).flags = 0
+        else:
+            if unlikely(not page_remove(writable, path.slots[path.depth - 1])):
+                return tree_corrupt(tree, tree.last_page, "entries overlap")
+            entry = leaf_put(tree, &path, writable, key, key_size, stored_size)
+    else:
+        header = header_modify(tree)
+        if unlikely(header == NULL):
+            return txn_failure(tree.txn)
+        header.entries += 1
+        entry = leaf_put(tree, &path, leaf, key, key_size, stored_size)
+    if unlikely(entry == NULL):
+        return txn_failure(tree.txn)
+    place[0] = <uint8_t*>leaf_value(<LeafEntry*>entry)
+    if run:
+        (<LeafEntry*>entry).flags = LEAF_RUN
+        memcpy(place[0], &reference, sizeof(RunReference))
+        place[0] = run_place
+    return OK
+
+
+cdef int tree_put(Tree* tree, const void* key, size_t key_size, const void* value, uint64_t value_size,
+                  int flags) noexcept nogil:
+    cdef uint8_t* place
+    cdef int code = tree_place(tree, key, key_size, value_size, flags, &place)
+    if code == OK and value_size > 0:
+        memcpy(place, value, value_size)
+    return code
+
+
+cdef uint8_t* tree_reserve(Tree* tree, const void* key, size_t key_size, uint64_t value_size, int flags) noexcept nogil:
+    cdef uint8_t* place
+    return place if tree_place(tree, key, key_size, value_size, flags, &place) == OK else NULL
+
+
+cdef uint8_t* tree_update(Tree* tree, const void* key, size_t key_size, uint64_t* value_size) noexcept nogil:
+    cdef Path path
+    cdef const uint8_t* leaf
+    cdef const LeafEntry* entry
+    cdef uint8_t* writable
+    cdef bint found = False
+    if unlikely(not key_valid(tree, key_size)):
+        return NULL
+    if tree_descend(tree, key, key_size, &path, &leaf, &found) != OK or not found:
+        return NULL
+    entry = leaf_entry(leaf, path.slots[path.depth - 1])
+    if unlikely(entry == NULL):
+        tree_corrupt(tree, tree.last_page, "an entry lies outside the page")
+        return NULL
+    if unlikely(entry.flags & LEAF_RUN):
+        return NULL
+    writable = txn_modify(tree.txn, tree.last_page)
+    if unlikely(writable == NULL):
+        return NULL
+    value_size[0] = entry.value_size
+    return writable + (leaf_value(entry) - leaf)
+
+
+# Delete
+
+cdef int tree_delete(Tree* tree, const void* key, size_t key_size) noexcept nogil:
+    cdef Path path
+    cdef const uint8_t* leaf
+    cdef bint found = False
+    cdef int code
+    if unlikely(not key_valid(tree, key_size)):
+        return E_INVALID
+    code = tree_descend(tree, key, key_size, &path, &leaf, &found)
+    if code != OK:
+        return code
+    if not found:
+        return E_NOT_FOUND
+    code = leaf_delete(tree, &path, leaf)
+    return code if code != OK else pages_merge(tree, &path, path.depth - 1)
+
+
+cdef int leaf_delete(Tree* tree, Path* path, const uint8_t* leaf) noexcept nogil:
+    """Take the entry at the path's position out of its leaf, and free its run."""
+    cdef const LeafEntry* entry = leaf_entry(leaf, path.slots[path.depth - 1])
+    cdef uint8_t* writable
+    cdef TreeHeader* header
+    cdef int code
+    if unlikely(entry == NULL):
+        return tree_corrupt(tree, tree.last_page, "an entry lies outside the page")
+    if entry.flags & LEAF_RUN:
+        code = run_free(tree, tree.last_page, entry)
+        if code != OK:
+            return code
+    writable = txn_modify(tree.txn, tree.last_page)
+    header = header_modify(tree)
+    if unlikely(writable == NULL or header == NULL):
+        return txn_failure(tree.txn)
+    if unlikely(not page_remove(writable, path.slots[path.depth - 1])):
+        return tree_corrupt(tree, tree.last_page, "entries overlap")
+    header.entries -= 1
+    return OK
+
+
+cdef int pages_merge(Tree* tree, Path* path, int level) noexcept nogil:
+    """From a level of the path upwards: drop what is empty, merge what is less than half full. The path becomes stale."""
+    cdef const uint8_t* page = txn_page(tree.txn, path.pages[level])
+    cdef bint empty
+    cdef int code
+    if unlikely(page == NULL):
+        return txn_failure(tree.txn)
+    empty = level == path.depth - 1 and page_count(page) == 0
+    while level > 0:
+        if empty:
+            code = child_drop(tree, path, level, &empty)
+        else:
+            page = txn_page(tree.txn, path.pages[level])
+            if unlikely(page == NULL):
+                return txn_failure(tree.txn)
+            if page_used(page) >= MERGE_BELOW:
+                return OK
+            code = child_merge(tree, path, level)
+            if code == E_NOT_FOUND:
+                return OK  # no neighbour that it fits together with
+        if code != OK:
+            return code
+        level -= 1
+    return root_shrink(tree, empty and path.depth > 1)
+
+
+cdef int page_drop(Tree* tree, uint64_t page, bint is_leaf) noexcept nogil:
+    cdef TreeHeader* header = header_modify(tree)
+    if unlikely(header == NULL):
+        return txn_failure(tree.txn)
+    if is_leaf:
+        header.leaf_pages -= 1
+    else:
+        header.branch_pages -= 1
+    return txn_free(tree.txn, page, 1)
+
+
+cdef int child_drop(Tree* tree, Path* path, int level, bint* parent_empty) noexcept nogil:
+    """Free the empty page at a level of the path and take it out of its parent."""
+    cdef uint8_t* parent
+    cdef uint32_t slot = path.slots[level - 1]
+    cdef int code = page_drop(tree, path.pages[level], level == path.depth - 1)
+    if code != OK:
+        return code
+    parent = txn_modify(tree.txn, path.pages[level - 1])
+    if unlikely(parent == NULL):
+        return txn_failure(tree.txn)
+    parent_empty[0] = page_count(parent) == 0
+    if parent_empty[0]:
+        return OK
+    if slot == 0:
+        (<PageHeader*>parent).link = branch_child(parent, 1)
+        slot = 1
+    if unlikely(not page_remove(parent, slot - 1)):
+        return tree_corrupt(tree, path.pages[level - 1], "entries overlap")
+    return OK
+
+
+cdef int child_merge(Tree* tree, Path* path, int level) noexcept nogil:
+    """Merge the page at a level of the path with a neighbour below the same parent; E_NOT_FOUND when none fits."""
+    cdef const uint8_t* parent = txn_page(tree.txn, path.pages[level - 1])
+    cdef uint32_t slot = path.slots[level - 1]
+    cdef int code = E_NOT_FOUND
+    if unlikely(parent == NULL):
+        return txn_failure(tree.txn)
+    if slot > 0:
+        code = merge_pair(tree, path, level, slot - 1, MERGE_TOGETHER)
+    if code == E_NOT_FOUND and slot < page_count(parent):
+        code = merge_pair(tree, path, level, slot, MERGE_TOGETHER)
+    return code
+
+
+cdef int merge_pair(Tree* tree, Path* path, int level, uint32_t slot, uint32_t together) noexcept nogil:
+    """Merge the children at `slot` and `slot + 1` of the parent if both use at most `together`; else E_NOT_FOUND."""
+    cdef uint64_t parent_page = path.pages[level - 1]
+    cdef const uint8_t* old_parent = txn_page(tree.txn, parent_page)
+    cdef const BranchEntry* separator = branch_entry(old_parent, slot)
+    cdef int page_level = path.depth - 1 - level
+    cdef uint64_t left_page = branch_child(old_parent, slot)
+    cdef uint64_t right_page = branch_child(old_parent, slot + 1)
+    cdef const uint8_t* right
+    cdef const uint8_t* left_old = tree_page(tree, left_page, page_level)
+    cdef uint8_t* left
+    cdef uint8_t* parent
+    cdef uint32_t size = 0
+    cdef int code
+    if unlikely(left_old == NULL or separator == NULL):
+        return tree_corrupt(tree, parent_page, "an entry lies outside the page")
+    right = tree_page(tree, right_page, page_level)
+    if unlikely(right == NULL):
+        return txn_failure(tree.txn)
+    if page_level > 0:
+        size = branch_entry_size(separator.key_size) + SLOT_SIZE
+    if page_used(left_old) + page_used(right) + size > together:
+        return E_NOT_FOUND
+    left = txn_modify(tree.txn, left_page)
+    parent = txn_modify(tree.txn, parent_page)
+    if unlikely(left == NULL or parent == NULL):
+        return txn_failure(tree.txn)
+    separator = branch_entry(parent, slot)
+    if not merge_into(left, right, separator if page_level > 0 else NULL) or not page_remove(parent, slot):
+        return tree_corrupt(tree, left_page, "entries overlap")
+    code = page_drop(tree, right_page, page_level == 0)
+    tree.last_page = left_page
+    return code
+
+
+cdef bint merge_into(uint8_t* left, const uint8_t* right, const BranchEntry* separator) noexcept nogil:
+    """All of `right` after all of `left`; between two branches comes their separator with right's first child."""
+    cdef uint32_t size = 0
+    cdef uint8_t* place
+    if separator != NULL:
+        size = branch_entry_size(separator.key_size)
+    if page_gap(left) < page_used(right) + size + SLOT_SIZE and not page_compact(left):
+        return False
+    if separator != NULL:
+        place = page_insert(left, page_count(left), size)
+        if unlikely(place == NULL):
+            return False
+        branch_entry_fill(place, size, branch_key(separator), separator.key_size, (<const PageHeader*>right).link)
+    return page_append_range(left, right, 0, page_count(right))
+
+
+cdef int root_shrink(Tree* tree, bint childless) noexcept nogil:
+    """Drop root branches with a single child; a root without any becomes an empty leaf."""
+    cdef TreeHeader* header = header_modify(tree)
+    cdef const uint8_t* root
+    cdef uint64_t page
+    cdef int code
+    if unlikely(header == NULL):
+        return txn_failure(tree.txn)
+    if childless:
+        code = page_drop(tree, header.root, False)
+        if code != OK or txn_allocate(tree.txn, 1, PAGE_TYPE_LEAF, tree.id, &page) == NULL:
+            return txn_failure(tree.txn)
+        header.root = page
+        header.leaf_pages += 1
+        header.depth = 1
+    while header.depth > 1:
+        root = tree_page(tree, header.root, header.depth - 1)
+        if unlikely(root == NULL):
+            return txn_failure(tree.txn)
+        if page_count(root) > 0:
+            break
+        page = header.root
+        header.root = (<const PageHeader*>root).link
+        header.depth -= 1
+        code = page_drop(tree, page, False)
+        if code != OK:
+            return code
+    return OK
+
+
+cdef int tree_pack(Tree* tree, const void* first, size_t first_size, const void* last,
+                   size_t last_size) noexcept nogil:
+    cdef uint8_t next_key[KEY_SIZE_MAX]
+    cdef size_t next_size = first_size
+    cdef bint more = True
+    cdef int code
+    memcpy(next_key, first, first_size)
+    while more:
+        code = pack_siblings(tree, next_key, &next_size, last, last_size, &more)
+        if code != OK:
+            return code
+    return OK
+
+
+cdef int pack_siblings(Tree* tree, uint8_t* key, size_t* key_size, const void* last, size_t last_size,
+                       bint* more) noexcept nogil:
+    """Merge neighbouring leaves of one parent, from the one that covers `key` to the one that covers `last`.
+
+    When `last` lies behind the parent's last leaf, `key` becomes the first key there and `more` stays true.
+    """
+    cdef Path path
+    cdef const uint8_t* leaf
+    cdef const uint8_t* parent
+    cdef const BranchEntry* separator
+    cdef bint found = False
+    cdef int level
+    cdef int code = tree_descend(tree, key, key_size[0], &path, &leaf, &found)
+    more[0] = False
+    if code != OK or path.depth == 1:
+        return code
+    level = path.depth - 1
+    while True:
+        parent = txn_page(tree.txn, path.pages[level - 1])
+        if unlikely(parent == NULL):
+            return txn_failure(tree.txn)
+        if path.slots[level - 1] == page_count(parent):
+            break
+        separator = branch_entry(parent, path.slots[level - 1])
+        if unlikely(separator == NULL):
+            return tree_corrupt(tree, path.pages[level - 1], "an entry lies outside the page")
+        if compare_bytes(branch_key(separator), separator.key_size, last, last_size) > 0:
+            return pages_merge(tree, &path, level - 1)
+        code = merge_pair(tree, &path, level, path.slots[level - 1], PAGE_ROOM)
+        if code == E_NOT_FOUND:
+            path.slots[level - 1] += 1
+        elif code != OK:
+            return code
+    more[0] = separator_behind(tree, &path, key, key_size)
+    if tree.txn.error.code != OK:
+        return txn_failure(tree.txn)
+    more[0] = more[0] and compare_bytes(key, key_size[0], last, last_size) <= 0
+    return pages_merge(tree, &path, level - 1)
+
+
+cdef bint separator_behind(Tree* tree, Path* path, uint8_t* key, size_t* key_size) noexcept nogil:
+    """The first key behind everything below the path's last branch; False at the end of the tree."""
+    cdef int level = path.depth - 3
+    cdef const uint8_t* page
+    cdef const BranchEntry* separator
+    while level >= 0:
+        page = txn_page(tree.txn, path.pages[level])
+        if unlikely(page == NULL):
+            return False
+        if path.slots[level] < page_count(page):
+            separator = branch_entry(page, path.slots[level])
+            if unlikely(separator == NULL or separator.key_size > KEY_SIZE_MAX):
+                tree_corrupt(tree, path.pages[level], "an entry lies outside the page")
+                return False
+            key_size[0] = separator.key_size
+            memcpy(key, branch_key(separator), separator.key_size)
+            return True
+        level -= 1
+    return False

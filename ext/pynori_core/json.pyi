@@ -1,0 +1,23 @@
+from typing_extensions import Buffer
+
+FLAGS: dict[str, int]
+
+
+class JsonCodec:
+    def parse(self, text: Buffer, flags: int = 0) -> tuple[int, int]: ...
+    def parse_all(self, texts: list[bytes], flags: int = 0) -> int: ...
+    def document(self) -> bytes: ...
+    def collection(self) -> str | None: ...
+    def write(self, document: bytes, ascii_only: bool = False) -> bytes: ...
+    def write_all(self, documents: list[bytes]) -> int: ...
+
+    def write_document(
+        self,
+        document: bytes,
+        id: bytes | None = None,
+        change_vector: bytes | None = None,
+        flags: bytes | None = None,
+        last_modified: bytes | None = None,
+        more: bytes | None = None,
+        metadata_only: bool = False,
+    ) -> bytes: ...
