@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 from dataclasses import dataclass
 from email.utils import format_datetime
 from typing import TYPE_CHECKING
@@ -75,26 +74,22 @@ class Listener:
         self._sockets: asyncio.Server | None = None
         self._host = ""
         self.port = 0  # the one that is really listened on
-        self._tls = False
         self._empty: asyncio.Future[None] | None = None
         self._tick()
 
     # ---------------------------------------------------------------- life
 
-    async def start(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
+    async def start(self, host: str, port: int) -> None:
+        """Listen at host:port; 0 takes any free port. Raises: OSError."""
         self._host = host
-        self._tls = tls is not None
-        self._sockets = await self.loop.create_server(
-            lambda: Connection(self), host, port, ssl=tls, backlog=LISTEN_BACKLOG
-        )
+        self._sockets = await self.loop.create_server(lambda: Connection(self), host, port, backlog=LISTEN_BACKLOG)
         self.port = int(self._sockets.sockets[0].getsockname()[1])
 
     @property
     def url(self) -> str:
         """The address as a client on this machine writes it."""
-        scheme = "https" if self._tls else "http"
         host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"{scheme}://{host}:{self.port}"
+        return f"http://{host}:{self.port}"
 
     async def drain(self, grace_seconds: float) -> None:
         """Accept nothing more, close what is idle, let what runs finish within the grace time. Then `close`."""
@@ -227,16 +222,10 @@ class Listener:
         return await settle(request.route.handler(request))
 
 
-async def listen(
-    server: Server,
-    host: str,
-    port: int,
-    tls: ssl.SSLContext | None = None,
-    limits: ListenerLimits | None = None,
-) -> Listener:
-    """Serve the API of `server` at host:port (0: any free port)."""
+async def listen(server: Server, host: str, port: int, limits: ListenerLimits | None = None) -> Listener:
+    """Serve the API of `server` at host:port; 0 takes any free port. Raises: OSError."""
     listener = Listener(server, Router(ROUTES), limits or ListenerLimits())
-    await listener.start(host, port, tls)
+    await listener.start(host, port)
     return listener
 
 

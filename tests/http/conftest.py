@@ -110,7 +110,7 @@ async def opened_door(
     """A listening door, closed hard at the end."""
     state = SimpleNamespace(raft_index=0)
     listener = Listener(server or SimpleNamespace(state=state, url=""), Router(routes), limits or ListenerLimits())
-    await listener.start("127.0.0.1", 0, None)
+    await listener.start("127.0.0.1", 0)
     try:
         yield Door(listener)
     finally:

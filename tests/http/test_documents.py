@@ -1,4 +1,4 @@
-"""Single documents over HTTP: reads, writes, conditions, 304, listings, streams; the short cuts give the same answers."""
+"""Documents over HTTP: reads, writes, conditions, 304, listings, streams; the short cuts give the same answers."""
 
 from __future__ import annotations
 
@@ -119,6 +119,9 @@ def test_listings_and_streams(run, open_api) -> None:
             whole = await api.json("GET", "/databases/db/streams/docs?startsWith=users/&start=1")
             assert [entry["Name"] for entry in whole["Results"]] == ["2", "3"]
             assert await api.json("GET", "/databases/db/streams/docs?startsWith=nobody") == {"Results": []}
+            everything = await api.call("GET", "/databases/db/docs?startsWith=users/&pageSize=2147483647")
+            assert everything.fields["transfer-encoding"] == "chunked" and everything.fields["etag"]
+            assert [entry["Name"] for entry in json.loads(everything.body)["Results"]] == ["1", "2", "3"]
 
     run(main())
 
