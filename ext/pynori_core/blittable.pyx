@@ -626,7 +626,7 @@ cdef bytes json_bytes(const BlittableValue* value, bint ascii_only):
         output_release(&output)
 
 
-cdef bytes copy_bytes(const BlittableValue* value):
+cdef bytes copy_bytes(const BlittableValue* value, uint32_t flags):
     """A document of its own from a value."""
     cdef Builder builder
     cdef ErrorDetail error
@@ -634,7 +634,7 @@ cdef bytes copy_bytes(const BlittableValue* value):
     if builder_init(&builder) != OK:
         raise MemoryError
     try:
-        if builder_copy(&builder, value, 0, &error) != OK:
+        if builder_copy(&builder, value, flags, &error) != OK:
             raise_error(&error)
         return PyBytes_FromStringAndSize(<const char*>builder.data, <Py_ssize_t>builder.size)
     finally:
@@ -775,7 +775,7 @@ cdef class Value:
         blittable_root(self.value.base, self.value.size, &root)
         if root.offset == self.value.offset and root.type == self.value.type:
             return PyBytes_FromStringAndSize(<const char*>self.value.base, self.value.size)
-        return copy_bytes(&self.value)
+        return copy_bytes(&self.value, 0)
 
     def __eq__(self, other):
         if isinstance(other, Value):
@@ -824,6 +824,10 @@ cdef class Document(Value):
         if not isinstance(made, Document):
             raise TypeError("the root of this document is no object")
         return made
+
+    def extract(self, *, bint document=False):
+        """A document of its own with this object's content. document: as in from_json. Raises: JsonError, TooLarge."""
+        return wrap_root(copy_bytes(&self.value, 2 if document else 0))
 
     cdef bint find(self, object name, BlittableValue* found) except -1:
         cdef Py_ssize_t size

@@ -10,7 +10,7 @@ from decimal import Decimal
 
 import pytest
 from pynori_core.blittable import Document, Items, blittable_bytes, parse_json, validate
-from pynori_core.errors import CorruptError, EngineError, TooLarge
+from pynori_core.errors import CorruptError, EngineError, JsonError, TooLarge
 from pynori_core.json import FLAGS, JsonCodec
 
 SAMPLE = {
@@ -40,7 +40,7 @@ def test_document_is_a_mapping() -> None:
     assert document["Tags"][2]["z"].to_python() == [None, True, False]
     assert document["Lines"][-1]["Product"] == "p19"
     assert [line["Quantity"] for line in document["Lines"]] == list(range(20))
-    assert document["Lines"][2:4] == [SAMPLE["Lines"][2], SAMPLE["Lines"][3]]  # type: ignore[index]
+    assert document["Lines"][2:4] == [SAMPLE["Lines"][2], SAMPLE["Lines"][3]]
     assert document.get("nobody") is None
     assert document.get("nobody", 5) == 5
     assert "Age" in document and "age" not in document and 5 not in document
@@ -77,6 +77,18 @@ def test_bytes_of_document_and_part() -> None:
     items = bytes(document["Tags"])
     validate(items)
     assert len(items) < 100
+
+
+def test_extract_makes_a_document_as_parsing_would() -> None:
+    """A document taken out of a parsed batch has the bytes that parsing its own text gives, filter included."""
+    inner = '{"Name":"x","n":[1.50,{"@metadata":{"@id":1}}],"@metadata":{"@ID":"a","@collection":"C","@flags":[{}]}}'
+    batch = Document.from_json('{"Commands":[{"Type":"PUT","Document":' + inner + '},{"Document":{"@metadata":[]}}]}')
+    taken = batch["Commands"][0]["Document"]
+    assert bytes(taken.extract(document=True)) == blittable_bytes(inner, document=True)
+    assert bytes(taken.extract()) == blittable_bytes(inner)
+    assert taken.extract(document=True)["@metadata"].to_python() == {"@collection": "C"}
+    with pytest.raises(JsonError, match="@metadata is no object"):
+        batch["Commands"][1]["Document"].extract(document=True)
 
 
 def test_equality_is_that_of_values() -> None:
