@@ -8,6 +8,8 @@ publishes and tells. `env_commit` runs the step in the calling thread, `env_seal
 import importlib
 import os
 
+cimport cython
+
 from libc.errno cimport EAGAIN
 from libc.stdint cimport UINT64_MAX, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
@@ -18,7 +20,7 @@ from pynori_core.bits cimport (
 )
 from pynori_core.checkpoint cimport checkpoint_run, env_poison
 from pynori_core.disk cimport (
-    DISK_CREATE, DISK_READ_ONLY, DISK_SYNC_FULL, Disk, disk_create_real, disk_error, disk_open_memory, disk_open_real,
+    DISK_CREATE, DISK_READ_ONLY, DISK_SYNC_FULL, DiskHandle, disk_create_real, disk_error, disk_open_memory, disk_open_real,
 )
 from pynori_core.errors cimport (
     E_ASSERTION, E_BUSY, E_CLOSED, E_CORRUPT, E_INVALID, E_NO_MEMORY, E_UNKNOWN_OUTCOME, OK, ErrorDetail, error_clear,
@@ -76,6 +78,8 @@ cdef void release(Env* env) noexcept nogil:
     record_release(&env.encoder)
     if env.own_disk and env.disk != NULL:
         env.disk.release(env.disk)
+    elif env.locked:
+        env.disk.unlock(env.disk)
     condition_destroy(&env.changed)
     mutex_destroy(&env.mutex)
     free(env.largest_free)
@@ -104,6 +108,7 @@ cdef int take_lock(Env* env, const char* directory, ErrorDetail* error) noexcept
     if result == EAGAIN:
         error_set(error, E_BUSY, "%s is open already, by %s", directory, holder)
         return E_BUSY
+    env.locked = result == 0
     return OK if result == 0 else disk_error(error, result, b"lock", directory, 0)
 
 
@@ -755,7 +760,8 @@ cdef uint64_t env_user_txn(Env* env) noexcept nogil:
 # For Python.
 
 cdef object fill_options(EnvOptions* options, bint in_memory, bint read_only, uint64_t accept_loss_after,
-                         object allow_filesystem, uint64_t scratch_bytes_max, uint64_t checkpoint_bytes):
+                         object allow_filesystem, uint64_t scratch_bytes_max, uint64_t checkpoint_bytes,
+                         object directory):
     """Returns what must stay alive as long as the options are used."""
     cdef bytes name = allow_filesystem.encode() if allow_filesystem else b""
     memset(options, 0, sizeof(EnvOptions))
@@ -765,21 +771,25 @@ cdef object fill_options(EnvOptions* options, bint in_memory, bint read_only, ui
     options.allow_filesystem = <const char*>name if name else NULL
     options.scratch_bytes_max = scratch_bytes_max
     options.checkpoint_bytes = checkpoint_bytes
+    options.disk = (<DiskHandle>directory).disk if isinstance(directory, DiskHandle) else NULL
     return name
 
 
+@cython.final
+@cython.no_gc_clear
 cdef class Environment:
     """One directory of pages with a journal, or the same in memory. Made by `create` and `open`; a context manager."""
 
     @staticmethod
     def create(directory, *, allow_filesystem=None, uint64_t scratch_bytes_max=0, uint64_t checkpoint_bytes=0):
-        """A new environment in a directory that does not exist yet; None: in memory, gone when it is closed.
+        """A new environment in a directory that does not exist yet; None: in memory, gone when it is closed; a DiskHandle:
+        on that disk, which stays.
 
         Raises: DiskError, UnsafeFilesystem; Busy while somebody else is creating it.
         """
         cdef EnvOptions options
         keep = fill_options(&options, directory is None, False, 0, allow_filesystem, scratch_bytes_max,
-                            checkpoint_bytes)
+                            checkpoint_bytes, directory)
         made = begin_environment(directory, &options, True)
         del keep
         return made
@@ -787,14 +797,14 @@ cdef class Environment:
     @staticmethod
     def open(directory, *, bint read_only=False, uint64_t accept_loss_after=0, allow_filesystem=None,
              uint64_t scratch_bytes_max=0, uint64_t checkpoint_bytes=0):
-        """An existing environment; recovers what the journals hold.
+        """An existing environment, by directory or DiskHandle; recovers what the journals hold.
 
         accept_loss_after: cut the journals behind this transaction although later ones are there (rule D10).
         Raises: NotFound, Busy (open elsewhere), CorruptError, VersionError, UnsafeFilesystem, DiskError.
         """
         cdef EnvOptions options
         keep = fill_options(&options, False, read_only, accept_loss_after, allow_filesystem, scratch_bytes_max,
-                            checkpoint_bytes)
+                            checkpoint_bytes, directory)
         made = begin_environment(directory, &options, False)
         del keep
         return made
@@ -893,11 +903,12 @@ cdef class Environment:
 
 cdef Environment begin_environment(object directory, EnvOptions* options, bint create):
     cdef Environment made = Environment.__new__(Environment)
-    cdef bytes path = b"" if directory is None else os.fsencode(directory)
+    cdef bytes path = b"" if directory is None or isinstance(directory, DiskHandle) else os.fsencode(directory)
     cdef const char* path_text = path
     cdef ErrorDetail error
     cdef int code
     made.directory = os.fsdecode(path)
+    made.disk = directory if isinstance(directory, DiskHandle) else None
     error_clear(&error)
     with nogil:
         if create:
@@ -925,6 +936,8 @@ cdef object open_tree(Transaction txn, bytes name, bint create, bint integer):
     return importlib.import_module("pynori_core.views").TreeView(txn, name, create, integer)
 
 
+@cython.final
+@cython.no_gc_clear
 cdef class ReadTxn(Transaction):
     """A snapshot. Ends with `close`, or when the `with` block does; what was got from it is then not to be used."""
 
@@ -955,6 +968,8 @@ cdef class ReadTxn(Transaction):
         return page_bytes(&self.memory, number)
 
 
+@cython.final
+@cython.no_gc_clear
 cdef class WriteTxn(Transaction):
     """Private changes until `commit`. Leaving the `with` block commits, or aborts when an exception leaves it."""
 
