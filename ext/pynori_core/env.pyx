@@ -525,7 +525,8 @@ cdef int env_commit(Txn* txn, ErrorDetail* error) noexcept nogil:
 
 cdef bint nothing_to_write(Txn* txn) noexcept nogil:
     cdef Env* env = <Env*>txn.env
-    return txn.error.code == OK and env.writer.touched == NULL and txn.user_txn_first > txn.user_txn_last
+    return txn.error.code == OK and env.writer.touched == NULL and not env.writer.savepoint_active \
+        and txn.user_txn_first > txn.user_txn_last
 
 
 cdef int env_seal(Txn* txn, CommitCallback callback, void* context) noexcept nogil:
@@ -924,11 +925,13 @@ cdef Environment begin_environment(object directory, EnvOptions* options, bint c
 globals()["Env"] = Environment
 
 
-cdef object page_bytes(Txn* txn, uint64_t page):
+cdef object page_bytes(Txn* txn, uint64_t page, uint32_t pages):
     cdef const uint8_t* data = txn_page(txn, page)
     if data == NULL:
         raise_error(&txn.error)
-    return (<const char*>data)[:PAGE_SIZE]
+    if pages != 1 and pages != (<const PageHeader*>data).run_pages:
+        raise ValueError(f"page {page} does not begin a run of {pages} pages")
+    return (<const char*>data)[:<uint64_t>pages << PAGE_SHIFT]
 
 
 cdef object open_tree(Transaction txn, bytes name, bint create, bint integer):
@@ -963,9 +966,9 @@ cdef class ReadTxn(Transaction):
         """The tree of that name as a TreeView. Raises NotFound; `create` is for write transactions."""
         return open_tree(self, name, create, integer)
 
-    def page(self, uint64_t number):
-        """A copy of one page."""
-        return page_bytes(&self.memory, number)
+    def page(self, uint64_t number, uint32_t pages=1):
+        """A copy of one page, or with `pages` of a whole run."""
+        return page_bytes(&self.memory, number, pages)
 
 
 @cython.final
@@ -1024,9 +1027,9 @@ cdef class WriteTxn(Transaction):
         """The tree of that name as a TreeView. Raises NotFound unless `create`."""
         return open_tree(self, name, create, integer)
 
-    def page(self, uint64_t number):
-        """A copy of one page."""
-        return page_bytes(&self.memory, number)
+    def page(self, uint64_t number, uint32_t pages=1):
+        """A copy of one page, or with `pages` of a whole run."""
+        return page_bytes(&self.memory, number, pages)
 
     def allocate(self, uint32_t run_pages=1, uint8_t type=PAGE_TYPE_LEAF, uint16_t tree=0):
         """The first of `run_pages` new pages in a row."""
