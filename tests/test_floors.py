@@ -18,8 +18,11 @@ CORE_FLOORS: list[list[str]] = [
     ["disk", "fault_disk", "pager", "scratch", "record", "journal"],
     ["freespace", "state", "txn", "checkpoint", "recovery", "env"],
     ["slotted", "btree", "cursor", "table", "views"],
-    ["change_vector", "tables", "command", "writes", "items"],
-    ["merger", "check", "check_trees", "dump", "hooks"],
+    [
+        "change_vector", "timestamp", "identifier", "tables", "command", "writes", "items", "includes", "listing",
+        "reads",
+    ],
+    ["merger", "document_writer", "check", "check_trees", "dump", "hooks"],
 ]
 
 # Packages of the server: floor number, and the siblings of the same floor that it may import.

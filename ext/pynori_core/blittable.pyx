@@ -1,7 +1,7 @@
 """What reading needs beyond the inline functions: the check of foreign bytes, equality, doubles, the face for Python.
 
 The check walks the document once from its root. Every value must lie wholly before its container, so there are no
-cycles; the bytes of all values together may not exceed those there are, so sharing cannot multiply the work of a reader.
+cycles; the bytes of all values together may not exceed those there are, so sharing cannot multiply a reader's work.
 Names and shapes are meant to be shared; they are remembered in a bit map and checked once each.
 """
 
@@ -17,7 +17,11 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 
-from pynori_core.builder cimport Builder, builder_copy, builder_init, builder_release
+from pynori_core.builder cimport (
+    Builder, builder_array_begin, builder_array_end, builder_bool, builder_copy, builder_double, builder_finish,
+    builder_init, builder_integer, builder_name, builder_null, builder_number_text, builder_object_begin,
+    builder_object_end, builder_release, builder_string, builder_value,
+)
 from pynori_core.errors cimport E_NO_MEMORY, error_clear, error_set, raise_error
 from pynori_core.json cimport json_parse, json_write
 from pynori_core.output cimport Output, output_init, output_release
@@ -622,7 +626,7 @@ cdef bytes json_bytes(const BlittableValue* value, bint ascii_only):
         output_release(&output)
 
 
-cdef bytes copy_bytes(const BlittableValue* value):
+cdef bytes copy_bytes(const BlittableValue* value, uint32_t flags):
     """A document of its own from a value."""
     cdef Builder builder
     cdef ErrorDetail error
@@ -630,7 +634,7 @@ cdef bytes copy_bytes(const BlittableValue* value):
     if builder_init(&builder) != OK:
         raise MemoryError
     try:
-        if builder_copy(&builder, value, 0, &error) != OK:
+        if builder_copy(&builder, value, flags, &error) != OK:
             raise_error(&error)
         return PyBytes_FromStringAndSize(<const char*>builder.data, <Py_ssize_t>builder.size)
     finally:
@@ -663,6 +667,76 @@ cdef bytes parse_bytes(object text, uint32_t flags):
             builder_release(&builder)
     finally:
         PyBuffer_Release(&buffer)
+
+
+cdef void build_number(Builder* builder, object number):
+    """A number that is neither an int of 64 bits nor a float, as its text."""
+    cdef bytes text = str(number).encode("ascii")
+    builder_number_text(builder, text, <size_t>len(text))
+
+
+cdef int build_text(Builder* builder, object text, bint is_name) except -1:
+    cdef Py_ssize_t size
+    cdef const char* start = PyUnicode_AsUTF8AndSize(text, &size)
+    if is_name:
+        builder_name(builder, start, <size_t>size)
+    else:
+        builder_string(builder, start, <size_t>size)
+    return 0
+
+
+cdef int build_value(Builder* builder, object value) except -1:
+    """Give a Python value to the builder; what is inside a container goes in only while all went well so far."""
+    if value is None:
+        builder_null(builder)
+    elif isinstance(value, str):
+        build_text(builder, value, False)
+    elif isinstance(value, bool):
+        builder_bool(builder, value)
+    elif isinstance(value, int):
+        if -0x8000000000000000 <= value <= 0x7FFFFFFFFFFFFFFF:
+            builder_integer(builder, value)
+        else:
+            build_number(builder, value)
+    elif isinstance(value, float):
+        builder_double(builder, value)
+    elif isinstance(value, decimal.Decimal) and value.is_finite():
+        build_number(builder, value)
+    elif isinstance(value, Value):
+        builder_value(builder, &(<Value>value).value)
+    elif isinstance(value, dict):
+        builder_object_begin(builder)
+        for name, child in value.items():
+            if builder.failure:
+                return 0
+            build_text(builder, name, True)
+            build_value(builder, child)
+        builder_object_end(builder)
+    elif isinstance(value, (list, tuple)):
+        builder_array_begin(builder)
+        for child in value:
+            if builder.failure:
+                return 0
+            build_value(builder, child)
+        builder_array_end(builder)
+    else:
+        raise TypeError(f"{type(value).__name__} has no JSON form")
+    return 0
+
+
+cdef bytes built_bytes(object value):
+    cdef Builder builder
+    cdef ErrorDetail error
+    error_clear(&error)
+    if builder_init(&builder) != OK:
+        raise MemoryError
+    try:
+        build_value(&builder, value)
+        if builder_finish(&builder, &error) != OK:
+            raise_error(&error)
+        return PyBytes_FromStringAndSize(<const char*>builder.data, <Py_ssize_t>builder.size)
+    finally:
+        builder_release(&builder)
 
 
 cdef bytes checked_bytes(object data):
@@ -701,7 +775,7 @@ cdef class Value:
         blittable_root(self.value.base, self.value.size, &root)
         if root.offset == self.value.offset and root.type == self.value.type:
             return PyBytes_FromStringAndSize(<const char*>self.value.base, self.value.size)
-        return copy_bytes(&self.value)
+        return copy_bytes(&self.value, 0)
 
     def __eq__(self, other):
         if isinstance(other, Value):
@@ -733,12 +807,27 @@ cdef class Document(Value):
         return made
 
     @staticmethod
+    def from_python(value):
+        """Build a document from a dict of str, int, float, Decimal, bool, None, dict, list, tuple, Document and Items.
+
+        Raises: TypeError for other types, InvalidArgument for NaN and infinity, TooLarge.
+        """
+        made = wrap_root(built_bytes(value))
+        if not isinstance(made, Document):
+            raise TypeError("a document is made from a dict")
+        return made
+
+    @staticmethod
     def from_bytes(data):
         """Take blittable bytes whose root is an object, after a check. Raises: CorruptError."""
         made = wrap_root(checked_bytes(data))
         if not isinstance(made, Document):
             raise TypeError("the root of this document is no object")
         return made
+
+    def extract(self, *, bint document=False):
+        """A document of its own with this object's content. document: as in from_json. Raises: JsonError, TooLarge."""
+        return wrap_root(copy_bytes(&self.value, 2 if document else 0))
 
     cdef bint find(self, object name, BlittableValue* found) except -1:
         cdef Py_ssize_t size

@@ -10,13 +10,13 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memset
 
 from pynori_core.arena cimport arena_take
-from pynori_core.bits cimport load16, load32, store16, store32, store64
+from pynori_core.bits cimport store16, store32, store64
 from pynori_core.blittable cimport (
     BLITTABLE_ARRAY, BLITTABLE_BYTES_MAX, BLITTABLE_DECIMAL, BLITTABLE_DEPTH_MAX, BLITTABLE_DOUBLE, BLITTABLE_FALSE,
-    BLITTABLE_NAME_BYTES_MAX, BLITTABLE_NULL, BLITTABLE_NUMBER_TEXT, BLITTABLE_OBJECT, BLITTABLE_OBJECT_FAR_SHAPE,
-    BLITTABLE_OBJECT_WIDE, BLITTABLE_PROPERTIES_MAX, BLITTABLE_STRING, BLITTABLE_STRING_BYTES_MAX, BLITTABLE_TRUE,
-    BLITTABLE_VERSION, BlittableTable, blittable_decimal, blittable_fingerprint, blittable_get, blittable_name,
-    blittable_open, blittable_root, blittable_slot, blittable_string, blittable_varint,
+    BLITTABLE_NULL, BLITTABLE_NUMBER_TEXT, BLITTABLE_OBJECT, BLITTABLE_OBJECT_FAR_SHAPE, BLITTABLE_OBJECT_WIDE,
+    BLITTABLE_PROPERTIES_MAX, BLITTABLE_STRING, BLITTABLE_STRING_BYTES_MAX, BLITTABLE_TRUE, BLITTABLE_VERSION,
+    BlittableTable, blittable_decimal, blittable_get, blittable_name, blittable_open, blittable_root, blittable_slot,
+    blittable_string,
 )
 from pynori_core.errors cimport E_INVALID, E_JSON, E_NO_MEMORY, E_TOO_LARGE, OK, error_set
 from pynori_core.schema cimport name_equal, schema_begin, schema_init, schema_release, schema_rewind, schema_shape
@@ -527,7 +527,8 @@ cdef void write_footer(Builder* builder) noexcept nogil:
     if builder.size + schema.used + FOOTER_BYTES > BLITTABLE_BYTES_MAX:
         builder_fail(builder, E_TOO_LARGE, "the document is larger than 64 MB")
     elif builder_reserve(builder, schema.used + FOOTER_BYTES):
-        memcpy(builder.data + offset, schema.data, schema.used)
+        if schema.used:
+            memcpy(builder.data + offset, schema.data, schema.used)
         builder.size += schema.used
         store32(builder.data + builder.size, offset)
         builder.size += 4

@@ -10,6 +10,7 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memcmp, memcpy, memmove, memset
 
 cimport cython
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 
@@ -703,28 +704,34 @@ cdef inline void end_container(Output* output, uint8_t bracket) noexcept nogil:
     output.size += 2
 
 
-cdef void write_value(Output* output, const BlittableValue* value) noexcept nogil:
-    """A value and a comma after it. Recursion is bounded by BLITTABLE_DEPTH_MAX, which validation and builder keep."""
+cdef inline void write_value(Output* output, const BlittableValue* value) noexcept nogil:
+    """A value and a comma after it."""
+    cdef const uint8_t* text
+    cdef size_t size = 0
+    if value.type == BLITTABLE_STRING:
+        blittable_string(value, &text, &size)
+        write_text(output, text, size, value.base + value.size, c',')
+    elif value.type < BLITTABLE_OBJECT:
+        write_scalar(output, value)
+    else:
+        write_container(output, value)
+
+
+cdef void write_container(Output* output, const BlittableValue* value) noexcept nogil:
+    """An object or array and a comma. Recursion is bounded by BLITTABLE_DEPTH_MAX, which check and builder keep."""
     cdef BlittableTable table
     cdef BlittableValue child
     cdef const uint8_t* limit = value.base + value.size
-    cdef const uint8_t* text
+    cdef const uint8_t* name
     cdef size_t size = 0
     cdef uint32_t i
-    if value.type == BLITTABLE_STRING:
-        blittable_string(value, &text, &size)
-        write_text(output, text, size, limit, c',')
-        return
-    if value.type < BLITTABLE_OBJECT:
-        write_scalar(output, value)
-        return
     output_byte(output, c'{' if value.type == BLITTABLE_OBJECT else c'[')
     if value.offset:
         blittable_open(value, &table)
         for i in range(table.count):
             if table.fingerprints != NULL:
-                text = blittable_name(&table, i, &size)
-                write_text(output, text, size, limit, c':')
+                name = blittable_name(&table, i, &size)
+                write_text(output, name, size, limit, c':')
             blittable_slot(value, &table, i, &child)
             write_value(output, &child)
             if unlikely(output.failure):
@@ -847,20 +854,30 @@ cdef class JsonCodec:
         builder_release(&self.builder)
         output_release(&self.output)
 
-    def parse(self, const uint8_t[::1] text not None, uint32_t flags=0, int repeat=1):
-        """Parse text `repeat` times; (bytes read, size of the document). The document stays in the codec."""
+    def parse(self, text, uint32_t flags=0):
+        """Parse one text; (bytes read, size of the document). The document stays in the codec until the next."""
         cdef ErrorDetail error
+        cdef Py_buffer buffer
         cdef size_t consumed = 0
-        cdef const uint8_t* start = &text[0] if text.shape[0] else NULL
-        cdef int _round
         error_clear(&error)
-        with nogil:
-            for _round in range(repeat):
-                if json_parse(&self.builder, start, <size_t>text.shape[0], flags, &consumed, &error) != OK:
-                    break
+        PyObject_GetBuffer(text, &buffer, PyBUF_SIMPLE)
+        json_parse(&self.builder, <const uint8_t*>buffer.buf, <size_t>buffer.len, flags, &consumed, &error)
+        PyBuffer_Release(&buffer)
         if error.code:
             raise_error(&error)
         return consumed, self.builder.size
+
+    def parse_all(self, list texts, uint32_t flags=0):
+        """Parse many bytes objects, as the engine would one after the other; the size of their documents in all."""
+        cdef ErrorDetail error
+        cdef bytes text
+        cdef size_t total = 0
+        error_clear(&error)
+        for text in texts:
+            if json_parse(&self.builder, text, <size_t>len(text), flags, NULL, &error) != OK:
+                raise_error(&error)
+            total += self.builder.size
+        return total
 
     def document(self):
         """The bytes of the document parsed last."""
@@ -874,21 +891,35 @@ cdef class JsonCodec:
             return None
         return PyUnicode_DecodeUTF8(<const char*>name, <Py_ssize_t>size, NULL)
 
-    def write(self, const uint8_t[::1] document not None, bint ascii_only=False, int repeat=1):
-        """The JSON of a valid document, made `repeat` times."""
+    def write(self, bytes document not None, bint ascii_only=False):
+        """The JSON of a valid document."""
         cdef BlittableValue root
-        cdef int code = blittable_root(&document[0] if document.shape[0] else NULL, <size_t>document.shape[0], &root)
-        cdef int _round
+        cdef int code = blittable_root(document, <size_t>len(document), &root)
         self.output.ascii_only = ascii_only
+        output_clear(&self.output)
         if code == OK:
-            with nogil:
-                for _round in range(repeat):
-                    output_clear(&self.output)
-                    code = json_write(&self.output, &root)
+            code = json_write(&self.output, &root)
         return self.written(code)
 
-    def write_document(self, const uint8_t[::1] document not None, bytes id=None, bytes change_vector=None,
-                       bytes flags=None, bytes last_modified=None, bytes more=None, bint metadata_only=False):
+    def write_all(self, list documents):
+        """Write many valid documents one after the other; the size of their texts in all."""
+        cdef BlittableValue root
+        cdef bytes document
+        cdef size_t total = 0
+        cdef int code
+        self.output.ascii_only = False
+        for document in documents:
+            output_clear(&self.output)
+            code = blittable_root(document, <size_t>len(document), &root)
+            if code == OK:
+                code = json_write(&self.output, &root)
+            if code != OK:
+                self.written(code)
+            total += self.output.size
+        return total
+
+    def write_document(self, bytes document not None, bytes id=None, bytes change_vector=None, bytes flags=None,
+                       bytes last_modified=None, bytes more=None, bint metadata_only=False):
         """The JSON of a valid document with these fields in its @metadata."""
         cdef MetadataOverlay overlay
         memset(&overlay, 0, sizeof(overlay))
@@ -905,7 +936,7 @@ cdef class JsonCodec:
         overlay.metadata_only = metadata_only
         self.output.ascii_only = False
         output_clear(&self.output)
-        return self.written(json_write_document(&self.output, &document[0], <size_t>document.shape[0], &overlay))
+        return self.written(json_write_document(&self.output, document, <size_t>len(document), &overlay))
 
     cdef bytes written(self, int code):
         cdef ErrorDetail error

@@ -1,12 +1,13 @@
 """The names and shapes of the document being built: the part of it that documents of one kind have in common.
 
-The idea: what is here is kept from document to document. A new document starts with `used` at 0; as long as it needs the
-same names and shapes in the same order as before, `used` only moves over bytes that are there already. At the first
+The idea: what is here is kept from document to document. A new document starts with `used` at 0; as long as it needs
+the same names and shapes in the same order as before, `used` only moves over bytes that are there already. At the first
 difference what lies beyond `used` is cut off, and building goes on as for a first document; so the bytes are the same
-whatever was built before. An entry belongs to the document if its offset lies below `used`, and is the next one if it is
-equal to it.
+whatever was built before. An entry belongs to the document if its offset lies below `used`, and is the next one if it
+is equal to it.
 
-For JSON text there is a shortcut besides: after one name the next is guessed, and one comparison replaces search and hash.
+For JSON text there is a shortcut besides: after one name the next is guessed, and one comparison replaces search and
+hash.
 """
 
 from libc.stddef cimport size_t
@@ -89,9 +90,10 @@ cdef void schema_rewind(Schema* schema, uint32_t used) noexcept nogil
 # The number of a name that is not the document's yet; -1 with failure set.
 cdef int64_t schema_add_name(Schema* schema, const uint8_t* name, size_t size, uint32_t hash) noexcept nogil
 
-# Offset of the shape of these slots; 0 with failure set. Of slots with equal names one is kept, with the first one's place
-# and the last one's value, and count is lowered; with `unique` they are a failure instead.
-cdef uint32_t schema_shape(Schema* schema, uint32_t hash, BuilderSlot* slots, uint32_t* count, bint unique) noexcept nogil
+# Offset of the shape of these slots; 0 with failure set. Of slots with equal names one is kept, with the first one's
+# place and the last one's value, and count is lowered; with `unique` they are a failure instead.
+cdef uint32_t schema_shape(Schema* schema, uint32_t hash, BuilderSlot* slots, uint32_t* count,
+                           bint unique) noexcept nogil
 
 
 # Take a name into the document; its number, or -1 with failure set.
