@@ -52,7 +52,7 @@ from pynori_core.state cimport (
     SCRATCH_WAIT_MS_MAX, SEALED_MAX, SealedTxn,
 )
 from pynori_core.threads cimport (
-    condition_broadcast, condition_destroy, condition_init, condition_wait, condition_wait_ms, mutex_destroy,
+    Condition, Mutex, condition_broadcast, condition_destroy, condition_init, condition_wait, condition_wait_ms, mutex_destroy,
     mutex_init, mutex_lock, mutex_unlock, now_ms, thread_join, thread_start,
 )
 from pynori_core.txn cimport (
@@ -705,6 +705,10 @@ cdef void checkpoint_start(Env* env) noexcept nogil:
 
 
 cdef int env_checkpoint(Env* env, ErrorDetail* error) noexcept nogil:
+    return checkpoint_within(env, CHECKPOINT_READER_WAIT_MS, error)
+
+
+cdef int checkpoint_within(Env* env, uint64_t reader_wait_ms, ErrorDetail* error) noexcept nogil:
     cdef uint64_t start_ms = now_ms()
     cdef ErrorDetail outcome
     error_clear(&outcome)
@@ -712,8 +716,8 @@ cdef int env_checkpoint(Env* env, ErrorDetail* error) noexcept nogil:
         error_set(error, E_INVALID, "the environment is open for reading only")
         return E_INVALID
     mutex_lock(&env.mutex)
-    while env.checkpoint_running and not env.closing and now_ms() - start_ms < CHECKPOINT_READER_WAIT_MS:
-        condition_wait_ms(&env.changed, &env.mutex, CHECKPOINT_READER_WAIT_MS)
+    while env.checkpoint_running and not env.closing and now_ms() - start_ms < reader_wait_ms:
+        condition_wait_ms(&env.changed, &env.mutex, reader_wait_ms)
     if env.checkpoint_running:
         error_set(&outcome, E_BUSY, "another checkpoint waits for older read transactions")
     elif env.closing:
@@ -722,7 +726,7 @@ cdef int env_checkpoint(Env* env, ErrorDetail* error) noexcept nogil:
         env.checkpoint_running = True
     mutex_unlock(&env.mutex)
     if outcome.code == OK:
-        checkpoint_run(env, CHECKPOINT_READER_WAIT_MS, &outcome)
+        checkpoint_run(env, reader_wait_ms, &outcome)
         checkpoint_end(env, &outcome)
     if outcome.code != OK:
         error[0] = outcome
@@ -871,14 +875,14 @@ cdef class Environment:
         txn.owner = self
         return txn
 
-    def checkpoint(self):
+    def checkpoint(self, uint64_t reader_wait_ms=CHECKPOINT_READER_WAIT_MS):
         """Write every page to the data file now. Raises Busy when a read transaction stays older than that."""
         cdef ErrorDetail error
         cdef int code
         self.opened()
         error_clear(&error)
         with nogil:
-            code = env_checkpoint(self.env, &error)
+            code = checkpoint_within(self.env, reader_wait_ms, &error)
         if code != OK:
             raise_error(&error)
 
@@ -971,6 +975,36 @@ cdef class ReadTxn(Transaction):
         return page_bytes(&self.memory, number, pages)
 
 
+cdef struct PendingState:          # shared by the object and the journal thread; the last one frees it
+    Mutex mutex
+    Condition changed
+    int owners
+    bint done
+    ErrorDetail outcome
+
+
+cdef void pending_give(PendingState* state) noexcept nogil:
+    cdef bint last
+    mutex_lock(&state.mutex)
+    state.owners -= 1
+    last = state.owners == 0
+    mutex_unlock(&state.mutex)
+    if last:
+        condition_destroy(&state.changed)
+        mutex_destroy(&state.mutex)
+        free(state)
+
+
+cdef void pending_done(void* context, uint64_t txn_id, const ErrorDetail* outcome) noexcept nogil:
+    cdef PendingState* state = <PendingState*>context
+    mutex_lock(&state.mutex)
+    state.outcome = outcome[0]
+    state.done = True
+    condition_broadcast(&state.changed)
+    mutex_unlock(&state.mutex)
+    pending_give(state)
+
+
 @cython.final
 @cython.no_gc_clear
 cdef class WriteTxn(Transaction):
@@ -1007,6 +1041,29 @@ cdef class WriteTxn(Transaction):
             code = env_commit(&self.memory, &error)
         if code != OK:
             raise_error(&error)
+
+    def seal(self):
+        """End the transaction and let the journal thread make it durable; returns a PendingCommit.
+
+        The next write transaction may begin at once, on top of this one. Raises as `commit` when it cannot be sealed.
+        """
+        cdef PendingCommit pending = PendingCommit.__new__(PendingCommit)
+        cdef int code
+        if self.memory.env == NULL:
+            raise ValueError("the transaction has ended")
+        pending.state = <PendingState*>calloc(1, sizeof(PendingState))
+        if pending.state == NULL:
+            raise MemoryError()
+        mutex_init(&pending.state.mutex)
+        condition_init(&pending.state.changed)
+        pending.state.owners = 2
+        pending.txn_id = self.memory.id
+        with nogil:
+            code = env_seal(&self.memory, pending_done, pending.state)
+        if code != OK:
+            pending.state.owners = 1       # nobody will call back
+            raise_error(&self.memory.error)
+        return pending
 
     def abort(self):
         """Undo everything. Nothing happens when the transaction has ended already."""
@@ -1059,3 +1116,35 @@ cdef class WriteTxn(Transaction):
 
     def release(self):
         txn_release(&self.memory)
+
+
+@cython.final
+cdef class PendingCommit:
+    """A sealed transaction on its way to the journal."""
+    cdef PendingState* state
+    cdef readonly uint64_t txn_id
+
+    def __dealloc__(self):
+        if self.state != NULL:
+            pending_give(self.state)
+
+    @property
+    def done(self):
+        """Whether the outcome is known."""
+        cdef bint done
+        mutex_lock(&self.state.mutex)
+        done = self.state.done
+        mutex_unlock(&self.state.mutex)
+        return done
+
+    def wait(self):
+        """Return when the transaction is durable. Raises UnknownOutcome or Poisoned."""
+        cdef ErrorDetail outcome
+        with nogil:
+            mutex_lock(&self.state.mutex)
+            while not self.state.done:
+                condition_wait(&self.state.changed, &self.state.mutex)
+            outcome = self.state.outcome
+            mutex_unlock(&self.state.mutex)
+        if outcome.code != OK:
+            raise_error(&outcome)
