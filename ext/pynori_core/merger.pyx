@@ -534,7 +534,8 @@ cdef void* writer_main(void* argument) noexcept nogil:
             role_return(merger)
         elif merger.closing and merger.queue.first == NULL:
             break
-        elif not writer_cleans(merger):
+        elif not writer_cleans(merger) and (merger.queue.first == NULL or merger.writing):
+            # What came while it cleaned woke nobody, since the role was taken: hence the second look at the queue.
             merger.thread_waits = True
             timely = condition_wait_ms(&merger.work, &merger.lock, WRITER_IDLE_MS)
             merger.thread_waits = False
@@ -571,7 +572,7 @@ cdef int queue_refusal(Merger* merger, const UserTxn* user) noexcept nogil:
     if merger.queue.first == NULL:
         return OK
     if merger.queue.bytes + user.commands_size > QUEUE_BYTES_MAX or (
-            user.queued_ns - merger.queue.first.queued_ns > <uint64_t>QUEUE_WAIT_MS_MAX * 1000000):
+            user.queued_ns > merger.queue.first.queued_ns + <uint64_t>QUEUE_WAIT_MS_MAX * 1000000):
         atomic_add64(&merger.counters.refused, 1)
         return E_BUSY
     return OK

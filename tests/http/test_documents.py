@@ -176,7 +176,7 @@ def test_repeated_writes(run, open_api) -> None:
                 vectors.add(result["ChangeVector"])
             assert len(vectors) == 20
             status, result = await put("users/1", b'{"n":xx}')
-            assert status == 400 and result["Url"] == "/databases/db/docs"
+            assert status == 400 and result["Url"] == "/databases/db/docs?id=users/1"
             status, result = await put("counted/", b'{"n":10}')
             assert status == 201 and result["Id"].startswith("counted/0")
             found = await api.json("GET", "/databases/db/docs?id=users/1")
