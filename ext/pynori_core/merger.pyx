@@ -528,7 +528,7 @@ cdef void* writer_main(void* argument) noexcept nogil:
             merger_run(merger, &users, True)
             mutex_lock(&merger.lock)
             role_return(merger)
-        elif merger.closing and merger.queue.first == NULL and not merger.writing:
+        elif merger.closing and merger.queue.first == NULL:
             break
         elif not writer_cleans(merger) and (merger.queue.first == NULL or merger.writing):
             # Under this lock nothing has come since the look at the queue: who adds to it now sees us waiting.

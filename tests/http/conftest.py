@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,9 +13,11 @@ from typing import Any
 import pytest
 import uvloop
 
-from pynori.http.listener import Listener, ListenerLimits
+from pynori.config import Settings
+from pynori.http.listener import Listener, ListenerLimits, listen
 from pynori.http.router import Router
 from pynori.http.routes import Route
+from pynori.server.server import Server
 
 EXCHANGE_S = 5.0  # nothing in these tests takes longer unless it hangs
 
@@ -107,7 +110,7 @@ async def opened_door(
     """A listening door, closed hard at the end."""
     state = SimpleNamespace(raft_index=0)
     listener = Listener(server or SimpleNamespace(state=state, url=""), Router(routes), limits or ListenerLimits())
-    await listener.start("127.0.0.1", 0, None)
+    await listener.start("127.0.0.1", 0)
     try:
         yield Door(listener)
     finally:
@@ -132,3 +135,46 @@ def run() -> Callable[[Awaitable[None]], None]:
         uvloop.run(limited())
 
     return run_on_uvloop
+
+
+class Api:
+    """A real server, in memory, behind its real routes; one connection for each call."""
+
+    def __init__(self, server: Server, listener: Listener) -> None:
+        self.server = server
+        self.door = Door(listener)
+
+    async def call(self, method: str, target: str, body: Any = None, **fields: str) -> Answer:
+        """One request. `body`: bytes as they are, anything else as JSON. Fields: if_match for If-Match."""
+        data = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
+        lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in fields.items())
+        head = f"{method} {target} HTTP/1.1\r\nHost: node:8080\r\nContent-Length: {len(data)}\r\n{lines}\r\n"
+        (answer,) = await self.door.ask(head.encode() + data)
+        return answer
+
+    async def json(self, method: str, target: str, body: Any = None, status: int = 200, **fields: str) -> Any:
+        """One request whose answer must have this status; its body as JSON values."""
+        answer = await self.call(method, target, body, **fields)
+        assert answer.status == status, (method, target, answer)
+        return json.loads(answer.body) if answer.body else None
+
+
+@asynccontextmanager
+async def opened_api(limits: ListenerLimits | None = None) -> AsyncIterator[Api]:
+    """A server with one database named `db`."""
+    server = await Server.start(Settings(run_in_memory=True))
+    listener = await listen(server, "127.0.0.1", 0, limits=limits)
+    server.announce(listener.url, "tcp://127.0.0.1:4711")
+    try:
+        api = Api(server, listener)
+        await api.json("PUT", "/admin/databases?name=db&replicationFactor=1", {"DatabaseName": "db"}, 201)
+        yield api
+    finally:
+        listener.close()
+        await server.stop()
+
+
+@pytest.fixture
+def open_api() -> Callable[..., Any]:
+    """`async with open_api() as api`."""
+    return opened_api

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import random
+import zlib
 
 import pytest
 
@@ -48,8 +49,6 @@ def test_size_counts_what_was_made() -> None:
 
 def test_stream_of_gzip_with_flushes() -> None:
     """What a client has flushed can be read before the stream ends."""
-    import zlib
-
     async def main() -> None:
         packer = zlib.compressobj(wbits=31)
         stream = BodyStream(gzip=True, on_read=lambda: None)

@@ -559,9 +559,11 @@ def test_draining(run, open_door) -> None:
             idle, busy = await door.connect(), await door.connect()
             busy[1].write(get("/slow?ms=100"))
             await asyncio.sleep(0.03)
-            await door.listener.drain(grace_seconds=2)
+            draining = asyncio.ensure_future(door.listener.drain(grace_seconds=2))
             assert await idle[0].read() == b""
             (answer,) = door.parse(await busy[0].read())
+            busy[1].close()
+            await draining
             assert (answer.body, answer.fields["connection"]) == (b"slow", "close")
             with pytest.raises(OSError):
                 await door.connect()

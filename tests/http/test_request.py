@@ -48,7 +48,15 @@ def test_values_that_are_no_text() -> None:
 
 @pytest.mark.parametrize(
     ("query", "expected"),
-    [("x=true", True), ("x=True", True), ("x=false", False), ("x=False", False), ("x", True), ("x=", False), ("", False)],
+    [
+        ("x=true", True),
+        ("x=True", True),
+        ("x=false", False),
+        ("x=False", False),
+        ("x", True),
+        ("x=", False),
+        ("", False),
+    ],
 )
 def test_flags(query: str, expected: bool) -> None:
     """Booleans in the spellings of all clients; a key without `=` is true, an empty value is false."""

@@ -45,7 +45,7 @@ def test_errors_of_the_engine() -> None:
 def test_command_results() -> None:
     """PUT results have metadata names; DELETE results have plain ones; flags are there when there are any."""
     put = SimpleNamespace(
-        kind="PUT", id="users/1", change_vector="A:1-x", collection="Users", last_modified="2026", flags="", deleted=False
+        kind="PUT", id="users/1", change_vector="A:1-x", collection="Users", last_modified="2026", flags=""
     )
     assert command_result(put) == {
         "Type": "PUT",

@@ -28,7 +28,7 @@ from pynori.http.handlers.batches import Command, add_command, ends_with_bar
 from pynori.http.handlers.documents import resolve_identity
 from pynori.http.request import Request
 from pynori.http.response import Response
-from pynori.http.shapes import as_pynori_error
+from pynori.http.shapes import as_pynori_error, error_response
 from pynori.limits import (
     BULK_INSERT_COMMIT_COMMANDS,
     BULK_INSERT_COMMIT_SIZE_BYTES,
@@ -58,13 +58,15 @@ async def post(request: Request) -> Response:
         insert = Insert(request, opened.database, operation)
         await insert.run(stream)
         operation.complete(insert.progress(insert.committed))
-    except BodyBroken as error:
-        aborted = BulkInsertAborted(f"the bulk insert was cut short: {error}")
-        operation.fail(aborted)
-        raise aborted from error
-    except (Exception, asyncio.CancelledError) as error:
-        operation.fail(error if isinstance(error, asyncio.CancelledError) else as_pynori_error(error, request.url))
+    except asyncio.CancelledError:
+        operation.fail(BulkInsertAborted("the bulk insert was cut short: the connection was lost"))
         raise
+    except Exception as error:
+        failure = error
+        if isinstance(error, BodyBroken):
+            failure = BulkInsertAborted(f"the bulk insert was cut short: {error}")
+        operation.fail(as_pynori_error(failure, request.url))
+        return error_response(failure, request.url, close=True)
     finally:
         watch.cancel()
     return Response(201)

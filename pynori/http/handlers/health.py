@@ -22,4 +22,5 @@ def full(request: Request) -> Response:
 
 def metrics(request: Request) -> Response:
     """Metrics in Prometheus' text form."""
+    request.listener.count_all()
     return Response(200, request.server.metrics.render(), content_type=METRICS)

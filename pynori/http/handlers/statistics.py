@@ -61,5 +61,5 @@ def summary_shape(request: Request) -> dict[str, Any]:
         "LastIndexingTime": None,
         "SizeOnDisk": size_shape(statistics.size_bytes),
         "TempBuffersSizeOnDisk": size_shape(0),
-        "NumberOfTransactionMergerQueueOperations": 0,
+        "NumberOfTransactionMergerQueueOperations": statistics.queue_count,
     }
