@@ -30,6 +30,7 @@ cdef enum:
     WRITER_IDLE_MS = 2000              # the writer's thread ends after that much idleness
     CLEAN_DEAD_MIN = 4096              # dead rows below which cleaning is not worth a look
     CLEAN_IDLE_GROUPS = 16             # groups of rows that one step of idle time cleans
+    CLEAN_COMMANDS_PER_GROUP = 128     # a group frees more than 256 rows, if it is full
 
 cdef struct Sink:                      # where completed user transactions wait for an event loop
     void* completed                    # UserTxn, newest first; atomic

@@ -86,6 +86,8 @@ cdef struct Merger:
     # Of the role, without the lock:
     Writer* writer
     uint64_t next_user_txn
+    uint64_t alive                     # rows, as of the last transaction
+    uint64_t dead                      # rows that are stored and not alive
     uint64_t clean_position
     uint64_t clean_rest_dead           # a whole pass found nothing to clean when so many rows were dead
     uint64_t clean_pass_freed          # pages freed since the pass began
@@ -410,26 +412,25 @@ cdef void run_end(Merger* merger, Txn* txn, UserList* users, bint may_seal) noex
 
 # ---- cleaning of dead rows
 
-cdef uint64_t rows_dead(Merger* merger, uint64_t* alive) noexcept nogil:
-    """Rows that are stored and not alive, as of the writer's transaction."""
+cdef void rows_count(Merger* merger) noexcept nogil:
+    """How many rows are stored and not alive, as of the writer's transaction."""
     cdef const TreeHeader* header = tree_header(&merger.writer.tables.items.rows)
-    cdef uint64_t live = merger.writer.state.documents + merger.writer.state.tombstones
-    alive[0] = live
-    return header.entries - live if header != NULL and header.entries > live else 0
+    merger.alive = merger.writer.state.documents + merger.writer.state.tombstones
+    merger.dead = header.entries - merger.alive if header != NULL and header.entries > merger.alive else 0
 
 
-cdef int clean_step(Merger* merger, int groups, uint64_t dead) noexcept nogil:
+cdef int clean_step(Merger* merger, int groups) noexcept nogil:
     cdef uint64_t freed = 0
     cdef int code = table_clean(&merger.writer.tables.items, &merger.clean_position, groups, &freed)
     atomic_add64(&merger.counters.pages_cleaned, freed)
     merger.clean_pass_freed += freed
     if code == E_NOT_FOUND:
         # A pass ended. When it freed nothing, only more dead rows make another one worth while.
-        merger.clean_rest_dead = dead if merger.clean_pass_freed == 0 else 0
+        merger.clean_rest_dead = merger.dead if merger.clean_pass_freed == 0 else 0
         merger.clean_pass_freed = 0
         return OK
     if code != OK:
-        merger.clean_rest_dead = dead  # it fails those who wrote now, and not those who write next
+        merger.clean_rest_dead = merger.dead  # it fails those who wrote now, and not those who write next
     return code
 
 
@@ -440,29 +441,24 @@ cdef inline bint clean_wanted(Merger* merger, uint64_t dead, uint64_t threshold)
 
 cdef int clean_pressing(Merger* merger, uint64_t commands) noexcept nogil:
     """More than half of the rows is dead although nobody was idle: clean in step with the writing."""
-    cdef uint64_t alive
-    cdef uint64_t dead = rows_dead(merger, &alive)
-    if not clean_wanted(merger, dead, alive):
+    rows_count(merger)
+    if not clean_wanted(merger, merger.dead, merger.alive):
         return OK
-    return clean_step(merger, 1 + <int>(commands // 128), dead)
+    return clean_step(merger, 1 + <int>(commands // CLEAN_COMMANDS_PER_GROUP))
 
 
 cdef bint clean_idle(Merger* merger) noexcept nogil:
-    """Clean a little in a transaction of its own. False: there is no need. Has the role."""
+    """Clean a little in a transaction of its own. False: that failed. Has the role."""
     cdef Txn txn
     cdef ErrorDetail error
-    cdef uint64_t alive
-    cdef uint64_t dead
     cdef int code
     txn.error.code = OK
     if env_begin_write(merger.env, &txn) != OK:
         return False
     code = writes_begin(merger.writer, &txn, &merger.tables)
-    dead = rows_dead(merger, &alive)
-    if code != OK or not clean_wanted(merger, dead, alive // 2):
-        env_abort(&txn)
-        return False
-    code = clean_step(merger, CLEAN_IDLE_GROUPS, dead)
+    if code == OK:
+        code = clean_step(merger, CLEAN_IDLE_GROUPS)
+        rows_count(merger)
     if code != OK:
         env_abort(&txn)
         return False
@@ -535,7 +531,7 @@ cdef void* writer_main(void* argument) noexcept nogil:
         elif merger.closing and merger.queue.first == NULL:
             break
         elif not writer_cleans(merger) and (merger.queue.first == NULL or merger.writing):
-            # What came while it cleaned woke nobody, since the role was taken: hence the second look at the queue.
+            # Under this lock nothing has come since the look at the queue: who adds to it now sees us waiting.
             merger.thread_waits = True
             timely = condition_wait_ms(&merger.work, &merger.lock, WRITER_IDLE_MS)
             merger.thread_waits = False
@@ -548,9 +544,11 @@ cdef void* writer_main(void* argument) noexcept nogil:
 
 
 cdef bint writer_cleans(Merger* merger) noexcept nogil:
-    """Use idle time for one step of cleaning; the lock is held before and after. False: nothing to clean."""
+    """Use idle time for one step of cleaning; the lock is held before and after, not between. False: nothing to clean."""
     cdef bint cleaned
     if merger.writing or merger.queue.first != NULL or merger.closing:
+        return False
+    if not clean_wanted(merger, merger.dead, merger.alive // 2):
         return False
     merger.writing = True
     mutex_unlock(&merger.lock)

@@ -23,14 +23,14 @@ from weakref import WeakSet
 from pynori_core import change_vector as vectors
 from pynori_core.command import Batch, CommandResult
 from pynori_core.document_writer import Dispatcher, DocumentWriter
-from pynori_core.errors import Busy, EngineError
+from pynori_core.errors import EngineError
 from pynori_core.items import DocumentStore, StoredDocument, StreamItem
 from pynori_core.reads import DocumentReader, DocumentStream, LoadedDocuments
 
 from pynori import limits
 from pynori.documents.hilo import HiloRange, HiloRanges
 from pynori.documents.statistics import DatabaseStatistics
-from pynori.errors import from_engine
+from pynori.errors import Overloaded, from_engine
 from pynori.runtime.clock import Clock, SystemClock
 from pynori.runtime.rand import Rand, SystemRand
 
@@ -129,7 +129,7 @@ class Database:
             try:
                 await _in_thread(self._store.close)
                 return
-            except Busy:
+            except Overloaded:
                 # A listing in a thread holds a snapshot; new reads are refused by now, so this ends.
                 await asyncio.sleep(limits.CLOSE_LOOK_MS / 1_000)
 
@@ -314,8 +314,6 @@ class Database:
 async def _in_thread(call: Callable[[], Any]) -> Any:
     try:
         return await asyncio.get_running_loop().run_in_executor(None, call)
-    except Busy:
-        raise
     except EngineError as error:
         raise from_engine(error) from error
 
