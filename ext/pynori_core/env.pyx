@@ -1,8 +1,9 @@
 """Opening and closing, the writer's lock, the journal step and its thread, and the classes that Python sees.
 
-The life of a commit: `env_begin_write` takes the writer's flag; `seal` finishes the transaction, reserves its room in the
-journal, queues it and gives the flag back; the journal step takes queued transactions in order, one at a time, writes,
-publishes and tells. `env_commit` runs the step in the calling thread, `env_seal` leaves it to the journal thread.
+The life of a commit: `env_begin_write` takes the writer's flag; `seal` finishes the transaction, reserves its room in
+the journal, queues it and gives the flag back; the journal step takes queued transactions in order, one at a time,
+writes, publishes and tells. `env_commit` runs the step in the calling thread, `env_seal` leaves it to the journal
+thread.
 """
 
 import importlib
@@ -13,22 +14,23 @@ cimport cython
 from libc.errno cimport EAGAIN
 from libc.stdint cimport UINT64_MAX, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy, memset, strlen
+from libc.string cimport memcpy, memset
 
 from pynori_core.bits cimport (
     atomic_load64, atomic_load_pointer, atomic_store64, fence,
 )
 from pynori_core.checkpoint cimport checkpoint_run, env_poison
 from pynori_core.disk cimport (
-    DISK_CREATE, DISK_READ_ONLY, DISK_SYNC_FULL, DiskHandle, disk_create_real, disk_error, disk_open_memory, disk_open_real,
+    DISK_CREATE, DISK_READ_ONLY, DISK_SYNC_FULL, DiskHandle, disk_create_real, disk_error, disk_open_memory,
+    disk_open_real,
 )
 from pynori_core.errors cimport (
-    E_ASSERTION, E_BUSY, E_CLOSED, E_CORRUPT, E_INVALID, E_NO_MEMORY, E_UNKNOWN_OUTCOME, OK, ErrorDetail, error_clear,
-    error_set, raise_error,
+    E_BUSY, E_CLOSED, E_CORRUPT, E_INVALID, E_NO_MEMORY, E_UNKNOWN_OUTCOME, OK, ErrorDetail, error_clear, error_set,
+    raise_error,
 )
 from pynori_core.format cimport (
     BITMAP_PAGES, PAGE_BITMAP_FIRST, PAGE_CATALOG, PAGE_HEADER_A, PAGE_HEADER_B, PAGE_SHIFT, PAGE_SIZE,
-    PAGE_TYPE_BITMAP, PAGE_TYPE_CATALOG, PAGE_TYPE_LEAF, FileHeader, PageHeader, RecordHeader,
+    PAGE_TYPE_BITMAP, PAGE_TYPE_CATALOG, PAGE_TYPE_LEAF, PageHeader, RecordHeader,
 )
 from pynori_core.freespace cimport bitmap_change, bitmap_count_used, bitmap_page
 from pynori_core.journal cimport (
@@ -37,7 +39,7 @@ from pynori_core.journal cimport (
 )
 from pynori_core.pager cimport (
     PagerMap, PagerWrite, pager_close, pager_grow, pager_hash, pager_identify, pager_load_header, pager_map,
-    pager_open, pager_sync, pager_write, pager_write_header,
+    pager_open, pager_write, pager_write_header,
 )
 from pynori_core.record cimport (
     RECORD_KEEP_BYTES_MAX, record_bound, record_encode, record_release, record_reserve,
@@ -52,8 +54,8 @@ from pynori_core.state cimport (
     SCRATCH_WAIT_MS_MAX, SEALED_MAX, SealedTxn,
 )
 from pynori_core.threads cimport (
-    Condition, Mutex, condition_broadcast, condition_destroy, condition_init, condition_wait, condition_wait_ms, mutex_destroy,
-    mutex_init, mutex_lock, mutex_unlock, now_ms, thread_join, thread_start,
+    Condition, Mutex, condition_broadcast, condition_destroy, condition_init, condition_wait, condition_wait_ms,
+    mutex_destroy, mutex_init, mutex_lock, mutex_unlock, now_ms, thread_join, thread_start,
 )
 from pynori_core.txn cimport (
     txn_allocate, txn_finish, txn_free, txn_modify, txn_page, txn_release, txn_rollback, txn_savepoint, txn_undo,
@@ -558,7 +560,8 @@ cdef int env_flush(Env* env, ErrorDetail* error) noexcept nogil:
 # The journal step.
 
 cdef void publish(Env* env, SealedTxn* sealed) noexcept nogil:
-    """From the release store on, new readers see the transaction; what it superseded is retired in the epoch after it."""
+    """From the release store on, new readers see the transaction; what it superseded is retired in the epoch after
+    it."""
     cdef PageVersion* version = sealed.first
     cdef PageVersion* first = NULL
     cdef PageVersion* last = NULL
@@ -787,8 +790,8 @@ cdef class Environment:
 
     @staticmethod
     def create(directory, *, allow_filesystem=None, uint64_t scratch_bytes_max=0, uint64_t checkpoint_bytes=0):
-        """A new environment in a directory that does not exist yet; None: in memory, gone when it is closed; a DiskHandle:
-        on that disk, which stays.
+        """A new environment in a directory that does not exist yet; None: in memory, gone when it is closed; a
+        DiskHandle: on that disk, which stays.
 
         Raises: DiskError, UnsafeFilesystem; Busy while somebody else is creating it.
         """

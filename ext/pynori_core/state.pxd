@@ -41,7 +41,8 @@ cdef struct WriterState:           # of the one write transaction that is being 
     Allocation allocation
     bint savepoint_active
     uint32_t savepoint             # number of the savepoint; versions of a smaller one are copied before a change
-    PageVersion* savepoint_touched # `touched`, `touched_pages` and `allocation` when the savepoint was made
+    # `touched`, `touched_pages` and `allocation` when the savepoint was made.
+    PageVersion* savepoint_touched
     uint64_t savepoint_pages
     Allocation savepoint_allocation
 

@@ -1,5 +1,6 @@
 """Environments: transactions, snapshots, savepoints, allocation, failures of the disk, one opener."""
 
+import contextlib
 import os
 import random
 import subprocess
@@ -34,7 +35,7 @@ def pages_used(env: Env) -> int:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_random_transactions_follow_the_model(tmp_path: Path, seed: int) -> None:
-    """Allocation, runs, changes, frees, savepoints, aborts, checkpoints and reopening leave exactly the model's pages."""
+    """Allocation, runs, changes, frees, savepoints, aborts, checkpoints, reopening: exactly the model's pages."""
     dice = random.Random(seed)
     directory = tmp_path / "env"
     env = Env.create(directory)
@@ -59,7 +60,7 @@ def test_random_transactions_follow_the_model(tmp_path: Path, seed: int) -> None
 
 @pytest.mark.parametrize("seed", range(4))
 def test_snapshots_stay_as_they_were(seed: int) -> None:
-    """A read transaction sees the state at its beginning, whatever is committed, freed, reused or checkpointed after."""
+    """A snapshot shows the state at its beginning, whatever is committed, freed, reused or checkpointed after."""
     dice = random.Random(seed)
     open_snapshots = []
     model = Model()
@@ -414,7 +415,7 @@ def test_full_disk_while_growing_is_a_clean_failure() -> None:
 
 @pytest.mark.parametrize("operation", ["open", "write", "sync", "allocate", "sync_dir", "read"])
 def test_every_failing_call_leaves_a_database_or_none(operation: str) -> None:
-    """Creation, commits, checkpoint, close with call k failing, for every k: the state is one of those that were tried."""
+    """Creation, commits, checkpoint, close with call k failing, for every k: a state that was tried is there."""
     for k in range(1, 60):
         disk = FaultHandle()
         disk.fail(operation, after=k, lasting=False)
@@ -451,10 +452,8 @@ def run_until_failure(disk: FaultHandle) -> tuple[int, int, bool] | None:
                 env.checkpoint()
         env.close()
     except EngineError:
-        try:
+        with contextlib.suppress(EngineError):
             env.close()
-        except EngineError:
-            pass
         return acknowledged, tried, True
     return acknowledged, tried, False
 
