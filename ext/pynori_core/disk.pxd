@@ -43,8 +43,9 @@ cdef struct Disk:
     # `*file` is released by close. EEXIST with DISK_CREATE, ENOENT without.
     int (*open)(Disk* disk, const char* name, int flags, DiskFile** file) noexcept nogil
     int (*close)(DiskFile* file) noexcept nogil
-    # Takes the directory for this opener until release. EAGAIN when another one has it, with its text in `holder`.
+    # Takes the directory for this opener until unlock or release. EAGAIN when another one has it, with its text in `holder`.
     int (*lock)(Disk* disk, const char* name, char* holder, size_t holder_size) noexcept nogil
+    void (*unlock)(Disk* disk) noexcept nogil
     int (*size)(DiskFile* file, uint64_t* size_bytes) noexcept nogil
     int (*read)(DiskFile* file, void* buffer, size_t size, uint64_t offset) noexcept nogil    # all, or ENODATA at the end
     int (*write)(DiskFile* file, iovec* vectors, int count, uint64_t offset) noexcept nogil   # all; changes `vectors`
@@ -79,3 +80,7 @@ cdef int disk_error(ErrorDetail* error, int errno_value, const char* action, con
                     uint64_t offset) noexcept nogil
 # One plain buffer instead of vectors.
 cdef int disk_write(DiskFile* file, const void* buffer, size_t size, uint64_t offset) noexcept nogil
+
+# A disk in Python's hands, to be passed to Env.create and Env.open in place of a directory.
+cdef class DiskHandle:
+    cdef Disk* disk                # released with the handle; every environment on it must be closed by then

@@ -5,6 +5,8 @@ loop over short counts and interruptions; a failed sync is never asked for again
 names over anonymous memory files: the same calls, syncs that do nothing, so in-memory databases run the same engine.
 """
 
+import os
+
 from libc.errno cimport EAGAIN, EDQUOT, EEXIST, EINVAL, ENOENT, ENOMEM, ENOSPC, ENOTEMPTY, errno
 from libc.stdint cimport uint8_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
@@ -12,7 +14,8 @@ from libc.stdio cimport rename as rename_path, snprintf
 from libc.string cimport memset, strchr, strcmp, strerror, strlen, strncpy, strrchr
 
 from pynori_core.errors cimport (
-    E_BUSY, E_DISK_FULL, E_INVALID, E_IO, E_NO_MEMORY, E_NOT_FOUND, E_UNSAFE_FILESYSTEM, OK, error_set,
+    E_BUSY, E_DISK_FULL, E_INVALID, E_IO, E_NO_MEMORY, E_NOT_FOUND, E_UNSAFE_FILESYSTEM, OK, error_clear, error_set,
+    raise_error,
 )
 from pynori_core.threads cimport Mutex, mutex_destroy, mutex_init, mutex_lock, mutex_unlock
 
@@ -252,6 +255,13 @@ cdef int real_lock(Disk* disk, const char* name, char* holder, size_t holder_siz
     return 0
 
 
+cdef void real_unlock(Disk* disk) noexcept nogil:
+    cdef RealDisk* real = <RealDisk*>disk.extra
+    if real.lock >= 0:
+        close_descriptor(real.lock)
+        real.lock = -1
+
+
 cdef int real_rename(Disk* disk, const char* source, const char* target) noexcept nogil:
     cdef RealDisk* real = <RealDisk*>disk.extra
     return 0 if renameat(real.directory, source, real.directory, target) == 0 else errno
@@ -324,8 +334,7 @@ cdef int real_settle(Disk* disk) noexcept nogil:
 
 cdef void real_release(Disk* disk) noexcept nogil:
     cdef RealDisk* real = <RealDisk*>disk.extra
-    if real.lock >= 0:
-        close_descriptor(real.lock)
+    real_unlock(disk)
     close_descriptor(real.directory)
     free(real)
     free(disk)
@@ -380,6 +389,7 @@ cdef int disk_open_real(const char* directory, const char* allow_filesystem, Dis
         return disk_error(error, errno, b"open", directory, 0)
     made.open = real_open
     made.lock = real_lock
+    made.unlock = real_unlock
     made.rename = real_rename
     made.unlink = real_unlink
     made.sync_dir = real_sync_dir
@@ -515,6 +525,13 @@ cdef int memory_lock(Disk* disk, const char* name, char* holder, size_t holder_s
     return EAGAIN if busy else 0
 
 
+cdef void memory_unlock(Disk* disk) noexcept nogil:
+    cdef MemoryDisk* memory = <MemoryDisk*>disk.extra
+    mutex_lock(&memory.mutex)
+    memory.locked = False
+    mutex_unlock(&memory.mutex)
+
+
 cdef int memory_rename(Disk* disk, const char* source, const char* target) noexcept nogil:
     cdef MemoryDisk* memory = <MemoryDisk*>disk.extra
     cdef MemoryName* entry
@@ -593,6 +610,7 @@ cdef int disk_open_memory(Disk** disk, ErrorDetail* error) noexcept nogil:
     mutex_init(&(<MemoryDisk*>made.extra).mutex)
     made.open = memory_open
     made.lock = memory_lock
+    made.unlock = memory_unlock
     made.sync = file_sync_nothing
     made.allocate = file_allocate_memory
     made.rename = memory_rename
@@ -604,3 +622,55 @@ cdef int disk_open_memory(Disk** disk, ErrorDetail* error) noexcept nogil:
     made.release = memory_release
     disk[0] = made
     return OK
+
+
+cdef class DiskHandle:
+    """An existing directory, or with None a memory disk, whose files outlive the environments opened on it."""
+
+    def __init__(self, directory=None):
+        cdef ErrorDetail error
+        cdef bytes path
+        cdef int code
+        error_clear(&error)
+        if self.disk != NULL:
+            raise ValueError("a handle is made once")
+        if directory is None:
+            code = disk_open_memory(&self.disk, &error)
+        else:
+            path = os.fsencode(directory)
+            code = disk_open_real(path, NULL, &self.disk, &error)
+        if code != OK:
+            raise_error(&error)
+
+    def __dealloc__(self):
+        if self.disk != NULL:
+            self.disk.release(self.disk)
+
+    def read_file(self, str name not None):
+        """All bytes of a file."""
+        cdef DiskFile* file = NULL
+        cdef uint64_t size_bytes = 0
+        cdef bytes encoded = name.encode()
+        cdef bytearray content
+        cdef int result = self.disk.open(self.disk, encoded, DISK_READ_ONLY, &file)
+        if result == 0:
+            self.disk.size(file, &size_bytes)
+            content = bytearray(size_bytes)
+            result = self.disk.read(file, <char*>content, size_bytes, 0)
+            self.disk.close(file)
+        if result != 0:
+            raise OSError(result, os.strerror(result), name)
+        return bytes(content)
+
+    def names(self):
+        """Names of the files, sorted."""
+        cdef list found = []
+        cdef int result = self.disk.list(self.disk, list_name, <void*>found)
+        if result != 0:
+            raise OSError(result, os.strerror(result))
+        return sorted(found)
+
+
+cdef void list_name(void* context, const char* name) noexcept nogil:
+    with gil:
+        (<list>context).append(name.decode())

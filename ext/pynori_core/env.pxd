@@ -1,7 +1,7 @@
 """An environment: one directory with a data file, journals and a lock. Open, recover, begin, commit, checkpoint, close."""
 
 from libc.stdint cimport uint8_t, uint64_t
-from pynori_core.disk cimport Disk
+from pynori_core.disk cimport Disk, DiskHandle
 from pynori_core.errors cimport ErrorDetail
 from pynori_core.state cimport CommitCallback, Env
 from pynori_core.txn cimport Transaction, Txn
@@ -62,6 +62,7 @@ cdef uint64_t env_user_txn(Env* env) noexcept nogil                   # last use
 cdef class Environment:           # `Env` for Python
     cdef Env* env                  # NULL once closed
     cdef readonly str directory    # "" in memory
+    cdef DiskHandle disk           # kept alive as long as the environment is open
 
     cdef int opened(self) except -1
 

@@ -8,6 +8,8 @@ publishes and tells. `env_commit` runs the step in the calling thread, `env_seal
 import importlib
 import os
 
+cimport cython
+
 from libc.errno cimport EAGAIN
 from libc.stdint cimport UINT64_MAX, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
@@ -18,7 +20,7 @@ from pynori_core.bits cimport (
 )
 from pynori_core.checkpoint cimport checkpoint_run, env_poison
 from pynori_core.disk cimport (
-    DISK_CREATE, DISK_READ_ONLY, DISK_SYNC_FULL, Disk, disk_create_real, disk_error, disk_open_memory, disk_open_real,
+    DISK_CREATE, DISK_READ_ONLY, DISK_SYNC_FULL, DiskHandle, disk_create_real, disk_error, disk_open_memory, disk_open_real,
 )
 from pynori_core.errors cimport (
     E_ASSERTION, E_BUSY, E_CLOSED, E_CORRUPT, E_INVALID, E_NO_MEMORY, E_UNKNOWN_OUTCOME, OK, ErrorDetail, error_clear,
@@ -50,7 +52,7 @@ from pynori_core.state cimport (
     SCRATCH_WAIT_MS_MAX, SEALED_MAX, SealedTxn,
 )
 from pynori_core.threads cimport (
-    condition_broadcast, condition_destroy, condition_init, condition_wait, condition_wait_ms, mutex_destroy,
+    Condition, Mutex, condition_broadcast, condition_destroy, condition_init, condition_wait, condition_wait_ms, mutex_destroy,
     mutex_init, mutex_lock, mutex_unlock, now_ms, thread_join, thread_start,
 )
 from pynori_core.txn cimport (
@@ -76,6 +78,8 @@ cdef void release(Env* env) noexcept nogil:
     record_release(&env.encoder)
     if env.own_disk and env.disk != NULL:
         env.disk.release(env.disk)
+    elif env.locked:
+        env.disk.unlock(env.disk)
     condition_destroy(&env.changed)
     mutex_destroy(&env.mutex)
     free(env.largest_free)
@@ -104,6 +108,7 @@ cdef int take_lock(Env* env, const char* directory, ErrorDetail* error) noexcept
     if result == EAGAIN:
         error_set(error, E_BUSY, "%s is open already, by %s", directory, holder)
         return E_BUSY
+    env.locked = result == 0
     return OK if result == 0 else disk_error(error, result, b"lock", directory, 0)
 
 
@@ -520,7 +525,8 @@ cdef int env_commit(Txn* txn, ErrorDetail* error) noexcept nogil:
 
 cdef bint nothing_to_write(Txn* txn) noexcept nogil:
     cdef Env* env = <Env*>txn.env
-    return txn.error.code == OK and env.writer.touched == NULL and txn.user_txn_first > txn.user_txn_last
+    return txn.error.code == OK and env.writer.touched == NULL and not env.writer.savepoint_active \
+        and txn.user_txn_first > txn.user_txn_last
 
 
 cdef int env_seal(Txn* txn, CommitCallback callback, void* context) noexcept nogil:
@@ -699,6 +705,10 @@ cdef void checkpoint_start(Env* env) noexcept nogil:
 
 
 cdef int env_checkpoint(Env* env, ErrorDetail* error) noexcept nogil:
+    return checkpoint_within(env, CHECKPOINT_READER_WAIT_MS, error)
+
+
+cdef int checkpoint_within(Env* env, uint64_t reader_wait_ms, ErrorDetail* error) noexcept nogil:
     cdef uint64_t start_ms = now_ms()
     cdef ErrorDetail outcome
     error_clear(&outcome)
@@ -706,8 +716,8 @@ cdef int env_checkpoint(Env* env, ErrorDetail* error) noexcept nogil:
         error_set(error, E_INVALID, "the environment is open for reading only")
         return E_INVALID
     mutex_lock(&env.mutex)
-    while env.checkpoint_running and not env.closing and now_ms() - start_ms < CHECKPOINT_READER_WAIT_MS:
-        condition_wait_ms(&env.changed, &env.mutex, CHECKPOINT_READER_WAIT_MS)
+    while env.checkpoint_running and not env.closing and now_ms() - start_ms < reader_wait_ms:
+        condition_wait_ms(&env.changed, &env.mutex, reader_wait_ms)
     if env.checkpoint_running:
         error_set(&outcome, E_BUSY, "another checkpoint waits for older read transactions")
     elif env.closing:
@@ -716,7 +726,7 @@ cdef int env_checkpoint(Env* env, ErrorDetail* error) noexcept nogil:
         env.checkpoint_running = True
     mutex_unlock(&env.mutex)
     if outcome.code == OK:
-        checkpoint_run(env, CHECKPOINT_READER_WAIT_MS, &outcome)
+        checkpoint_run(env, reader_wait_ms, &outcome)
         checkpoint_end(env, &outcome)
     if outcome.code != OK:
         error[0] = outcome
@@ -755,7 +765,8 @@ cdef uint64_t env_user_txn(Env* env) noexcept nogil:
 # For Python.
 
 cdef object fill_options(EnvOptions* options, bint in_memory, bint read_only, uint64_t accept_loss_after,
-                         object allow_filesystem, uint64_t scratch_bytes_max, uint64_t checkpoint_bytes):
+                         object allow_filesystem, uint64_t scratch_bytes_max, uint64_t checkpoint_bytes,
+                         object directory):
     """Returns what must stay alive as long as the options are used."""
     cdef bytes name = allow_filesystem.encode() if allow_filesystem else b""
     memset(options, 0, sizeof(EnvOptions))
@@ -765,21 +776,25 @@ cdef object fill_options(EnvOptions* options, bint in_memory, bint read_only, ui
     options.allow_filesystem = <const char*>name if name else NULL
     options.scratch_bytes_max = scratch_bytes_max
     options.checkpoint_bytes = checkpoint_bytes
+    options.disk = (<DiskHandle>directory).disk if isinstance(directory, DiskHandle) else NULL
     return name
 
 
+@cython.final
+@cython.no_gc_clear
 cdef class Environment:
     """One directory of pages with a journal, or the same in memory. Made by `create` and `open`; a context manager."""
 
     @staticmethod
     def create(directory, *, allow_filesystem=None, uint64_t scratch_bytes_max=0, uint64_t checkpoint_bytes=0):
-        """A new environment in a directory that does not exist yet; None: in memory, gone when it is closed.
+        """A new environment in a directory that does not exist yet; None: in memory, gone when it is closed; a DiskHandle:
+        on that disk, which stays.
 
         Raises: DiskError, UnsafeFilesystem; Busy while somebody else is creating it.
         """
         cdef EnvOptions options
         keep = fill_options(&options, directory is None, False, 0, allow_filesystem, scratch_bytes_max,
-                            checkpoint_bytes)
+                            checkpoint_bytes, directory)
         made = begin_environment(directory, &options, True)
         del keep
         return made
@@ -787,14 +802,14 @@ cdef class Environment:
     @staticmethod
     def open(directory, *, bint read_only=False, uint64_t accept_loss_after=0, allow_filesystem=None,
              uint64_t scratch_bytes_max=0, uint64_t checkpoint_bytes=0):
-        """An existing environment; recovers what the journals hold.
+        """An existing environment, by directory or DiskHandle; recovers what the journals hold.
 
         accept_loss_after: cut the journals behind this transaction although later ones are there (rule D10).
         Raises: NotFound, Busy (open elsewhere), CorruptError, VersionError, UnsafeFilesystem, DiskError.
         """
         cdef EnvOptions options
         keep = fill_options(&options, False, read_only, accept_loss_after, allow_filesystem, scratch_bytes_max,
-                            checkpoint_bytes)
+                            checkpoint_bytes, directory)
         made = begin_environment(directory, &options, False)
         del keep
         return made
@@ -860,14 +875,14 @@ cdef class Environment:
         txn.owner = self
         return txn
 
-    def checkpoint(self):
+    def checkpoint(self, uint64_t reader_wait_ms=CHECKPOINT_READER_WAIT_MS):
         """Write every page to the data file now. Raises Busy when a read transaction stays older than that."""
         cdef ErrorDetail error
         cdef int code
         self.opened()
         error_clear(&error)
         with nogil:
-            code = env_checkpoint(self.env, &error)
+            code = checkpoint_within(self.env, reader_wait_ms, &error)
         if code != OK:
             raise_error(&error)
 
@@ -893,11 +908,12 @@ cdef class Environment:
 
 cdef Environment begin_environment(object directory, EnvOptions* options, bint create):
     cdef Environment made = Environment.__new__(Environment)
-    cdef bytes path = b"" if directory is None else os.fsencode(directory)
+    cdef bytes path = b"" if directory is None or isinstance(directory, DiskHandle) else os.fsencode(directory)
     cdef const char* path_text = path
     cdef ErrorDetail error
     cdef int code
     made.directory = os.fsdecode(path)
+    made.disk = directory if isinstance(directory, DiskHandle) else None
     error_clear(&error)
     with nogil:
         if create:
@@ -913,11 +929,13 @@ cdef Environment begin_environment(object directory, EnvOptions* options, bint c
 globals()["Env"] = Environment
 
 
-cdef object page_bytes(Txn* txn, uint64_t page):
+cdef object page_bytes(Txn* txn, uint64_t page, uint32_t pages):
     cdef const uint8_t* data = txn_page(txn, page)
     if data == NULL:
         raise_error(&txn.error)
-    return (<const char*>data)[:PAGE_SIZE]
+    if pages != 1 and pages != (<const PageHeader*>data).run_pages:
+        raise ValueError(f"page {page} does not begin a run of {pages} pages")
+    return (<const char*>data)[:<uint64_t>pages << PAGE_SHIFT]
 
 
 cdef object open_tree(Transaction txn, bytes name, bint create, bint integer):
@@ -925,6 +943,8 @@ cdef object open_tree(Transaction txn, bytes name, bint create, bint integer):
     return importlib.import_module("pynori_core.views").TreeView(txn, name, create, integer)
 
 
+@cython.final
+@cython.no_gc_clear
 cdef class ReadTxn(Transaction):
     """A snapshot. Ends with `close`, or when the `with` block does; what was got from it is then not to be used."""
 
@@ -950,11 +970,43 @@ cdef class ReadTxn(Transaction):
         """The tree of that name as a TreeView. Raises NotFound; `create` is for write transactions."""
         return open_tree(self, name, create, integer)
 
-    def page(self, uint64_t number):
-        """A copy of one page."""
-        return page_bytes(&self.memory, number)
+    def page(self, uint64_t number, uint32_t pages=1):
+        """A copy of one page, or with `pages` of a whole run."""
+        return page_bytes(&self.memory, number, pages)
 
 
+cdef struct PendingState:          # shared by the object and the journal thread; the last one frees it
+    Mutex mutex
+    Condition changed
+    int owners
+    bint done
+    ErrorDetail outcome
+
+
+cdef void pending_give(PendingState* state) noexcept nogil:
+    cdef bint last
+    mutex_lock(&state.mutex)
+    state.owners -= 1
+    last = state.owners == 0
+    mutex_unlock(&state.mutex)
+    if last:
+        condition_destroy(&state.changed)
+        mutex_destroy(&state.mutex)
+        free(state)
+
+
+cdef void pending_done(void* context, uint64_t txn_id, const ErrorDetail* outcome) noexcept nogil:
+    cdef PendingState* state = <PendingState*>context
+    mutex_lock(&state.mutex)
+    state.outcome = outcome[0]
+    state.done = True
+    condition_broadcast(&state.changed)
+    mutex_unlock(&state.mutex)
+    pending_give(state)
+
+
+@cython.final
+@cython.no_gc_clear
 cdef class WriteTxn(Transaction):
     """Private changes until `commit`. Leaving the `with` block commits, or aborts when an exception leaves it."""
 
@@ -990,6 +1042,29 @@ cdef class WriteTxn(Transaction):
         if code != OK:
             raise_error(&error)
 
+    def seal(self):
+        """End the transaction and let the journal thread make it durable; returns a PendingCommit.
+
+        The next write transaction may begin at once, on top of this one. Raises as `commit` when it cannot be sealed.
+        """
+        cdef PendingCommit pending = PendingCommit.__new__(PendingCommit)
+        cdef int code
+        if self.memory.env == NULL:
+            raise ValueError("the transaction has ended")
+        pending.state = <PendingState*>calloc(1, sizeof(PendingState))
+        if pending.state == NULL:
+            raise MemoryError()
+        mutex_init(&pending.state.mutex)
+        condition_init(&pending.state.changed)
+        pending.state.owners = 2
+        pending.txn_id = self.memory.id
+        with nogil:
+            code = env_seal(&self.memory, pending_done, pending.state)
+        if code != OK:
+            pending.state.owners = 1       # nobody will call back
+            raise_error(&self.memory.error)
+        return pending
+
     def abort(self):
         """Undo everything. Nothing happens when the transaction has ended already."""
         with nogil:
@@ -1009,9 +1084,9 @@ cdef class WriteTxn(Transaction):
         """The tree of that name as a TreeView. Raises NotFound unless `create`."""
         return open_tree(self, name, create, integer)
 
-    def page(self, uint64_t number):
-        """A copy of one page."""
-        return page_bytes(&self.memory, number)
+    def page(self, uint64_t number, uint32_t pages=1):
+        """A copy of one page, or with `pages` of a whole run."""
+        return page_bytes(&self.memory, number, pages)
 
     def allocate(self, uint32_t run_pages=1, uint8_t type=PAGE_TYPE_LEAF, uint16_t tree=0):
         """The first of `run_pages` new pages in a row."""
@@ -1041,3 +1116,35 @@ cdef class WriteTxn(Transaction):
 
     def release(self):
         txn_release(&self.memory)
+
+
+@cython.final
+cdef class PendingCommit:
+    """A sealed transaction on its way to the journal."""
+    cdef PendingState* state
+    cdef readonly uint64_t txn_id
+
+    def __dealloc__(self):
+        if self.state != NULL:
+            pending_give(self.state)
+
+    @property
+    def done(self):
+        """Whether the outcome is known."""
+        cdef bint done
+        mutex_lock(&self.state.mutex)
+        done = self.state.done
+        mutex_unlock(&self.state.mutex)
+        return done
+
+    def wait(self):
+        """Return when the transaction is durable. Raises UnknownOutcome or Poisoned."""
+        cdef ErrorDetail outcome
+        with nogil:
+            mutex_lock(&self.state.mutex)
+            while not self.state.done:
+                condition_wait(&self.state.changed, &self.state.mutex)
+            outcome = self.state.outcome
+            mutex_unlock(&self.state.mutex)
+        if outcome.code != OK:
+            raise_error(&outcome)

@@ -62,6 +62,7 @@ cdef struct SealedTxn:             # on its way to the journal
 cdef struct Env:
     Disk* disk
     bint own_disk
+    bint locked                    # a disk that is not our own
     bint read_only
     Pager pager
     Scratch scratch

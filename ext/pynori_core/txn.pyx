@@ -18,7 +18,7 @@ from pynori_core.errors cimport (
 )
 from pynori_core.format cimport (
     BITMAP_PAGES, PAGE_CATALOG, PAGE_HEADER_B, PAGE_SHIFT, PAGE_SIZE, PAGE_TYPE_BITMAP, PAGE_TYPE_BRANCH,
-    PAGE_TYPE_LEAF, PageHeader,
+    PAGE_TYPE_LEAF, PAGE_TYPE_RUN, PageHeader,
 )
 from pynori_core.freespace cimport (
     FREESPACE_NONE, RUN_PAGES_MAX, bitmap_change, bitmap_find, bitmap_page,
@@ -151,6 +151,10 @@ cdef uint8_t* txn_modify(Txn* txn, uint64_t page) noexcept nogil:
                 return version.data
             flags = version.flags & VERSION_FRESH
     source = txn_page(txn, page)
+    if source != NULL and (<const PageHeader*>source).type == PAGE_TYPE_RUN:
+        error_set(&txn.error, E_ASSERTION, "page %llu begins a run, and runs are never changed",
+                  <unsigned long long>page)
+        return NULL
     if source == NULL or not count_pages(txn, 1):
         return NULL
     version = new_version(txn, page, flags)

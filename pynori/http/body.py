@@ -22,6 +22,8 @@ DECODE_SIZE_BYTES = 1024 * 1024  # made by one step, so that no step takes long
 class BodyBroken(BadRequest):
     """The client went away, or broke the framing, before the body's end."""
 
+    code = "body_broken"
+
 
 class GzipDecoder:
     """Decompress one gzip member piece by piece."""

@@ -127,9 +127,10 @@ def prefix_stream(request: Request, database: Database) -> Iterator[bytes]:
 
 
 def as_lines(documents: Iterator[bytes]) -> Generator[bytes, None, None]:
+    """Bare documents: the Node client reads nothing else here; results of queries are the ones that stand in an Item."""
     try:
         for document in documents:
-            yield b'{"Item":%b}\n' % document
+            yield document + b"\n"
     finally:
         release(documents)
 

@@ -115,7 +115,7 @@ def test_listings_and_streams(run, open_api) -> None:
             recent = await api.json("GET", "/databases/db/docs?start=0&pageSize=2")
             assert [entry["Name"] for entry in recent["Results"]] == ["z", "2"]
             lines = await api.call("GET", "/databases/db/streams/docs?format=jsonl&startsWith=users/")
-            assert [json.loads(line)["Item"]["Name"] for line in lines.body.splitlines()] == ["1", "2", "3"]
+            assert [json.loads(line)["Name"] for line in lines.body.splitlines()] == ["1", "2", "3"]
             whole = await api.json("GET", "/databases/db/streams/docs?startsWith=users/&start=1")
             assert [entry["Name"] for entry in whole["Results"]] == ["2", "3"]
             assert await api.json("GET", "/databases/db/streams/docs?startsWith=nobody") == {"Results": []}
