@@ -544,7 +544,7 @@ cdef void* writer_main(void* argument) noexcept nogil:
 
 
 cdef bint writer_cleans(Merger* merger) noexcept nogil:
-    """Use idle time for one step of cleaning; the lock is held before and after, not between. False: nothing to clean."""
+    """Use idle time for one step of cleaning; the lock is held before and after, not between. False: no need."""
     cdef bint cleaned
     if merger.writing or merger.queue.first != NULL or merger.closing:
         return False

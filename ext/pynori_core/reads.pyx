@@ -7,6 +7,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t
 from libc.stdlib cimport free, malloc
 
+from pynori_core.bits cimport atomic_store64, compare_swap64
 from pynori_core.change_vector cimport VECTOR_TEXT_MAX
 from pynori_core.checksum cimport hash64
 from pynori_core.errors cimport (
@@ -386,24 +387,35 @@ cdef class DocumentStream:
 
     def __next__(self):
         cdef int code
-        if not self.is_open:
+        if not compare_swap64(&self.state, STREAM_IDLE, STREAM_BUSY):
             raise StopIteration
-        code = walk_next(&self.walk)
-        if code == OK:
-            if self.items:
-                return stream_item(self.store, &self.snapshot, &self.walk.item, FORM_FULL)
-            return stream_json(self)
-        if code == E_NOT_FOUND:
-            self.close()
-            raise StopIteration
-        raise snapshot_exception(&self.snapshot, code)
+        try:
+            code = walk_next(&self.walk)
+            if code == OK:
+                if self.items:
+                    return stream_item(self.store, &self.snapshot, &self.walk.item, FORM_FULL)
+                return stream_json(self)
+            if code != E_NOT_FOUND:
+                raise snapshot_exception(&self.snapshot, code)
+        finally:
+            if not compare_swap64(&self.state, STREAM_BUSY, STREAM_IDLE):
+                stream_release(self)
+        self.close()
+        raise StopIteration
 
     def close(self):
-        """Give the snapshot back. Closing twice does no harm."""
-        if self.is_open:
-            self.is_open = False
-            snapshot_end(&self.snapshot)
-            store_leave(self.store)
+        """Give the snapshot back, or have it given back by who is stepping. Closing twice does no harm."""
+        if compare_swap64(&self.state, STREAM_IDLE, STREAM_CLOSING):
+            stream_release(self)
+        else:
+            compare_swap64(&self.state, STREAM_BUSY, STREAM_CLOSING)
+
+
+cdef void stream_release(DocumentStream stream) noexcept:
+    """The state is STREAM_CLOSING, and the caller is the one who saw to that."""
+    snapshot_end(&stream.snapshot)
+    atomic_store64(&stream.state, STREAM_CLOSED)
+    store_leave(stream.store)
 
 
 cdef bytes stream_json(DocumentStream stream):
@@ -427,7 +439,7 @@ cdef DocumentStream stream_open(DocumentStore store):
     if code != OK:
         store_leave(store)
         raise snapshot_exception(&stream.snapshot, code)
-    stream.is_open = True
+    stream.state = STREAM_IDLE
     return stream
 
 
