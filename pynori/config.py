@@ -229,7 +229,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "Security.UnsecuredAccessAllowed",
         "unsecured_access",
-        _one_of("None", "Local", "PrivateNetwork", "PublicNetwork"),
+        _one_of("Local", "PrivateNetwork", "PublicNetwork"),
         ("unsecured-access-allowed",),
         "Who may be served without TLS: addresses beyond this one's own need PrivateNetwork or PublicNetwork.",
     ),
@@ -379,7 +379,7 @@ def _check(settings: Settings, origins: Mapping[str, str]) -> None:
         if url is None:
             continue
         host = urlsplit(url).hostname or ""
-        if not is_loopback(host) and settings.unsecured_access in ("None", "Local"):
+        if not is_loopback(host) and settings.unsecured_access == "Local":
             raise BadSetting(
                 f"{name}: '{url}' (from {origin}) would serve other machines without TLS; allowed is a loopback "
                 "address, or Security.UnsecuredAccessAllowed=PrivateNetwork"

@@ -26,6 +26,8 @@ BULK_INSERT_COMMIT_COMMANDS: Final = 8_192  # a bulk insert commits in steps of 
 BULK_INSERT_COMMIT_SIZE_BYTES: Final = 16 * MIB  # or of this many bytes, whichever comes first
 MERGER_QUEUE_SIZE_BYTES_MAX: Final = 256 * MIB  # waiting writes of one database
 MERGER_WAIT_MS_MAX: Final = 30_000  # when the oldest waiter is older, new writes are refused
+HILO_TRIES_MAX: Final = 64  # how often a range is tried again when somebody else wrote its document
+CLOSE_LOOK_MS: Final = 5  # how often a closing database looks whether the last reader has gone
 
 # ---- HTTP
 REQUEST_HEAD_SIZE_BYTES_MAX: Final = 32 * KIB
@@ -43,12 +45,13 @@ LISTEN_BACKLOG: Final = 1_024  # connections that the kernel keeps until they ar
 LINGER_MS: Final = 2_000  # how long a connection that was refused may still send before it is cut
 PIPELINED_REQUESTS_MAX: Final = 64  # requests of one connection that wait for their turn; reading pauses then
 ROUTER_PATHS_MAX: Final = 4_096  # spelt paths that the router remembers
-KNOWN_FIELDS_SIZE_BYTES_MAX: Final = 2 * KIB  # header fields that a connection may repeat and need not be parsed again
 UNREAD_BODY_SIZE_BYTES_MAX: Final = 1 * MIB  # of a route that takes no body; read and passed over
 STREAM_BUFFER_SIZE_BYTES_MAX: Final = 1 * MIB  # of a streamed request body that its handler has not read yet
 STREAM_CHUNK_SIZE_BYTES: Final = 64 * KIB  # small pieces of a streamed answer are joined up to this
 DOCUMENTS_PER_REQUEST_MAX: Final = 10_000  # ids of one load
 MULTI_GET_REQUESTS_MAX: Final = 1_024  # requests within one request
+MULTI_GET_STREAM_SIZE_BYTES_MAX: Final = 64 * MIB  # of an inner answer that would be streamed if it stood alone
+LISTED_DOCUMENTS_MAX: Final = 1_024  # of a listing that is built in memory; larger pages are streamed
 BULK_INSERT_END_WAIT_MS: Final = 25  # how long the end of a body is waited for after its closing bracket
 DECOMPRESSION_RATIO_MAX: Final = 100  # above DECOMPRESSION_FREE_SIZE_BYTES
 DECOMPRESSION_FREE_SIZE_BYTES: Final = 1 * MIB
@@ -105,7 +108,6 @@ def check() -> None:
         ("a bulk insert's step is a batch", BULK_INSERT_COMMIT_COMMANDS <= BATCH_COMMANDS_MAX),
         ("a bulk insert's step fits a batch", BULK_INSERT_COMMIT_SIZE_BYTES <= BATCH_SIZE_BYTES_MAX),
         ("an id fits a request line", ID_SIZE_BYTES_MAX < REQUEST_LINE_SIZE_BYTES_MAX),
-        ("known header fields fit the head", KNOWN_FIELDS_SIZE_BYTES_MAX <= REQUEST_HEAD_SIZE_BYTES_MAX),
         ("a chunk fits the buffer of a stream", STREAM_CHUNK_SIZE_BYTES <= STREAM_BUFFER_SIZE_BYTES_MAX),
         ("a line fits the head", REQUEST_LINE_SIZE_BYTES_MAX <= REQUEST_HEAD_SIZE_BYTES_MAX),
         ("a group fits the waiting commands", STATE_GROUP_COMMANDS_MAX <= STATE_COMMANDS_WAITING_MAX),

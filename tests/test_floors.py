@@ -13,13 +13,16 @@ SERVER = ROOT / "pynori"
 
 # Floors of the engine, from the bottom. A module may cimport its own floor's earlier modules and every lower floor.
 CORE_FLOORS: list[list[str]] = [
-    ["bits", "errors", "format", "checksum", "arena", "codec", "output"],
-    ["blittable", "builder", "json", "framing", "http_wire"],
-    ["disk", "pager", "scratch", "journal"],
-    ["freespace", "txn", "env"],
+    ["bits", "errors", "format", "threads", "guard", "checksum", "arena", "codec", "output"],
+    ["blittable", "schema", "builder", "json", "framing", "http_wire"],
+    ["disk", "fault_disk", "pager", "scratch", "record", "journal"],
+    ["freespace", "state", "txn", "checkpoint", "recovery", "env"],
     ["slotted", "btree", "cursor", "table", "views"],
-    ["change_vector", "tables", "command", "writes", "items"],
-    ["merger", "check", "check_trees", "dump", "hooks"],
+    [
+        "change_vector", "timestamp", "identifier", "tables", "command", "writes", "items", "includes", "listing",
+        "reads",
+    ],
+    ["merger", "document_writer", "check", "check_trees", "check_documents", "dump", "hooks"],
 ]
 
 # Packages of the server: floor number, and the siblings of the same floor that it may import.

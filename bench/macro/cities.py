@@ -76,7 +76,8 @@ class ServerProcess:
         raise SystemExit(f"FAILED: the server ended with exit code {self.process.wait()} before it listened")
 
     def kill(self) -> None:
-        assert self.process is not None
+        if self.process is None:
+            return
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
 
@@ -262,6 +263,21 @@ def main() -> None:
     places = places[: options.places] if options.places else places
     data_directory = Path(tempfile.mkdtemp(prefix="pynori-cities-"))
     server = ServerProcess(data_directory)
+    try:
+        run(server, places, modules, options.kills, dice)
+    finally:
+        server.kill()
+    checked = subprocess.run([sys.executable, "-m", "pynori", "check", str(data_directory)], cwd=ROOT)
+    require(checked.returncode == 0, "pynori check found something")
+    if options.keep:
+        print(f"data kept in {data_directory}")
+    else:
+        shutil.rmtree(data_directory)
+    print("all steps passed")
+
+
+def run(server: ServerProcess, places: list[dict[str, Any]], modules: Path, kills: int, dice: random.Random) -> None:
+    """Every step that needs the server, which is drained at the end."""
     print(f"server ready in {server.start():.2f} s on an empty directory")
     store = open_store(server.url)
     store.maintenance.server.send(CreateDatabaseOperation(DatabaseRecord(DATABASE)))
@@ -270,19 +286,12 @@ def main() -> None:
     left = change_with_concurrency(store, places, dice)
     count(store, left)
     store.close()
-    kill_and_check(server, options.kills, dice)
+    kill_and_check(server, kills, dice)
     store = open_store(server.url)
     count(store, left)
     store.close()
     read_with_node(server, modules, left)
     server.stop()
-    checked = subprocess.run([sys.executable, "-m", "pynori", "check", str(data_directory)], cwd=ROOT)
-    require(checked.returncode == 0, "pynori check found something")
-    if options.keep:
-        print(f"data kept in {data_directory}")
-    else:
-        shutil.rmtree(data_directory)
-    print("all steps passed")
 
 
 if __name__ == "__main__":

@@ -114,7 +114,8 @@ def main() -> None:
     body = document(options.size)
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         url = f"http://127.0.0.1:{free_port()}"
-        command = [part.format(url=url, port=url.rpartition(":")[2], data_dir=folder + "/data") for part in shlex.split(options.server)]
+        names = {"url": url, "port": url.rpartition(":")[2], "data_dir": folder + "/data"}
+        command = [part.format(**names) for part in shlex.split(options.server)]
         stack.enter_context(running(command, url))
         send("PUT", url + "/admin/databases?name=bench&replicationFactor=1", '{"DatabaseName":"bench"}')
         send("PUT", url + "/databases/bench/docs?id=orders/1", body)

@@ -47,12 +47,18 @@ cdef extern from *:
     }
     static inline void *pyn_atomic_load_pointer(void *const *p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
     static inline void pyn_atomic_store_pointer(void **p, void *v) { __atomic_store_n(p, v, __ATOMIC_RELEASE); }
+    static inline int pyn_compare_swap32(uint32_t *p, uint32_t expected, uint32_t desired) {
+        return __atomic_compare_exchange_n(p, &expected, desired, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
+    }
     static inline int pyn_compare_swap64(uint64_t *p, uint64_t expected, uint64_t desired) {
         return __atomic_compare_exchange_n(p, &expected, desired, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
     }
     static inline int pyn_compare_swap_pointer(void **p, void *expected, void *desired) {
         return __atomic_compare_exchange_n(p, &expected, desired, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
     }
+    static inline void pyn_atomic_or64(uint64_t *p, uint64_t v) { __atomic_fetch_or(p, v, __ATOMIC_ACQ_REL); }
+    static inline void pyn_atomic_and64(uint64_t *p, uint64_t v) { __atomic_fetch_and(p, v, __ATOMIC_ACQ_REL); }
+    static inline void pyn_atomic_or32(uint32_t *p, uint32_t v) { __atomic_fetch_or(p, v, __ATOMIC_ACQ_REL); }
     static inline void pyn_fence(void) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
     #define pyn_likely(x) __builtin_expect(!!(x), 1)
     #define pyn_unlikely(x) __builtin_expect(!!(x), 0)
@@ -81,8 +87,12 @@ cdef extern from *:
     uint32_t atomic_add32 "pyn_atomic_add32"(uint32_t *p, uint32_t v) noexcept nogil
     void *atomic_load_pointer "pyn_atomic_load_pointer"(void *const *p) noexcept nogil
     void atomic_store_pointer "pyn_atomic_store_pointer"(void **p, void *v) noexcept nogil
+    bint compare_swap32 "pyn_compare_swap32"(uint32_t *p, uint32_t expected, uint32_t desired) noexcept nogil
     bint compare_swap64 "pyn_compare_swap64"(uint64_t *p, uint64_t expected, uint64_t desired) noexcept nogil
     bint compare_swap_pointer "pyn_compare_swap_pointer"(void **p, void *expected, void *desired) noexcept nogil
+    void atomic_or64 "pyn_atomic_or64"(uint64_t *p, uint64_t v) noexcept nogil
+    void atomic_and64 "pyn_atomic_and64"(uint64_t *p, uint64_t v) noexcept nogil
+    void atomic_or32 "pyn_atomic_or32"(uint32_t *p, uint32_t v) noexcept nogil
     void fence "pyn_fence"() noexcept nogil
     bint likely "pyn_likely"(bint x) noexcept nogil
     bint unlikely "pyn_unlikely"(bint x) noexcept nogil

@@ -1,7 +1,7 @@
 """Read a document in place: find a property or an array slot without looking at anything beside the way to it.
 
 The bytes are described in ext/FORMAT.md, "Blittable documents". Children lie before their container and are named by
-their backward distance, so a document has no cycles and any container can be read alone. Bytes that were not built here
+their backward distance, so a document has no cycles. Bytes that were not built here
 go through `blittable_validate` once; on validated bytes every function below stays inside the document, on others
 nothing is promised. Readers never write and take no locks: any number of threads may read one document.
 
@@ -29,7 +29,7 @@ cdef enum:
     BLITTABLE_NAME_BYTES_MAX = 65535      # of one property name: names are shared, so long ones would multiply
     BLITTABLE_STRING_BYTES_MAX = 33554432
     BLITTABLE_BYTES_MAX = 67108864        # of one document; offsets fit 28 bits
-    BLITTABLE_BYTES_MIN = 5               # version byte and root slot
+    BLITTABLE_BYTES_MIN = 9               # version byte, offset of the schema, root slot
 
 # Kinds of values; the numbers are those of the format. INLINE occurs in slots only: as a value it is an INTEGER.
 cdef enum BlittableType:
@@ -47,7 +47,7 @@ cdef enum BlittableType:
 
 cdef enum:
     BLITTABLE_OBJECT_WIDE = 1        # flag of an object: slots of 4 bytes, else 2
-    BLITTABLE_OBJECT_FAR_SHAPE = 2   # flag of an object: shape distance of 4 bytes, else 2
+    BLITTABLE_OBJECT_FAR_SHAPE = 2   # flag of an object: shape offset of 4 bytes, else 2
 
 cdef struct BlittableValue:
     const uint8_t* base   # first byte of the document
@@ -120,7 +120,8 @@ cdef inline uint8_t blittable_fingerprint(const uint8_t* name, size_t size) noex
 cdef struct BlittableTable:
     const uint8_t* slots          # 2 or 4 bytes each
     const uint8_t* fingerprints   # one byte a property; NULL for an array
-    const uint8_t* names          # 2 or 4 bytes each: offset of the name in the document
+    const uint8_t* names          # 2 or 4 bytes each: offset of the name in the schema
+    const uint8_t* schema         # names and shapes of the document
     uint32_t count                # properties or items
     bint wide                     # slots of 4 bytes
     bint wide_names               # name offsets of 4 bytes
@@ -137,16 +138,18 @@ cdef inline void blittable_open(const BlittableValue* container, BlittableTable*
         table.slots = here
         table.fingerprints = NULL
         table.names = NULL
+        table.schema = NULL
         table.count = <uint32_t>(head >> 1)
         table.wide = head & 1
         table.wide_names = False
         return
+    table.schema = container.base + load32(container.base + container.size - 8)
     flags = here[0]
     if flags & BLITTABLE_OBJECT_FAR_SHAPE:
-        shape = here - load32(here + 1)
+        shape = table.schema + load32(here + 1)
         table.slots = here + 5
     else:
-        shape = here - load16(here + 1)
+        shape = table.schema + load16(here + 1)
         table.slots = here + 3
     head = blittable_varint(&shape)
     table.count = <uint32_t>(head >> 1)
@@ -187,10 +190,9 @@ cdef inline void blittable_slot(const BlittableValue* container, const Blittable
         blittable_decode(container, load16(table.slots + 2 * <size_t>index), False, container.offset, out)
 
 
-cdef inline const uint8_t* blittable_name(const BlittableValue* container, const BlittableTable* table, uint32_t index,
-                                          size_t* size) noexcept nogil:
+cdef inline const uint8_t* blittable_name(const BlittableTable* table, uint32_t index, size_t* size) noexcept nogil:
     """The name of property `index`: UTF-8 inside the document, not terminated."""
-    cdef const uint8_t* here = container.base
+    cdef const uint8_t* here = table.schema
     if table.wide_names:
         here += load32(table.names + 4 * <size_t>index)
     else:
@@ -221,7 +223,7 @@ cdef inline int64_t blittable_find(const BlittableValue* container, const Blitta
             mask = match_tail(table.fingerprints + position, left if left < 16 else 16, wanted)
         while mask:
             index = position + trailing_zeros64(mask)
-            found = blittable_name(container, table, index, &found_size)
+            found = blittable_name(table, index, &found_size)
             if found_size == name_size and memcmp(found, name, name_size) == 0:
                 return index
             mask &= mask - 1
@@ -236,9 +238,11 @@ cdef inline int blittable_root(const uint8_t* data, size_t size, BlittableValue*
     cdef BlittableValue document
     if size < BLITTABLE_BYTES_MIN or size > BLITTABLE_BYTES_MAX or data[0] != BLITTABLE_VERSION:
         return E_CORRUPT
+    if load32(data + size - 8) > size - 8:
+        return E_CORRUPT
     document.base = data
     document.size = <uint32_t>size
-    blittable_decode(&document, load32(data + size - 4), True, <uint32_t>size - 4, out)
+    blittable_decode(&document, load32(data + size - 4), True, load32(data + size - 8), out)
     return OK
 
 
@@ -287,7 +291,7 @@ cdef inline int blittable_property(const BlittableValue* object, size_t index, c
     blittable_open(object, &table)
     if index >= table.count:
         return E_NOT_FOUND
-    name[0] = blittable_name(object, &table, <uint32_t>index, name_size)
+    name[0] = blittable_name(&table, <uint32_t>index, name_size)
     blittable_slot(object, &table, <uint32_t>index, out)
     return OK
 

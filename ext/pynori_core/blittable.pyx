@@ -1,7 +1,7 @@
 """What reading needs beyond the inline functions: the check of foreign bytes, equality, doubles, the face for Python.
 
 The check walks the document once from its root. Every value must lie wholly before its container, so there are no
-cycles; the bytes of all values together may not exceed the document, so sharing cannot multiply the work of a reader.
+cycles; the bytes of all values together may not exceed those there are, so sharing cannot multiply a reader's work.
 Names and shapes are meant to be shared; they are remembered in a bit map and checked once each.
 """
 
@@ -17,7 +17,11 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 
-from pynori_core.builder cimport Builder, builder_copy, builder_init, builder_release
+from pynori_core.builder cimport (
+    Builder, builder_array_begin, builder_array_end, builder_bool, builder_copy, builder_double, builder_finish,
+    builder_init, builder_integer, builder_name, builder_null, builder_number_text, builder_object_begin,
+    builder_object_end, builder_release, builder_string, builder_value,
+)
 from pynori_core.errors cimport E_NO_MEMORY, error_clear, error_set, raise_error
 from pynori_core.json cimport json_parse, json_write
 from pynori_core.output cimport Output, output_init, output_release
@@ -43,10 +47,11 @@ cdef extern from "Python.h":
 cdef struct Check:
     const uint8_t* data
     uint32_t size
-    uint32_t end                # where the root slot begins
+    uint32_t schema             # where names and shapes begin, and values end
+    uint32_t schema_end
     uint32_t left               # bytes that values not yet seen may still take
-    uint8_t* names_seen         # a bit per offset: a name, or a shape, checked here
-    uint8_t* shapes_seen
+    uint8_t* names_seen         # a bit per offset in the schema: a name checked here
+    uint8_t* shapes_seen        # likewise a shape
     ErrorDetail* error
 
 
@@ -184,10 +189,11 @@ cdef bint check_scalar(Check* check, uint32_t kind, uint32_t offset, uint32_t li
 
 
 cdef bint check_name(Check* check, uint32_t offset, uint32_t limit, uint8_t fingerprint) noexcept nogil:
+    """A name in the schema, before the shape at limit that has it."""
     cdef uint32_t here = offset
     cdef uint64_t size
-    if offset == 0 or offset >= limit:
-        return breach(check, limit, "a name lies outside the bytes before its object")
+    if offset >= limit or offset < check.schema:
+        return breach(check, limit, "a name lies outside the bytes before its shape")
     if not check_varint(check, &here, limit, &size):
         return False
     if size > limit - here:
@@ -199,17 +205,17 @@ cdef bint check_name(Check* check, uint32_t offset, uint32_t limit, uint8_t fing
     return True
 
 
-cdef bint check_shape(Check* check, uint32_t offset, uint32_t limit, uint32_t* count) noexcept nogil:
-    """Count, fingerprints and names of an object that begins at limit."""
+cdef bint check_shape(Check* check, uint32_t offset, uint32_t* count) noexcept nogil:
+    """Count, fingerprints and names of an object; offset lies in the schema."""
     cdef uint32_t here = offset
     cdef uint64_t head
     cdef uint32_t i
     cdef uint32_t name
     cdef uint32_t width
-    if not check_varint(check, &here, limit, &head):
+    if not check_varint(check, &here, check.schema_end, &head):
         return False
     width = 4 if head & 1 else 2
-    if head >> 1 == 0 or head >> 1 > BLITTABLE_PROPERTIES_MAX or (head >> 1) * (width + 1) > limit - here:
+    if head >> 1 == 0 or head >> 1 > BLITTABLE_PROPERTIES_MAX or (head >> 1) * (width + 1) > check.schema_end - here:
         return breach(check, offset, "a shape runs beyond its bounds")
     count[0] = <uint32_t>(head >> 1)
     if not see(check.shapes_seen, offset):
@@ -219,22 +225,22 @@ cdef bint check_shape(Check* check, uint32_t offset, uint32_t limit, uint32_t* c
             name = load32(check.data + here + count[0] + 4 * i)
         else:
             name = load16(check.data + here + count[0] + 2 * i)
-        if not check_name(check, name, offset, check.data[here + i]):
-            return False
+        if name > check.size or not check_name(check, check.schema + name, offset, check.data[here + i]):
+            return breach(check, offset, "a name lies outside the bytes before its shape")
     return True
 
 
 cdef bint check_object(Check* check, uint32_t offset, uint32_t limit, int depth) noexcept nogil:
     cdef uint8_t flags = check.data[offset]
     cdef uint32_t head_size = 5 if flags & BLITTABLE_OBJECT_FAR_SHAPE else 3
-    cdef uint32_t distance
+    cdef uint32_t shape
     cdef uint32_t count = 0
     if flags & ~(BLITTABLE_OBJECT_WIDE | BLITTABLE_OBJECT_FAR_SHAPE) or limit - offset < head_size:
         return breach(check, offset, "an object's head is broken")
-    distance = load32(check.data + offset + 1) if head_size == 5 else load16(check.data + offset + 1)
-    if distance == 0 or distance >= offset:
-        return breach(check, offset, "an object's shape lies outside the bytes before it")
-    if not check_shape(check, offset - distance, offset, &count):
+    shape = load32(check.data + offset + 1) if head_size == 5 else load16(check.data + offset + 1)
+    if shape >= check.schema_end - check.schema:
+        return breach(check, offset, "an object's shape lies outside the schema")
+    if not check_shape(check, check.schema + shape, &count):
         return False
     return check_slots(check, offset, head_size, limit, count, flags & BLITTABLE_OBJECT_WIDE, depth)
 
@@ -301,14 +307,18 @@ cdef int blittable_validate(const uint8_t* data, size_t size, ErrorDetail* error
         breach(&check, 0, "not a document of a known format, or of a size out of bounds")
         return E_CORRUPT
     check.size = <uint32_t>size
-    check.end = <uint32_t>size - 4
-    check.left = <uint32_t>size
+    check.schema = load32(data + size - 8)
+    check.schema_end = <uint32_t>size - 8
+    if check.schema < 1 or check.schema > check.schema_end:
+        breach(&check, size - 8, "the schema lies outside the document")
+        return E_CORRUPT
+    check.left = check.schema
     check.names_seen = <uint8_t*>calloc(2, size // 8 + 1)
     if check.names_seen == NULL:
         error_set(error, E_NO_MEMORY, "no memory to check a document")
         return E_NO_MEMORY
     check.shapes_seen = check.names_seen + size // 8 + 1
-    good = check_slot(&check, load32(data + check.end), check.end, 0)
+    good = check_slot(&check, load32(data + size - 4), check.schema, 0)
     free(check.names_seen)
     return OK if good else E_CORRUPT
 
@@ -447,7 +457,7 @@ cdef bint equal_objects(const BlittableValue* left, const BlittableValue* right)
     if table.count != other.count:
         return False
     for i in range(table.count):
-        name = blittable_name(left, &table, i, &size)
+        name = blittable_name(&table, i, &size)
         found = blittable_find(right, &other, name, size)
         if found < 0:
             return False
@@ -582,7 +592,7 @@ cdef object python_object(const BlittableValue* value):
         if value.offset:
             blittable_open(value, &table)
             for i in range(table.count):
-                name = blittable_name(value, &table, i, &size)
+                name = blittable_name(&table, i, &size)
                 blittable_slot(value, &table, i, &child)
                 properties[PyUnicode_DecodeUTF8(<const char*>name, <Py_ssize_t>size, NULL)] = python_object(&child)
         return properties
@@ -616,7 +626,7 @@ cdef bytes json_bytes(const BlittableValue* value, bint ascii_only):
         output_release(&output)
 
 
-cdef bytes copy_bytes(const BlittableValue* value):
+cdef bytes copy_bytes(const BlittableValue* value, uint32_t flags):
     """A document of its own from a value."""
     cdef Builder builder
     cdef ErrorDetail error
@@ -624,7 +634,7 @@ cdef bytes copy_bytes(const BlittableValue* value):
     if builder_init(&builder) != OK:
         raise MemoryError
     try:
-        if builder_copy(&builder, value, 0, &error) != OK:
+        if builder_copy(&builder, value, flags, &error) != OK:
             raise_error(&error)
         return PyBytes_FromStringAndSize(<const char*>builder.data, <Py_ssize_t>builder.size)
     finally:
@@ -657,6 +667,76 @@ cdef bytes parse_bytes(object text, uint32_t flags):
             builder_release(&builder)
     finally:
         PyBuffer_Release(&buffer)
+
+
+cdef void build_number(Builder* builder, object number):
+    """A number that is neither an int of 64 bits nor a float, as its text."""
+    cdef bytes text = str(number).encode("ascii")
+    builder_number_text(builder, text, <size_t>len(text))
+
+
+cdef int build_text(Builder* builder, object text, bint is_name) except -1:
+    cdef Py_ssize_t size
+    cdef const char* start = PyUnicode_AsUTF8AndSize(text, &size)
+    if is_name:
+        builder_name(builder, start, <size_t>size)
+    else:
+        builder_string(builder, start, <size_t>size)
+    return 0
+
+
+cdef int build_value(Builder* builder, object value) except -1:
+    """Give a Python value to the builder; what is inside a container goes in only while all went well so far."""
+    if value is None:
+        builder_null(builder)
+    elif isinstance(value, str):
+        build_text(builder, value, False)
+    elif isinstance(value, bool):
+        builder_bool(builder, value)
+    elif isinstance(value, int):
+        if -0x8000000000000000 <= value <= 0x7FFFFFFFFFFFFFFF:
+            builder_integer(builder, value)
+        else:
+            build_number(builder, value)
+    elif isinstance(value, float):
+        builder_double(builder, value)
+    elif isinstance(value, decimal.Decimal) and value.is_finite():
+        build_number(builder, value)
+    elif isinstance(value, Value):
+        builder_value(builder, &(<Value>value).value)
+    elif isinstance(value, dict):
+        builder_object_begin(builder)
+        for name, child in value.items():
+            if builder.failure:
+                return 0
+            build_text(builder, name, True)
+            build_value(builder, child)
+        builder_object_end(builder)
+    elif isinstance(value, (list, tuple)):
+        builder_array_begin(builder)
+        for child in value:
+            if builder.failure:
+                return 0
+            build_value(builder, child)
+        builder_array_end(builder)
+    else:
+        raise TypeError(f"{type(value).__name__} has no JSON form")
+    return 0
+
+
+cdef bytes built_bytes(object value):
+    cdef Builder builder
+    cdef ErrorDetail error
+    error_clear(&error)
+    if builder_init(&builder) != OK:
+        raise MemoryError
+    try:
+        build_value(&builder, value)
+        if builder_finish(&builder, &error) != OK:
+            raise_error(&error)
+        return PyBytes_FromStringAndSize(<const char*>builder.data, <Py_ssize_t>builder.size)
+    finally:
+        builder_release(&builder)
 
 
 cdef bytes checked_bytes(object data):
@@ -695,7 +775,7 @@ cdef class Value:
         blittable_root(self.value.base, self.value.size, &root)
         if root.offset == self.value.offset and root.type == self.value.type:
             return PyBytes_FromStringAndSize(<const char*>self.value.base, self.value.size)
-        return copy_bytes(&self.value)
+        return copy_bytes(&self.value, 0)
 
     def __eq__(self, other):
         if isinstance(other, Value):
@@ -727,12 +807,27 @@ cdef class Document(Value):
         return made
 
     @staticmethod
+    def from_python(value):
+        """Build a document from a dict of str, int, float, Decimal, bool, None, dict, list, tuple, Document and Items.
+
+        Raises: TypeError for other types, InvalidArgument for NaN and infinity, TooLarge.
+        """
+        made = wrap_root(built_bytes(value))
+        if not isinstance(made, Document):
+            raise TypeError("a document is made from a dict")
+        return made
+
+    @staticmethod
     def from_bytes(data):
         """Take blittable bytes whose root is an object, after a check. Raises: CorruptError."""
         made = wrap_root(checked_bytes(data))
         if not isinstance(made, Document):
             raise TypeError("the root of this document is no object")
         return made
+
+    def extract(self, *, bint document=False):
+        """A document of its own with this object's content. document: as in from_json. Raises: JsonError, TooLarge."""
+        return wrap_root(copy_bytes(&self.value, 2 if document else 0))
 
     cdef bint find(self, object name, BlittableValue* found) except -1:
         cdef Py_ssize_t size
@@ -770,7 +865,7 @@ cdef class Document(Value):
         if self.value.offset:
             blittable_open(&self.value, &table)
             for i in range(table.count):
-                name = blittable_name(&self.value, &table, i, &size)
+                name = blittable_name(&table, i, &size)
                 blittable_slot(&self.value, &table, i, &child)
                 pairs.append((PyUnicode_DecodeUTF8(<const char*>name, <Py_ssize_t>size, NULL),
                               value_object(&child, self.owner)))

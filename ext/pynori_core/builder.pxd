@@ -18,12 +18,12 @@ value wins and keeps the first one's place.
 
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy
 
 from pynori_core.arena cimport Arena
 from pynori_core.bits cimport likely, unlikely
 from pynori_core.blittable cimport BLITTABLE_DECIMAL, BLITTABLE_INLINE, BLITTABLE_INTEGER, BlittableValue
 from pynori_core.errors cimport ErrorDetail
+from pynori_core.schema cimport BuilderSlot, Schema, hash_name, schema_name
 
 cdef enum BuilderFlags:
     BUILDER_DOCUMENT = 2       # the root must be an object; builder_copy drops what the server owns from its @metadata
@@ -31,21 +31,6 @@ cdef enum BuilderFlags:
 
 cdef enum:
     BUILDER_KEEP_BYTES_MAX = 4194304   # memory above this is given back when the next document begins
-
-# One property name of the document being built.
-cdef struct BuilderName:
-    uint32_t hash          # seeded per process, for the index only
-    uint32_t offset        # of the name in data, at its size prefix
-    uint32_t text          # of its first byte
-    uint32_t size          # in bytes, without prefix
-    uint32_t mark          # serial of the last object closed that has it: finds duplicates in one pass
-    uint32_t mark_slot     # its position among that object's slots
-    uint32_t fingerprint   # blittable_fingerprint
-
-# One value whose container is still open.
-cdef struct BuilderSlot:
-    uint32_t kind          # BlittableType in the low 4 bits; above it, in objects, the index of the name
-    int32_t payload        # INLINE: the number, 28 bits; out-of-line kinds: offset in data, 0 if empty; else 0
 
 # One open container.
 cdef struct BuilderFrame:
@@ -55,28 +40,7 @@ cdef struct BuilderFrame:
     uint8_t is_object
     uint8_t has_large      # an inline integer that does not fit 12 bits
 
-# A shape that later objects may share.
-cdef struct BuilderShape:
-    uint32_t hash          # 0: none
-    uint32_t offset        # in data
-    uint32_t count
-
-# A name as it is written in JSON text, kept from document to document: documents of a kind have the same names in the
-# same order, so after one name the next is known before it is read, and one comparison replaces search and hash.
-cdef struct BuilderGuess:
-    uint8_t text[32]       # name and closing quote
-    uint32_t mask          # a bit for each byte of name and quote
-    uint32_t size          # of the name; name and quote fit text
-    uint32_t hash          # hash_name; 0: nothing is remembered here
-    uint32_t next          # where the name that came after it is remembered
-    uint32_t serial        # the document that has it as number `name`
-    uint32_t name          # its index in names, in that document
-
 cdef enum:
-    BUILDER_GUESSES = 256           # remembered names; power of two, addressed by hash, newest wins
-    BUILDER_GUESS_BYTES = 32
-    BUILDER_SHAPES = 64             # remembered shapes; power of two, addressed by hash, newest wins
-    BUILDER_NAME_INDEX_MIN = 128    # slots of the name index when a document begins
     BUILDER_SLACK_BYTES = 2097152   # data may grow beyond BLITTABLE_BYTES_MAX by this much while a container closes
 
 cdef struct Builder:
@@ -86,25 +50,14 @@ cdef struct Builder:
     BuilderSlot* slots       # of all open containers, innermost last. Invariant: slot_count < slot_capacity
     uint32_t slot_count      # slots[slot_count] takes the next value
     uint32_t slot_capacity
-    BuilderName* names
-    uint32_t name_count
-    uint32_t name_capacity
-    uint32_t* name_index     # open addressing: number in names + 1, 0 for free. Invariant: at most half full
-    uint32_t name_mask       # slots in use - 1
-    uint32_t name_index_capacity
-    uint32_t object_serial   # number of objects closed, for BuilderName.mark
     uint32_t depth           # open containers
     uint32_t flags           # BuilderFlags
-    uint64_t hash_seed       # of the process, for name_index
     bint name_given          # a name waits for its value
     int failure              # ErrorCode of the first failure
     const char* failure_text  # what it was
     uint32_t collection      # offset in data of the text of @metadata.@collection, 0 when there is none
     uint32_t collection_size
-    uint32_t serial          # number of documents begun, for BuilderGuess.serial
-    uint32_t guess           # where the name read last is remembered
-    BuilderGuess guesses[256]
-    BuilderShape shapes[64]
+    Schema schema            # names and shapes; holds addresses into itself, so a Builder must not be moved
     BuilderFrame frames[129]  # frames[1..depth] are open; [0] holds the root value
 
 cdef int builder_init(Builder* builder) noexcept nogil              # OK or E_NO_MEMORY
@@ -142,15 +95,8 @@ cdef bint builder_collection(const Builder* builder, const uint8_t** name, size_
 # ---- for the JSON reader, which is the other half of building --------------------------------------------------------
 # These check nothing about the order of calls.
 
-cdef extern from "pynori_scan.h":
-    bint name_equal "pyn_equal"(const uint8_t* left, const uint8_t* right, size_t size) noexcept nogil
-    uint32_t hash_name "pyn_hash_name"(const uint8_t* name, size_t size, uint64_t seed) noexcept nogil
-
-    bint equal32 "pyn_equal32"(const uint8_t* left, const uint8_t* right, uint32_t mask) noexcept nogil
-
 cdef bint builder_grow(Builder* builder, size_t extra) noexcept nogil
 cdef bint builder_grow_slots(Builder* builder) noexcept nogil
-cdef int64_t builder_add_name(Builder* builder, const uint8_t* name, size_t size, uint32_t hash) noexcept nogil
 cdef void builder_fail(Builder* builder, int code, const char* text) noexcept nogil
 cdef bint builder_open(Builder* builder, bint is_object) noexcept nogil      # False: too deep or no memory
 cdef bint builder_close(Builder* builder) noexcept nogil                     # False: failure is set
@@ -159,7 +105,7 @@ cdef bint builder_is_server_property(const uint8_t* name, size_t size) noexcept 
 # What a value dropped again must not leave behind.
 cdef struct BuilderMark:
     size_t size
-    uint32_t name_count
+    uint32_t schema_used
     uint32_t slot_count
 
 cdef void builder_mark(const Builder* builder, BuilderMark* mark) noexcept nogil
@@ -223,72 +169,17 @@ cdef inline bint builder_place_decimal(Builder* builder, int64_t mantissa, int s
     return builder_place(builder, BLITTABLE_DECIMAL, <int32_t>offset)
 
 
-# The number of a name in this document, new or known; -1 sets failure. `name` may lie in builder.data behind reserved
-# bytes.
-cdef inline int64_t builder_find_name(Builder* builder, const uint8_t* name, size_t size, uint32_t hash) noexcept nogil:
-    cdef uint32_t position = hash & builder.name_mask
-    cdef BuilderName* known
-    cdef uint32_t number
-    while True:
-        number = builder.name_index[position]
-        if number == 0:
-            return builder_add_name(builder, name, size, hash)
-        known = &builder.names[number - 1]
-        if known.hash == hash and known.size == size and name_equal(builder.data + known.text, name, size):
-            return number - 1
-        position = (position + 1) & builder.name_mask
-
-
-# Give the open slot of the innermost object this name.
-cdef inline void builder_set_name(Builder* builder, uint32_t number) noexcept nogil:
+# Give the open slot of the innermost object a name by its number in the schema; False, with failure set, for -1.
+cdef inline bint builder_set_name(Builder* builder, int64_t number) noexcept nogil:
     cdef BuilderFrame* frame = &builder.frames[builder.depth]
-    builder.slots[builder.slot_count].kind = number << 4
-    frame.shape_hash = (frame.shape_hash ^ number) * <uint32_t>0x9E3779B1 + <uint32_t>0x85EBCA77
+    if unlikely(number < 0):
+        builder_fail(builder, builder.schema.failure, builder.schema.failure_text)
+        return False
+    builder.slots[builder.slot_count].kind = <uint32_t>number << 4
+    frame.shape_hash = (frame.shape_hash ^ <uint32_t>number) * <uint32_t>0x9E3779B1 + <uint32_t>0x85EBCA77
+    return True
 
 
 cdef inline bint builder_place_name(Builder* builder, const uint8_t* name, size_t size) noexcept nogil:
-    cdef int64_t number = builder_find_name(builder, name, size, hash_name(name, size, builder.hash_seed) | 1)
-    if unlikely(number < 0):
-        return False
-    builder_set_name(builder, <uint32_t>number)
-    return True
-
-
-# Whether the name expected next stands at `text`, of which BUILDER_GUESS_BYTES are readable; it is then the last one.
-cdef inline bint builder_guess(Builder* builder, const uint8_t* text) noexcept nogil:
-    cdef uint32_t expected = builder.guesses[builder.guess].next
-    cdef BuilderGuess* guess = &builder.guesses[expected]
-    if guess.hash == 0 or not equal32(text, guess.text, guess.mask):
-        return False
-    builder.guess = expected
-    return True
-
-
-# Remember a name that is written without escapes and is shorter than BUILDER_GUESS_BYTES as the last one.
-cdef inline void builder_remember(Builder* builder, const uint8_t* name, size_t size) noexcept nogil:
-    cdef uint32_t hash = hash_name(name, size, builder.hash_seed) | 1
-    cdef uint32_t place = (hash >> 8) & (BUILDER_GUESSES - 1)
-    cdef BuilderGuess* guess = &builder.guesses[place]
-    if guess.hash != hash or guess.size != size or not name_equal(guess.text, name, size):
-        memcpy(guess.text, name, size)
-        guess.text[size] = c'"'
-        guess.mask = <uint32_t>((<uint64_t>2 << size) - 1)
-        guess.size = <uint32_t>size
-        guess.hash = hash
-        guess.serial = 0
-    builder.guesses[builder.guess].next = place
-    builder.guess = place
-
-
-# Name the open slot with the last remembered name.
-cdef inline bint builder_place_guess(Builder* builder) noexcept nogil:
-    cdef BuilderGuess* guess = &builder.guesses[builder.guess]
-    cdef int64_t number
-    if guess.serial != builder.serial:
-        number = builder_find_name(builder, guess.text, guess.size, guess.hash)
-        if unlikely(number < 0):
-            return False
-        guess.name = <uint32_t>number
-        guess.serial = builder.serial
-    builder_set_name(builder, guess.name)
-    return True
+    cdef uint32_t hash = hash_name(name, size, builder.schema.hash_seed)
+    return builder_set_name(builder, schema_name(&builder.schema, name, size, hash))

@@ -1,26 +1,25 @@
-"""Building a blittable document: the index of names, containers as they close, and the checked calls around them.
+"""Building a blittable document: containers as they close, and the checked calls around them.
 
 The idea: a value's bytes go into `data` at once, what its container needs to know of it waits in `slots`. When a
-container closes, its shape (the names and their order) is looked up among those already written, its slots are written
-behind it, and they take two bytes each when all its children lie within 4,095 bytes.
+container closes, its slots are written behind its children, two bytes each when all of these lie within 4,095 bytes.
+Names and shapes gather in the schema, which is put at the end of the document when that is finished.
 """
-
-import os
 
 from libc.stdint cimport uint16_t
 from libc.stdlib cimport free, realloc
-from libc.string cimport memcpy, memmove, memset
+from libc.string cimport memcpy, memset
 
 from pynori_core.arena cimport arena_take
-from pynori_core.bits cimport load16, load32, store16, store32, store64
+from pynori_core.bits cimport store16, store32, store64
 from pynori_core.blittable cimport (
     BLITTABLE_ARRAY, BLITTABLE_BYTES_MAX, BLITTABLE_DECIMAL, BLITTABLE_DEPTH_MAX, BLITTABLE_DOUBLE, BLITTABLE_FALSE,
-    BLITTABLE_NAME_BYTES_MAX, BLITTABLE_NULL, BLITTABLE_NUMBER_TEXT, BLITTABLE_OBJECT, BLITTABLE_OBJECT_FAR_SHAPE,
-    BLITTABLE_OBJECT_WIDE, BLITTABLE_PROPERTIES_MAX, BLITTABLE_STRING, BLITTABLE_STRING_BYTES_MAX, BLITTABLE_TRUE,
-    BLITTABLE_VERSION, BlittableTable, blittable_decimal, blittable_fingerprint, blittable_get, blittable_name,
-    blittable_open, blittable_root, blittable_slot, blittable_string, blittable_varint,
+    BLITTABLE_NULL, BLITTABLE_NUMBER_TEXT, BLITTABLE_OBJECT, BLITTABLE_OBJECT_FAR_SHAPE, BLITTABLE_OBJECT_WIDE,
+    BLITTABLE_PROPERTIES_MAX, BLITTABLE_STRING, BLITTABLE_STRING_BYTES_MAX, BLITTABLE_TRUE, BLITTABLE_VERSION,
+    BlittableTable, blittable_decimal, blittable_get, blittable_name, blittable_open, blittable_root, blittable_slot,
+    blittable_string,
 )
 from pynori_core.errors cimport E_INVALID, E_JSON, E_NO_MEMORY, E_TOO_LARGE, OK, error_set
+from pynori_core.schema cimport name_equal, schema_begin, schema_init, schema_release, schema_rewind, schema_shape
 
 
 cdef extern from "pynori_number.h":
@@ -45,12 +44,8 @@ cdef extern from *:
 cdef enum:
     DATA_BYTES_FIRST = 4096
     SLOTS_FIRST = 256
-    NAMES_FIRST = 64
     NARROW_DISTANCE_MAX = 4095
-    NO_SHAPE = 0
-
-# Names are hashed with a secret of the process; it decides nothing that is stored.
-cdef uint64_t process_seed = int.from_bytes(os.urandom(8), "little") | 1
+    FOOTER_BYTES = 8
 
 
 # ---- memory ----------------------------------------------------------------------------------------------------------
@@ -98,7 +93,8 @@ cdef bint builder_grow_slots(Builder* builder) noexcept nogil:
 
 cdef int builder_init(Builder* builder) noexcept nogil:
     memset(builder, 0, sizeof(Builder))
-    builder.hash_seed = process_seed
+    if not schema_init(&builder.schema):
+        return builder.schema.failure
     builder_begin(builder, 0)
     return builder.failure
 
@@ -106,8 +102,7 @@ cdef int builder_init(Builder* builder) noexcept nogil:
 cdef void builder_release(Builder* builder) noexcept nogil:
     free(builder.data)
     free(builder.slots)
-    free(builder.names)
-    free(builder.name_index)
+    schema_release(&builder.schema)
     memset(builder, 0, sizeof(Builder))
 
 
@@ -121,20 +116,6 @@ cdef void drop_large(Builder* builder) noexcept nogil:
         free(builder.slots)
         builder.slots = NULL
         builder.slot_capacity = 0
-    if builder.name_capacity > BUILDER_KEEP_BYTES_MAX // sizeof(BuilderName):
-        free(builder.names)
-        free(builder.name_index)
-        builder.names = NULL
-        builder.name_index = NULL
-        builder.name_capacity = 0
-        builder.name_index_capacity = 0
-
-
-cdef void forget_names(Builder* builder) noexcept nogil:
-    """The count of documents starts anew: no remembered name may claim to be in one of the same number."""
-    builder.serial = 1
-    builder.guess = 0
-    memset(builder.guesses, 0, sizeof(builder.guesses))
 
 
 cdef void builder_begin(Builder* builder, uint32_t flags) noexcept nogil:
@@ -144,124 +125,32 @@ cdef void builder_begin(Builder* builder, uint32_t flags) noexcept nogil:
     builder.flags = flags
     builder.size = 0
     builder.slot_count = 0
-    builder.name_count = 0
-    builder.object_serial = 0
     builder.depth = 0
     builder.name_given = False
-    builder.serial += 1
-    if builder.serial == 0:
-        forget_names(builder)
     builder.collection = 0
     builder.collection_size = 0
-    memset(builder.shapes, 0, sizeof(builder.shapes))
     memset(&builder.frames[0], 0, sizeof(BuilderFrame))
+    if not schema_begin(&builder.schema):
+        builder_fail(builder, builder.schema.failure, builder.schema.failure_text)
+        return
     if builder.slot_capacity == 0 and not builder_grow_slots(builder):
         return
     if not builder_reserve(builder, 64):
         return
-    if builder.name_index == NULL and not resize_name_index(builder, BUILDER_NAME_INDEX_MIN):
-        return
-    builder.name_mask = BUILDER_NAME_INDEX_MIN - 1
-    memset(builder.name_index, 0, BUILDER_NAME_INDEX_MIN * sizeof(uint32_t))
     builder.slots[0].kind = 0
     builder.data[0] = BLITTABLE_VERSION
     builder.size = 1
 
 
-# ---- names -----------------------------------------------------------------------------------------------------------
-
-cdef void index_name(Builder* builder, uint32_t number) noexcept nogil:
-    cdef uint32_t position = builder.names[number].hash & builder.name_mask
-    while builder.name_index[position] != 0:
-        position = (position + 1) & builder.name_mask
-    builder.name_index[position] = number + 1
-
-
-cdef bint resize_name_index(Builder* builder, uint32_t wanted) noexcept nogil:
-    """Make the index `wanted` slots large (a power of two) and enter all names again."""
-    cdef void* grown
-    cdef uint32_t number
-    if wanted > builder.name_index_capacity:
-        grown = realloc(builder.name_index, wanted * sizeof(uint32_t))
-        if grown == NULL:
-            builder_fail(builder, E_NO_MEMORY, "no memory for a document")
-            return False
-        builder.name_index = <uint32_t*>grown
-        builder.name_index_capacity = wanted
-    memset(builder.name_index, 0, wanted * sizeof(uint32_t))
-    builder.name_mask = wanted - 1
-    for number in range(builder.name_count):
-        index_name(builder, number)
-    return True
-
-
-cdef bint grow_names(Builder* builder) noexcept nogil:
-    cdef uint32_t wanted = builder.name_capacity * 2 if builder.name_capacity else NAMES_FIRST
-    cdef void* grown = realloc(builder.names, wanted * sizeof(BuilderName))
-    if grown == NULL:
-        builder_fail(builder, E_NO_MEMORY, "no memory for a document")
-        return False
-    builder.names = <BuilderName*>grown
-    builder.name_capacity = wanted
-    return True
-
-
-cdef int64_t builder_add_name(Builder* builder, const uint8_t* name, size_t size, uint32_t hash) noexcept nogil:
-    """Write a new name into data and the index; its number, or -1 with failure set."""
-    cdef BuilderName* added
-    cdef uint32_t number = builder.name_count
-    if size > BLITTABLE_NAME_BYTES_MAX:
-        builder_fail(builder, E_TOO_LARGE, "a property name is longer than 65,535 bytes")
-        return -1
-    if not builder_reserve(builder, size + 10):
-        return -1
-    if number == builder.name_capacity and not grow_names(builder):
-        return -1
-    added = &builder.names[number]
-    added.hash = hash
-    added.offset = <uint32_t>builder.size
-    added.size = <uint32_t>size
-    added.mark = 0
-    added.fingerprint = blittable_fingerprint(name, size)
-    # An unescaped name waits a few bytes further on in data: move it before the size prefix is written over it.
-    added.text = added.offset + (1 if size < 0x80 else 2 if size < 0x4000 else 3)
-    memmove(builder.data + added.text, name, size)
-    builder_varint(builder, size)
-    builder.size += size
-    builder.name_count += 1
-    if 2 * builder.name_count > builder.name_mask:
-        if not resize_name_index(builder, 2 * (builder.name_mask + 1)):
-            return -1
-    else:
-        index_name(builder, number)
-    return number
-
-
 cdef void builder_mark(const Builder* builder, BuilderMark* mark) noexcept nogil:
     mark.size = builder.size
-    mark.name_count = builder.name_count
+    mark.schema_used = builder.schema.used
     mark.slot_count = builder.slot_count
 
 
 cdef void builder_rewind(Builder* builder, const BuilderMark* mark) noexcept nogil:
-    """Forget everything written since the mark: bytes, names, shapes, slots. The same container must be innermost."""
-    cdef uint32_t number
-    cdef uint32_t position
-    cdef int i
-    for i in range(BUILDER_GUESSES):
-        if builder.guesses[i].name >= mark.name_count:
-            builder.guesses[i].serial = 0
-    # Names leave in the opposite order of their coming, so no probe sequence is broken.
-    while builder.name_count > mark.name_count:
-        builder.name_count -= 1
-        number = builder.name_count + 1
-        position = builder.names[number - 1].hash & builder.name_mask
-        while builder.name_index[position] != number:
-            position = (position + 1) & builder.name_mask
-        builder.name_index[position] = 0
-    for i in range(BUILDER_SHAPES):
-        if builder.shapes[i].offset >= mark.size:
-            builder.shapes[i].hash = NO_SHAPE
+    """Forget everything since the mark: bytes, names, shapes, slots. The same container must be innermost."""
+    schema_rewind(&builder.schema, mark.schema_used)
     builder.size = mark.size
     builder.slot_count = mark.slot_count
     builder.slots[builder.slot_count].kind = 0
@@ -286,79 +175,6 @@ cdef bint builder_open(Builder* builder, bint is_object) noexcept nogil:
     frame.is_object = is_object
     frame.has_large = 0
     return True
-
-
-cdef inline void move_slot(BuilderSlot* target, const BuilderSlot* source) noexcept nogil:
-    target.kind = source.kind
-    target.payload = source.payload
-
-
-cdef int64_t find_duplicates(Builder* builder, BuilderSlot* slots, uint32_t count) noexcept nogil:
-    """Keep one slot for each name, the last value at the first place; how many are left, or -1 with failure set."""
-    cdef uint32_t serial
-    cdef uint32_t i
-    cdef uint32_t kept = 0
-    cdef BuilderName* name
-    builder.object_serial += 1
-    serial = builder.object_serial
-    for i in range(count):
-        name = &builder.names[slots[i].kind >> 4]
-        if unlikely(name.mark == serial):
-            if builder.flags & BUILDER_UNIQUE_NAMES:
-                builder_fail(builder, E_JSON, "a property name is given twice in the object that ends here")
-                return -1
-            move_slot(&slots[name.mark_slot], &slots[i])
-            continue
-        name.mark = serial
-        name.mark_slot = kept
-        if kept != i:
-            move_slot(&slots[kept], &slots[i])
-        kept += 1
-    return kept
-
-
-cdef bint is_shape(const Builder* builder, const BuilderShape* shape, const BuilderSlot* slots,
-                   uint32_t count) noexcept nogil:
-    """Whether these slots have exactly the names of that shape, in its order."""
-    cdef const uint8_t* here = builder.data + shape.offset
-    cdef uint64_t head = blittable_varint(&here)
-    cdef uint32_t i
-    here += count
-    for i in range(count):
-        if head & 1:
-            if load32(here + 4 * i) != builder.names[slots[i].kind >> 4].offset:
-                return False
-        elif load16(here + 2 * i) != builder.names[slots[i].kind >> 4].offset:
-            return False
-    return True
-
-
-cdef uint32_t write_shape(Builder* builder, const BuilderSlot* slots, uint32_t count) noexcept nogil:
-    """Write count, fingerprints and name offsets; the shape's offset. Room must be reserved."""
-    cdef uint32_t offset = <uint32_t>builder.size
-    cdef uint32_t highest = 0
-    cdef uint32_t i
-    cdef uint8_t* here
-    cdef const BuilderName* name
-    for i in range(count):
-        name = &builder.names[slots[i].kind >> 4]
-        if name.offset > highest:
-            highest = name.offset
-    builder_varint(builder, <uint64_t>count * 2 + (highest > 0xFFFF))
-    here = builder.data + builder.size
-    if highest > 0xFFFF:
-        for i in range(count):
-            name = &builder.names[slots[i].kind >> 4]
-            here[i] = <uint8_t>name.fingerprint
-            store32(here + count + 4 * i, name.offset)
-        builder.size += 5 * <size_t>count
-    else:
-        for i in range(count):
-            name = &builder.names[slots[i].kind >> 4]
-            here[i] = <uint8_t>name.fingerprint
-            store16(here + count + 2 * i, <uint16_t>name.offset)
-        builder.size += 3 * <size_t>count
-    return offset
 
 
 cdef void write_large(Builder* builder, BuilderSlot* slots, uint32_t count) noexcept nogil:
@@ -394,54 +210,33 @@ cdef void write_slots(Builder* builder, const BuilderSlot* slots, uint32_t count
     builder.size += <size_t>count * (4 if wide else 2)
 
 
-cdef uint32_t find_shape(Builder* builder, BuilderFrame* frame, BuilderSlot* slots, uint32_t* count) noexcept nogil:
-    """Offset of the shape of these slots, shared or new; 0 with failure set. Drops duplicates from the slots."""
-    cdef uint32_t hash = frame.shape_hash | 1
-    cdef BuilderShape* shape = &builder.shapes[(hash >> 16) & (BUILDER_SHAPES - 1)]
-    cdef uint32_t offset
-    cdef int64_t kept
-    if shape.hash == hash and shape.count == count[0] and is_shape(builder, shape, slots, count[0]):
-        return shape.offset
-    kept = find_duplicates(builder, slots, count[0])
-    if kept < 0:
-        return 0
-    offset = write_shape(builder, slots, <uint32_t>kept)
-    if kept == count[0]:
-        shape.hash = hash
-        shape.offset = offset
-        shape.count = count[0]
-    count[0] = <uint32_t>kept
-    return offset
-
-
 cdef uint32_t close_object(Builder* builder, BuilderFrame* frame, BuilderSlot* slots, uint32_t count) noexcept nogil:
     """Write an object of at least one property; its offset, or 0 with failure set."""
     cdef uint32_t shape
     cdef uint32_t start
-    cdef uint32_t distance
     cdef bint wide
     cdef bint far_shape
     if count > BLITTABLE_PROPERTIES_MAX:
         builder_fail(builder, E_TOO_LARGE, "an object has more than 100,000 properties")
         return 0
-    # Shape: 5 bytes of count, 5 a property; integers moved out: 5 a property; head 5; slots 4 a property.
-    if not builder_reserve(builder, 16 + 14 * <size_t>count):
+    # Integers moved out of line take up to 5 bytes each, the head 5, slots 4 each.
+    if not builder_reserve(builder, 16 + 9 * <size_t>count):
         return 0
-    shape = find_shape(builder, frame, slots, &count)
+    shape = schema_shape(&builder.schema, frame.shape_hash, slots, &count, builder.flags & BUILDER_UNIQUE_NAMES)
     if shape == 0:
+        builder_fail(builder, builder.schema.failure, builder.schema.failure_text)
         return 0
     wide = builder.size - frame.data_start + 5 * <size_t>count * frame.has_large > NARROW_DISTANCE_MAX
     if frame.has_large and not wide:
         write_large(builder, slots, count)
     start = <uint32_t>builder.size
-    distance = start - shape
-    far_shape = distance > 0xFFFF
+    far_shape = shape > 0xFFFF
     builder.data[start] = (BLITTABLE_OBJECT_WIDE if wide else 0) | (BLITTABLE_OBJECT_FAR_SHAPE if far_shape else 0)
     if far_shape:
-        store32(builder.data + start + 1, distance)
+        store32(builder.data + start + 1, shape)
         builder.size += 5
     else:
-        store16(builder.data + start + 1, <uint16_t>distance)
+        store16(builder.data + start + 1, <uint16_t>shape)
         builder.size += 3
     write_slots(builder, slots, count, start, wide)
     return start
@@ -638,7 +433,7 @@ cdef void copy_object(Builder* builder, const BlittableValue* value, int filter_
         for i in range(table.count):
             if builder.failure:
                 return
-            name = blittable_name(value, &table, i, &name_size)
+            name = blittable_name(&table, i, &name_size)
             if filter_level == 1 and builder_is_server_property(name, name_size):
                 continue
             blittable_slot(value, &table, i, &child)
@@ -725,16 +520,28 @@ cdef void find_collection(Builder* builder) noexcept nogil:
         builder.collection_size = <uint32_t>size
 
 
+cdef void write_footer(Builder* builder) noexcept nogil:
+    """Schema, its offset, root slot."""
+    cdef Schema* schema = &builder.schema
+    cdef uint32_t offset = <uint32_t>builder.size
+    if builder.size + schema.used + FOOTER_BYTES > BLITTABLE_BYTES_MAX:
+        builder_fail(builder, E_TOO_LARGE, "the document is larger than 64 MB")
+    elif builder_reserve(builder, schema.used + FOOTER_BYTES):
+        if schema.used:
+            memcpy(builder.data + offset, schema.data, schema.used)
+        builder.size += schema.used
+        store32(builder.data + builder.size, offset)
+        builder.size += 4
+        write_slots(builder, builder.slots, 1, offset, True)
+
+
 cdef int builder_finish(Builder* builder, ErrorDetail* error) noexcept nogil:
-    cdef BuilderSlot* root = builder.slots
     if builder.failure == OK and (builder.depth != 0 or builder.slot_count != 1):
         builder_fail(builder, E_INVALID, "the document is not complete")
-    if builder.failure == OK and builder.flags & BUILDER_DOCUMENT and (root.kind & 15) != BLITTABLE_OBJECT:
+    if builder.failure == OK and builder.flags & BUILDER_DOCUMENT and (builder.slots.kind & 15) != BLITTABLE_OBJECT:
         builder_fail(builder, E_JSON, "a document must be an object")
-    if builder.failure == OK and builder_reserve(builder, 4):
-        write_slots(builder, root, 1, <uint32_t>builder.size, True)
-        if builder.size > BLITTABLE_BYTES_MAX:
-            builder_fail(builder, E_TOO_LARGE, "the document is larger than 64 MB")
+    if builder.failure == OK:
+        write_footer(builder)
     if builder.failure:
         error_set(error, builder.failure, "%s", builder.failure_text)
         return builder.failure

@@ -1,10 +1,11 @@
-"""An environment: one directory with a data file, journals and a lock. Open, recover, begin, commit, checkpoint, close."""
+"""An environment: one directory with a data file, journals and a lock. Open, recover, begin, commit, checkpoint,
+close."""
 
-from libc.stdint cimport uint8_t, uint32_t, uint64_t, int64_t
+from libc.stdint cimport uint8_t, uint64_t
+from pynori_core.disk cimport Disk, DiskHandle
 from pynori_core.errors cimport ErrorDetail
-from pynori_core.txn cimport Txn
-
-ctypedef void (*CommitCallback)(void* context, uint64_t txn_id, const ErrorDetail* outcome) noexcept nogil
+from pynori_core.state cimport CommitCallback, Env
+from pynori_core.txn cimport Transaction, Txn
 
 cdef struct EnvOptions:
     bint in_memory                 # memory files; the directory is ignored
@@ -12,7 +13,8 @@ cdef struct EnvOptions:
     uint64_t accept_loss_after     # 0, or: cut the journals after this transaction although later ones exist (rule D10)
     const char* allow_filesystem   # NULL, or the name of a file system type to allow although unsafe (rule D16)
     uint64_t scratch_bytes_max     # 0: default
-    uint64_t checkpoint_bytes      # 0: default
+    uint64_t checkpoint_bytes      # journal bytes after which a checkpoint begins; 0: default
+    Disk* disk                     # NULL, or what to use in place of the directory; stays the caller's
 
 cdef struct EnvStatistics:         # counters since opening; a snapshot, each field read once
     uint64_t published_txn
@@ -32,11 +34,10 @@ cdef struct EnvStatistics:         # counters since opening; a snapshot, each fi
     uint64_t free_pages
     uint64_t writer_waits          # times the writer waited for scratch memory
 
-cdef struct Env                    # private: env.pyx
-
 cdef int env_create(const char* directory, const EnvOptions* options, Env** env, ErrorDetail* error) noexcept nogil
 cdef int env_open(const char* directory, const EnvOptions* options, Env** env, ErrorDetail* error) noexcept nogil
-# Waits for sealed transactions, checkpoints, closes. Live read transactions: E_BUSY.
+# Waits for sealed transactions, checkpoints, closes. Live transactions: E_BUSY, and the environment stays open. Any
+# other failure is reported after everything was released: `env` is gone then too.
 cdef int env_close(Env* env, ErrorDetail* error) noexcept nogil
 
 cdef int env_begin_read(Env* env, Txn* txn) noexcept nogil
@@ -57,3 +58,21 @@ cdef int env_checkpoint(Env* env, ErrorDetail* error) noexcept nogil  # and wait
 cdef void env_statistics(Env* env, EnvStatistics* out) noexcept nogil
 cdef const uint8_t* env_id(Env* env) noexcept nogil                   # 16 bytes
 cdef uint64_t env_user_txn(Env* env) noexcept nogil                   # last user transaction number that was committed
+
+# The same for Python: both are context managers. A WriteTxn commits when it is left without an exception.
+cdef class Environment:           # `Env` for Python
+    cdef Env* env                  # NULL once closed
+    cdef readonly str directory    # "" in memory
+    cdef DiskHandle disk           # kept alive as long as the environment is open
+
+    cdef int opened(self) except -1
+
+cdef class ReadTxn(Transaction):
+    cdef Txn memory
+    cdef Environment owner
+
+cdef class WriteTxn(Transaction):
+    cdef Txn memory
+    cdef Environment owner
+
+    cdef int checked(self, bint good) except -1

@@ -18,6 +18,7 @@ cdef enum:
     BITMAP_PAGES = 65024           # pages that one bitmap page covers: (PAGE_SIZE - sizeof(PageHeader)) * 8
 
     JOURNAL_FLAG_LZ4 = 1           # RecordHeader.flags: the payload is LZ4-compressed
+    JOURNAL_FLAG_NEXT = 2          # RecordHeader.flags: no payload; the chain goes on in journal + 1, which must exist
     ENTRY_WHOLE = 1                # PageEntry.flags: ranges are laid over zeros, not over the page's old bytes
     ENTRY_RAW = 2                  # a page inside a run: it has no PageHeader of its own
 
@@ -50,7 +51,8 @@ cdef extern from *:
     const uint32_t MAGIC_RECORD "PYN_MAGIC_RECORD"
 
 cdef packed struct PageHeader:     # 64 bytes, at the start of every page except the inner pages of a run
-    uint64_t hash                  # XXH3-64 of the rest (a run: of the whole run), seeded; set when written to the data file
+    # XXH3-64 of the rest (a run: of the whole run), seeded; set when written to the data file
+    uint64_t hash
     uint64_t page                  # its own number
     uint64_t txn_id                # transaction that wrote it last
     uint32_t env_id_short          # first 4 bytes of the environment id
@@ -96,20 +98,21 @@ cdef packed struct FileHeader:     # 512 bytes, the first sector of page 0 and o
     uint32_t version               # FORMAT_VERSION
     uint32_t features_compatible
     uint32_t features_read_only    # unknown bit: may be opened for reading
-    uint32_t features_incompatible # unknown bit: refuse, name it
+    uint32_t features_incompatible  # unknown bit: refuse, name it
     uint32_t page_size
     uint32_t hash_algorithm        # 1: XXH3
     uint8_t env_id[16]
     uint64_t sequence              # the higher of two valid copies wins
     uint64_t checkpoint_txn        # the data file holds every page as of this transaction
-    uint64_t journal_first         # number of the journal that holds record checkpoint_txn + 1
+    uint64_t journal_first         # number of the journal where record checkpoint_txn + 1 belongs; it must exist
+    uint64_t journal_offset        # its place there, bytes: a multiple of SECTOR_SIZE
     uint64_t journal_chain         # header hash of the record of checkpoint_txn
     uint64_t file_pages            # length of the data file
     uint64_t user_txn              # last user transaction number as of the checkpoint
     uint64_t created_ms            # Unix time
     uint64_t page_hashes_root      # reserved: side table of page hashes
     uint8_t encryption[64]         # reserved, zero
-    uint8_t reserved[328]
+    uint8_t reserved[320]
     uint64_t hash                  # XXH3-64 of the bytes before it
 
 cdef packed struct RecordHeader:   # 128 bytes, at a multiple of SECTOR_SIZE in a journal

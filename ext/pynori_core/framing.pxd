@@ -1,7 +1,7 @@
 """Cut a JSON array that arrives piece by piece into runs of whole elements, without parsing them.
 
-Only strings and brackets are followed: enough to know where an element ends, which the parser then reads as a whole. The
-elements must be objects.
+Only strings and brackets are followed: enough to know where an element ends, which the parser then reads as a whole.
+The elements must be objects.
 """
 
 cimport cython

@@ -5,8 +5,8 @@ two short cuts, both for a client that repeats itself, and both exact to the byt
 
 - The field block that the parser has accepted last is remembered. When the same bytes come again behind a plain request
   line, with a body as long as before, only the request line is read.
-- When such a request reads one document by its id, and the beginning of its request line is that of the last one too,
-  the answer is written from here.
+- When such a request reads or writes one document by its id, and the beginning of its request line is that of the last
+  one too, it is run and answered from here.
 
 Whatever differs by a byte goes the whole way.
 """
@@ -24,12 +24,33 @@ cdef enum:
 cdef class Moment:
     cdef public double now        # seconds, of the loop's clock
     cdef public bytes read_head   # status line and constant fields of a 200 with JSON
+    cdef public bytes write_head  # the same of a 201
+    cdef public bint draining     # no connection is kept after its answer
+
+
+cpdef double now_us() noexcept nogil
+
+
+# Durations in microseconds.
+cdef struct WireDurations:
+    long buckets[WIRE_BUCKETS]
+    double sum
+
+
+# The beginning of a request line up to a document's id, and what to do with the id.
+cdef class Repeated:
+    cdef bytes prefix       # empty: nothing is known
+    cdef object act         # Database.load or Database.put
+    cdef object state       # whose raft_index must still be `index`; None: that does not matter
+    cdef object index
 
 
 cdef class Wire:
     cdef public Moment moment
     cdef public object transport       # None when the connection is gone
-    cdef public object current         # the request whose answer is due, or None
+    cdef public object current         # the request whose answer is due (of a write begun here its future), or None
+    cdef public object queue           # later requests
+    cdef public bint last_request      # nothing more will be answered after what is under way
     cdef public bint closing           # nothing more is parsed
     cdef public double active_at       # when something last arrived or was answered, in seconds
     cdef public long requests          # taken in on this connection
@@ -47,15 +68,13 @@ cdef class Wire:
     cdef public Py_ssize_t known_size  # of known_fields and the body behind it; 0: nothing is known
     cdef public dict known             # its fields
 
-    # A repeated read by id.
-    cdef bytes read_prefix             # the request line up to the id; empty: none is known
-    cdef object read_load              # Database.load
-    cdef object read_state             # whose raft_index must still be read_index; None: that does not matter
-    cdef object read_index
-
-    # Durations of the reads answered here, in microseconds.
-    cdef long buckets[WIRE_BUCKETS]
-    cdef double duration_sum
+    # Repeated reads and writes by id.
+    cdef Repeated read
+    cdef Repeated write
+    cdef double write_began            # of the write under way
+    cdef WireDurations reads           # of what was answered here
+    cdef WireDurations writes
 
     cdef bint answer_read(self, const unsigned char* text, Py_ssize_t line_end)
+    cdef bint begin_write(self, bytes data, Py_ssize_t line_end)
     cdef bint take_line(self, bytes data, Py_ssize_t line_end)

@@ -1,14 +1,22 @@
 from collections.abc import Callable
 from typing import Any
 
+def now_us() -> float: ...
+
+
 class Moment:
     now: float
     read_head: bytes
+    write_head: bytes
+    draining: bool
+
 
 class Wire:
     moment: Moment
     transport: Any
     current: Any
+    queue: Any
+    last_request: bool
     closing: bool
     active_at: float
     requests: int
@@ -23,4 +31,5 @@ class Wire:
     def data_received(self, data: bytes) -> None: ...
     def remember(self, data: bytes, body_size: int) -> None: ...
     def remember_read(self, prefix: bytes, load: Callable[..., Any], state: Any, index: Any) -> None: ...
-    def take_durations(self) -> tuple[list[int], float]: ...
+    def remember_write(self, prefix: bytes, put: Callable[..., Any], state: Any, index: Any) -> None: ...
+    def take_durations(self) -> tuple[tuple[list[int], float], tuple[list[int], float]]: ...

@@ -9,6 +9,12 @@ from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 cdef double* WIRE_BOUNDS_US = [
     100.0, 250.0, 500.0, 1e3, 2.5e3, 5e3, 1e4, 2.5e4, 5e4, 1e5, 2.5e5, 5e5, 1e6, 2.5e6, 1e7
 ]
+# {"Id":"...","ChangeVector":"..."} around the two values
+cdef const char* WRITTEN_MIDDLE = b'","ChangeVector":"'
+cdef const char* WRITTEN_END = b'"}'
+cdef enum:
+    WRITTEN_FIXED_BYTES = 7 + 18 + 2
+cdef const char* READ_MIDDLE = b'"\r\n\r\n'
 cdef bytes VERSION_END = b" HTTP/1.1"
 cdef dict METHODS = {b"GET": "GET", b"PUT": "PUT", b"POST": "POST", b"DELETE": "DELETE", b"HEAD": "HEAD"}
 # Fields that must not come twice: two readers of such a request could understand it differently.
@@ -22,10 +28,18 @@ cdef class Moment:
 
     def __cinit__(self):
         self.read_head = b""
+        self.write_head = b""
+
+
+cdef class Repeated:
+    """A way that requests of one connection have taken before."""
+
+    def __cinit__(self):
+        self.prefix = b""
 
 
 cdef class Wire:
-    """Base of a connection. The Python half defines `parse`, `take` and `refuse_head`."""
+    """Base of a connection. The Python half defines what is called here on self and not defined here."""
 
     def __init__(self, Moment moment not None):
         self.moment = moment
@@ -34,8 +48,10 @@ cdef class Wire:
         self.fields = {}
         self.known_fields = b""
         self.known = {}
-        self.read_prefix = b""
-        memset(self.buckets, 0, sizeof(self.buckets))
+        self.read = Repeated()
+        self.write = Repeated()
+        memset(&self.reads, 0, sizeof(self.reads))
+        memset(&self.writes, 0, sizeof(self.writes))
 
     # ---- bytes in
 
@@ -53,36 +69,73 @@ cdef class Wire:
                 if len(data) == line_end + self.known_size and memcmp(
                     found, <const char*>self.known_fields, len(self.known_fields)
                 ) == 0:
-                    if self.answer_read(text, line_end) or self.take_line(data, line_end):
+                    if self.answer_read(text, line_end) or self.begin_write(data, line_end):
+                        return
+                    if self.take_line(data, line_end):
                         return
         self.parse(data)
 
     cdef bint answer_read(self, const unsigned char* text, Py_ssize_t line_end):
         """Answer the read of one document that is there; False leaves everything to the whole way."""
-        cdef Py_ssize_t begin = len(self.read_prefix)
-        cdef Py_ssize_t end = line_end - len(VERSION_END)
-        cdef Py_ssize_t position
-        cdef double started
-        if begin == 0 or end <= begin or memcmp(text, <const char*>self.read_prefix, begin) != 0:
+        cdef Py_ssize_t id_end = repeated_id(self.read, text, line_end)
+        cdef Py_ssize_t begin
+        cdef double began
+        if id_end == 0:
             return False
-        if memcmp(text + end, <const char*>VERSION_END, len(VERSION_END)) != 0:
-            return False
-        for position in range(begin, end):
-            if not is_plain(text[position]):
-                return False
-        if self.read_state is not None and self.read_state.raft_index != self.read_index:
-            return False
-        started = now_us()
+        began = now_us()
         try:
-            loaded = self.read_load((PyUnicode_DecodeASCII(<const char*>text + begin, end - begin, NULL),))
+            begin = len(self.read.prefix)
+            loaded = self.read.act((PyUnicode_DecodeASCII(<const char*>text + begin, id_end - begin, NULL),))
             if not loaded.found:
                 return False
             write_read(self.transport, self.moment.read_head, loaded.etag, loaded.body)
         except Exception:
             return False  # the whole way meets the same error and answers it
         self.requests += 1
-        count_duration(self, now_us() - started)
+        count_duration(&self.reads, now_us() - began)
         return True
+
+    cdef bint begin_write(self, bytes data, Py_ssize_t line_end):
+        """Hand a document to its database; `on_written` answers. False leaves everything to the whole way."""
+        cdef const unsigned char* text = <const unsigned char*>data
+        cdef Py_ssize_t id_end = repeated_id(self.write, text, line_end)
+        cdef Py_ssize_t begin
+        if id_end == 0:
+            return False
+        begin = len(self.write.prefix)
+        self.write_began = now_us()
+        try:
+            future = self.write.act(
+                PyUnicode_DecodeASCII(<const char*>text + begin, id_end - begin, NULL),
+                data[line_end + len(self.known_fields):],
+            )
+        except Exception:
+            return False  # nothing was taken; the whole way meets the same error and answers it
+        self.current = future
+        self.requests += 1
+        future.add_done_callback(self.on_written)
+        return True
+
+    def on_written(self, future):
+        """Answer the write under way, and go on with what has come meanwhile."""
+        if self.transport is None:
+            if not future.cancelled():
+                future.exception()  # nobody is left to be told
+            return
+        self.current = None
+        try:
+            result = future.result()
+        except BaseException as error:
+            self.answer_write_failure(error)
+        else:
+            if self.closing or self.moment.draining or not write_written(
+                self.transport, self.moment.write_head, result.id, result.change_vector
+            ):
+                self.answer_write(result)
+        self.active_at = self.moment.now
+        count_duration(&self.writes, now_us() - self.write_began)
+        if self.queue or self.last_request:
+            self.advance()
 
     cdef bint take_line(self, bytes data, Py_ssize_t line_end):
         """Read a plain request line and hand the request over; False when the line is not that plain."""
@@ -115,11 +168,11 @@ cdef class Wire:
         return self.take(method, path, query, data[body_at:] if body_at < len(data) else b"")
 
     def remember(self, bytes data not None, Py_ssize_t body_size):
-        """Keep the field block of a request that came alone and whole in `data`. The caller has found it a plain one."""
+        """Keep the field block of a request that came alone and whole in `data`. The caller has found it plain."""
         cdef Py_ssize_t line_end = data.find(b"\r\n")
         cdef Py_ssize_t head_end = data.find(b"\r\n\r\n") + 4
         self.known_size = 0
-        self.read_prefix = b""
+        self.read.prefix = self.write.prefix = b""
         if line_end <= 0 or head_end - line_end > WIRE_KNOWN_BYTES_MAX or len(data) != head_end + body_size:
             return
         self.known_fields = data[line_end:head_end]
@@ -128,18 +181,15 @@ cdef class Wire:
 
     def remember_read(self, bytes prefix not None, load, state, index):
         """Answer requests whose line is prefix, id, version by `load((id,))`, while state.raft_index is `index`."""
-        self.read_prefix = prefix
-        self.read_load = load
-        self.read_state = state
-        self.read_index = index
+        remember_repeated(self.read, prefix, load, state, index)
+
+    def remember_write(self, bytes prefix not None, put, state, index):
+        """Run requests whose line is prefix, id, version by `put(id, body)`, while state.raft_index is `index`."""
+        remember_repeated(self.write, prefix, put, state, index)
 
     def take_durations(self):
-        """Counts per bucket (the last one is for everything beyond) and their sum in ms, set back to zero."""
-        counts = [self.buckets[i] for i in range(WIRE_BUCKETS)]
-        sum_ms = self.duration_sum / 1000.0
-        memset(self.buckets, 0, sizeof(self.buckets))
-        self.duration_sum = 0.0
-        return counts, sum_ms
+        """Of reads and of writes: counts per bucket, the last for everything beyond, and sum in ms. Both begin anew."""
+        return take_durations(&self.reads), take_durations(&self.writes)
 
     # ---- callbacks of the parser
 
@@ -181,18 +231,82 @@ cdef inline bint is_plain(unsigned char byte) noexcept nogil:
     )
 
 
-cdef inline double now_us() noexcept nogil:
+cpdef double now_us() noexcept nogil:
+    """Microseconds since some fixed moment."""
     cdef timespec moment
     clock_gettime(CLOCK_MONOTONIC, &moment)
     return moment.tv_sec * 1e6 + moment.tv_nsec / 1e3
 
 
-cdef inline void count_duration(Wire wire, double duration) noexcept:
+cdef inline void count_duration(WireDurations* durations, double duration) noexcept nogil:
     cdef int bucket = 0
     while bucket < WIRE_BUCKETS - 1 and duration > WIRE_BOUNDS_US[bucket]:
         bucket += 1
-    wire.buckets[bucket] += 1
-    wire.duration_sum += duration
+    durations.buckets[bucket] += 1
+    durations.sum += duration
+
+
+cdef tuple take_durations(WireDurations* durations):
+    cdef list counts = [durations.buckets[bucket] for bucket in range(WIRE_BUCKETS)]
+    cdef double sum_ms = durations.sum / 1000.0
+    memset(durations, 0, sizeof(durations[0]))
+    return counts, sum_ms
+
+
+cdef void remember_repeated(Repeated repeated, bytes prefix, act, state, index):
+    repeated.prefix = prefix
+    repeated.act = act
+    repeated.state = state
+    repeated.index = index
+
+
+cdef Py_ssize_t repeated_id(Repeated repeated, const unsigned char* text, Py_ssize_t line_end) except -1:
+    """Where the id behind a known prefix ends; 0 when the line is another, or its id is not plain."""
+    cdef Py_ssize_t begin = len(repeated.prefix)
+    cdef Py_ssize_t end = line_end - len(VERSION_END)
+    cdef Py_ssize_t position
+    if begin == 0 or end <= begin or memcmp(text, <const char*>repeated.prefix, begin) != 0:
+        return 0
+    if memcmp(text + end, <const char*>VERSION_END, len(VERSION_END)) != 0:
+        return 0
+    for position in range(begin, end):
+        if not is_plain(text[position]):
+            return 0
+    if repeated.state is not None and repeated.state.raft_index != repeated.index:
+        return 0
+    return end
+
+
+cdef bint write_written(object transport, bytes head, str id, str change_vector) except -1:
+    """Write a 201 with the result of a write; False when the id needs more care than copying."""
+    cdef bytes id_bytes = id.encode("utf-8")
+    cdef bytes vector = change_vector.encode("ascii")
+    cdef const unsigned char* id_text = <const unsigned char*>id_bytes
+    cdef Py_ssize_t body_size = len(id_bytes) + len(vector) + WRITTEN_FIXED_BYTES
+    cdef char[64] length
+    cdef int length_size
+    cdef Py_ssize_t position
+    cdef bytes out
+    cdef char* here
+    for position in range(len(id_bytes)):
+        if not is_plain(id_text[position]):
+            return False
+    length_size = snprintf(length, sizeof(length), "Content-Length: %zd\r\n\r\n{\"Id\":\"", body_size)
+    out = PyBytes_FromStringAndSize(NULL, len(head) + length_size - 7 + body_size)
+    here = PyBytes_AS_STRING(out)
+    here = append(here, <const char*>head, len(head))
+    here = append(here, length, length_size)
+    here = append(here, <const char*>id_text, len(id_bytes))
+    here = append(here, WRITTEN_MIDDLE, 18)
+    here = append(here, <const char*>vector, len(vector))
+    append(here, WRITTEN_END, 2)
+    transport.write(out)
+    return True
+
+
+cdef inline char* append(char* here, const char* text, Py_ssize_t size) noexcept nogil:
+    memcpy(here, text, size)
+    return here + size
 
 
 cdef object write_read(object transport, bytes head, str etag, bytes body):
@@ -204,15 +318,12 @@ cdef object write_read(object transport, bytes head, str etag, bytes body):
     cdef Py_ssize_t size = len(head) + length_size + len(etag_bytes) + 5 + (len(body) if joined else 0)
     cdef bytes out = PyBytes_FromStringAndSize(NULL, size)
     cdef char* here = PyBytes_AS_STRING(out)
-    memcpy(here, <const char*>head, len(head))
-    here += len(head)
-    memcpy(here, length, length_size)
-    here += length_size
-    memcpy(here, <const char*>etag_bytes, len(etag_bytes))
-    here += len(etag_bytes)
-    memcpy(here, b"\"\r\n\r\n", 5)
+    here = append(here, <const char*>head, len(head))
+    here = append(here, length, length_size)
+    here = append(here, <const char*>etag_bytes, len(etag_bytes))
+    here = append(here, READ_MIDDLE, 5)
     if joined:
-        memcpy(here + 5, <const char*>body, len(body))
+        append(here, <const char*>body, len(body))
         transport.write(out)
     else:
         transport.write(out)

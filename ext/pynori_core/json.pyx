@@ -10,6 +10,7 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memcmp, memcpy, memmove, memset
 
 cimport cython
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 
@@ -21,12 +22,13 @@ from pynori_core.blittable cimport (
     blittable_string,
 )
 from pynori_core.builder cimport (
-    BUILDER_GUESS_BYTES, BuilderMark, builder_begin, builder_close, builder_collection, builder_fail, builder_finish,
-    builder_guess, builder_init, builder_is_server_property, builder_mark, builder_open, builder_place,
-    builder_place_decimal, builder_place_guess, builder_place_integer, builder_place_name, builder_release,
-    builder_remember, builder_reserve, builder_rewind, builder_varint,
+    BuilderMark, builder_begin, builder_close, builder_collection, builder_fail, builder_finish, builder_init,
+    builder_is_server_property, builder_mark, builder_open, builder_place, builder_place_decimal,
+    builder_place_integer, builder_place_name, builder_release, builder_reserve, builder_rewind, builder_set_name,
+    builder_varint,
 )
 from pynori_core.errors cimport E_INVALID, E_JSON, E_TOO_LARGE, OK, error_clear, error_set, raise_error
+from pynori_core.schema cimport SCHEMA_GUESS_BYTES, Schema, schema_guess, schema_guessed_name, schema_remember
 from pynori_core.output cimport output_append, output_byte, output_clear, output_init, output_release, output_reserve
 
 
@@ -55,7 +57,6 @@ cdef extern from "math.h":
 
 
 cdef enum:
-    ESCAPED_NAME_ROOM = 32       # an unescaped name waits this far behind the end of data
     DIGITS_MAX = 18              # of an integer or decimal that needs no care
     NO_DROP = 0xFFFFFFFF
     STRING_STEP_BYTES = 4096     # a string is written in steps of at most this, so that room is made for no more
@@ -258,7 +259,7 @@ cdef inline const uint8_t* read_string(Reader* reader, const uint8_t* here) noex
 
 cdef const uint8_t* escaped_name(Reader* reader, const uint8_t* start, const uint8_t** name,
                                  size_t* size) noexcept nogil:
-    """A name with escapes, put down behind the end of data."""
+    """A name with escapes, put down behind the end of data, where it waits until it is in the schema."""
     cdef Builder* builder = reader.builder
     cdef bint escaped = False
     cdef const uint8_t* close = raw_string(reader, start, &escaped)
@@ -267,11 +268,10 @@ cdef const uint8_t* escaped_name(Reader* reader, const uint8_t* start, const uin
         return NULL
     if close - start > BLITTABLE_STRING_BYTES_MAX:
         return too_large(reader, start, "a property name is longer than 65,535 bytes")
-    # Room for the name here and once more in its place, so that adding it does not move data.
-    if not builder_reserve(builder, 2 * <size_t>(close - start) + 64):
+    if not builder_reserve(builder, <size_t>(close - start)):
         return give_up(reader, start)
-    name[0] = builder.data + builder.size + ESCAPED_NAME_ROOM
-    written = unescape(reader, start, close, builder.data + builder.size + ESCAPED_NAME_ROOM)
+    name[0] = builder.data + builder.size
+    written = unescape(reader, start, close, builder.data + builder.size)
     if written < 0:
         return NULL
     size[0] = <size_t>written
@@ -443,26 +443,30 @@ cdef inline const uint8_t* read_property(Reader* reader, const uint8_t* start, F
                                          bint is_document) noexcept nogil:
     """A name, its colon, and the white space up to the value; start is at the opening quote."""
     cdef Builder* builder = reader.builder
+    cdef Schema* schema = &builder.schema
     cdef const uint8_t* name = start + 1
     cdef const uint8_t* here
     cdef size_t size = 0
     cdef bint remembered = True
     if unlikely(peek(start, reader.end) != c'"'):
         return refuse(reader, start, "a property name in quotes")
-    if likely(reader.end - name >= BUILDER_GUESS_BYTES) and likely(builder_guess(builder, name)):
-        size = builder.guesses[builder.guess].size
+    if likely(reader.end - name >= SCHEMA_GUESS_BYTES) and likely(schema_guess(schema, name)):
+        size = schema.guess.size
         here = name + size + 1
     else:
         here = read_name(reader, start + 1, &name, &size)
         if unlikely(here == NULL):
             return NULL
-        remembered = size < BUILDER_GUESS_BYTES and name == start + 1
+        remembered = size < SCHEMA_GUESS_BYTES and name == start + 1
         if remembered:
-            builder_remember(builder, name, size)
+            schema_remember(schema, name, size)
     if is_document and size > 0 and name[0] == c'@' and filter.drop_depth == NO_DROP \
             and filter_name(reader, filter, name, size):
         builder.slots[builder.slot_count].kind = 0
-    elif unlikely(not (builder_place_guess(builder) if remembered else builder_place_name(builder, name, size))):
+    elif likely(remembered):
+        if unlikely(not builder_set_name(builder, schema_guessed_name(schema))):
+            return give_up(reader, start)
+    elif not builder_place_name(builder, name, size):
         return give_up(reader, start)
     here = skip_space(here, reader.end)
     if unlikely(peek(here, reader.end) != c':'):
@@ -491,17 +495,21 @@ cdef const uint8_t* parse_value(Reader* reader, const uint8_t* here, bint is_doc
     cdef const uint8_t* end = reader.end
     cdef Filter filter
     cdef uint8_t first
-    cdef bint is_object
+    cdef bint is_object = False
     filter.drop_depth = NO_DROP
     filter.in_metadata = False
     filter.metadata_next = False
     here = skip_space(here, end)
     while True:
-        # Before a value.
-        if unlikely(filter.metadata_next):
-            here = filter_value(reader, here, &filter)
-            if here == NULL:
+        # Before a value, which in an object has a name.
+        if is_object:
+            here = read_property(reader, here, &filter, is_document)
+            if unlikely(here == NULL):
                 return NULL
+            if unlikely(filter.metadata_next):
+                here = filter_value(reader, here, &filter)
+                if here == NULL:
+                    return NULL
         first = peek(here, end)
         if first == c'"':
             here = read_string(reader, here + 1)
@@ -511,10 +519,6 @@ cdef const uint8_t* parse_value(Reader* reader, const uint8_t* here, bint is_doc
                 return give_up(reader, here)
             here = skip_space(here + 1, end)
             if likely(peek(here, end) != (c'}' if is_object else c']')):
-                if is_object:
-                    here = read_property(reader, here, &filter, is_document)
-                    if unlikely(here == NULL):
-                        return NULL
                 continue
             here = close_container(reader, here)
         elif first == c'-' or c'0' <= first <= c'9':
@@ -537,10 +541,6 @@ cdef const uint8_t* parse_value(Reader* reader, const uint8_t* here, bint is_doc
             is_object = builder.frames[builder.depth].is_object
             if likely(first == c','):
                 here = skip_space(here + 1, end)
-                if is_object:
-                    here = read_property(reader, here, &filter, is_document)
-                    if unlikely(here == NULL):
-                        return NULL
                 break
             if unlikely(first != (c'}' if is_object else c']')):
                 return refuse(reader, here, "a comma or }" if is_object else "a comma or ]")
@@ -704,28 +704,34 @@ cdef inline void end_container(Output* output, uint8_t bracket) noexcept nogil:
     output.size += 2
 
 
-cdef void write_value(Output* output, const BlittableValue* value) noexcept nogil:
-    """A value and a comma after it. Recursion is bounded by BLITTABLE_DEPTH_MAX, which validation and builder keep."""
+cdef inline void write_value(Output* output, const BlittableValue* value) noexcept nogil:
+    """A value and a comma after it."""
+    cdef const uint8_t* text
+    cdef size_t size = 0
+    if value.type == BLITTABLE_STRING:
+        blittable_string(value, &text, &size)
+        write_text(output, text, size, value.base + value.size, c',')
+    elif value.type < BLITTABLE_OBJECT:
+        write_scalar(output, value)
+    else:
+        write_container(output, value)
+
+
+cdef void write_container(Output* output, const BlittableValue* value) noexcept nogil:
+    """An object or array and a comma. Recursion is bounded by BLITTABLE_DEPTH_MAX, which check and builder keep."""
     cdef BlittableTable table
     cdef BlittableValue child
     cdef const uint8_t* limit = value.base + value.size
-    cdef const uint8_t* text
+    cdef const uint8_t* name
     cdef size_t size = 0
     cdef uint32_t i
-    if value.type == BLITTABLE_STRING:
-        blittable_string(value, &text, &size)
-        write_text(output, text, size, limit, c',')
-        return
-    if value.type < BLITTABLE_OBJECT:
-        write_scalar(output, value)
-        return
     output_byte(output, c'{' if value.type == BLITTABLE_OBJECT else c'[')
     if value.offset:
         blittable_open(value, &table)
         for i in range(table.count):
             if table.fingerprints != NULL:
-                text = blittable_name(value, &table, i, &size)
-                write_text(output, text, size, limit, c':')
+                name = blittable_name(&table, i, &size)
+                write_text(output, name, size, limit, c':')
             blittable_slot(value, &table, i, &child)
             write_value(output, &child)
             if unlikely(output.failure):
@@ -781,7 +787,7 @@ cdef void write_properties(Output* output, const BlittableValue* object, const M
         return
     blittable_open(object, &table)
     for i in range(table.count):
-        name = blittable_name(object, &table, i, &size)
+        name = blittable_name(&table, i, &size)
         if is_overlaid(overlay, name, size) if is_metadata else named(name, size, "@metadata", 9):
             continue
         write_text(output, name, size, object.base + object.size, c':')
@@ -848,20 +854,30 @@ cdef class JsonCodec:
         builder_release(&self.builder)
         output_release(&self.output)
 
-    def parse(self, const uint8_t[::1] text not None, uint32_t flags=0, int repeat=1):
-        """Parse text `repeat` times; (bytes read, size of the document). The document stays in the codec."""
+    def parse(self, text, uint32_t flags=0):
+        """Parse one text; (bytes read, size of the document). The document stays in the codec until the next."""
         cdef ErrorDetail error
+        cdef Py_buffer buffer
         cdef size_t consumed = 0
-        cdef const uint8_t* start = &text[0] if text.shape[0] else NULL
-        cdef int _round
         error_clear(&error)
-        with nogil:
-            for _round in range(repeat):
-                if json_parse(&self.builder, start, <size_t>text.shape[0], flags, &consumed, &error) != OK:
-                    break
+        PyObject_GetBuffer(text, &buffer, PyBUF_SIMPLE)
+        json_parse(&self.builder, <const uint8_t*>buffer.buf, <size_t>buffer.len, flags, &consumed, &error)
+        PyBuffer_Release(&buffer)
         if error.code:
             raise_error(&error)
         return consumed, self.builder.size
+
+    def parse_all(self, list texts, uint32_t flags=0):
+        """Parse many bytes objects, as the engine would one after the other; the size of their documents in all."""
+        cdef ErrorDetail error
+        cdef bytes text
+        cdef size_t total = 0
+        error_clear(&error)
+        for text in texts:
+            if json_parse(&self.builder, text, <size_t>len(text), flags, NULL, &error) != OK:
+                raise_error(&error)
+            total += self.builder.size
+        return total
 
     def document(self):
         """The bytes of the document parsed last."""
@@ -875,21 +891,35 @@ cdef class JsonCodec:
             return None
         return PyUnicode_DecodeUTF8(<const char*>name, <Py_ssize_t>size, NULL)
 
-    def write(self, const uint8_t[::1] document not None, bint ascii_only=False, int repeat=1):
-        """The JSON of a valid document, made `repeat` times."""
+    def write(self, bytes document not None, bint ascii_only=False):
+        """The JSON of a valid document."""
         cdef BlittableValue root
-        cdef int code = blittable_root(&document[0] if document.shape[0] else NULL, <size_t>document.shape[0], &root)
-        cdef int _round
+        cdef int code = blittable_root(document, <size_t>len(document), &root)
         self.output.ascii_only = ascii_only
+        output_clear(&self.output)
         if code == OK:
-            with nogil:
-                for _round in range(repeat):
-                    output_clear(&self.output)
-                    code = json_write(&self.output, &root)
+            code = json_write(&self.output, &root)
         return self.written(code)
 
-    def write_document(self, const uint8_t[::1] document not None, bytes id=None, bytes change_vector=None,
-                       bytes flags=None, bytes last_modified=None, bytes more=None, bint metadata_only=False):
+    def write_all(self, list documents):
+        """Write many valid documents one after the other; the size of their texts in all."""
+        cdef BlittableValue root
+        cdef bytes document
+        cdef size_t total = 0
+        cdef int code
+        self.output.ascii_only = False
+        for document in documents:
+            output_clear(&self.output)
+            code = blittable_root(document, <size_t>len(document), &root)
+            if code == OK:
+                code = json_write(&self.output, &root)
+            if code != OK:
+                self.written(code)
+            total += self.output.size
+        return total
+
+    def write_document(self, bytes document not None, bytes id=None, bytes change_vector=None, bytes flags=None,
+                       bytes last_modified=None, bytes more=None, bint metadata_only=False):
         """The JSON of a valid document with these fields in its @metadata."""
         cdef MetadataOverlay overlay
         memset(&overlay, 0, sizeof(overlay))
@@ -906,7 +936,7 @@ cdef class JsonCodec:
         overlay.metadata_only = metadata_only
         self.output.ascii_only = False
         output_clear(&self.output)
-        return self.written(json_write_document(&self.output, &document[0], <size_t>document.shape[0], &overlay))
+        return self.written(json_write_document(&self.output, document, <size_t>len(document), &overlay))
 
     cdef bytes written(self, int code):
         cdef ErrorDetail error

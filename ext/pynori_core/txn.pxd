@@ -3,37 +3,16 @@
 A read transaction is a snapshot: it sees every page as of one published transaction and blocks nobody. A write
 transaction changes private copies (versions) of pages; sealing hands them to the journal, in order. Functions return
 NULL or an ErrorCode on failure; the first failure is kept in `txn.error` and makes a write transaction unusable: it can
-only be aborted. Page pointers live as long as the transaction; a pointer got from txn_page before txn_modify of the same
-page goes stale in the write transaction.
+only be aborted. Page pointers live as long as the transaction; a pointer got from txn_page before txn_modify of the
+same page goes stale in the write transaction.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from pynori_core.bits cimport atomic_load_pointer, likely
 from pynori_core.errors cimport ErrorDetail
 from pynori_core.format cimport PAGE_SHIFT, PageHeader
-
-cdef enum:
-    SLOT_CHUNK_SHIFT = 16
-    SLOT_CHUNK_PAGES = 65536       # pages a chunk of the slot directory covers: 512 MB
-    SLOT_CHUNKS_MAX = 65536        # 32 TB
-
-    SLOT_UNVERIFIED = 0            # values of a slot that are not pointers
-    SLOT_VERIFIED = 1
-
-cdef struct RunBuffer:             # shared memory of a run's versions
-    uint32_t references
-    uint32_t pages
-    uint8_t* data
-
-cdef struct PageVersion:
-    uint64_t txn_id                # transaction that wrote it
-    uint64_t page
-    PageVersion* older             # next older version, or NULL: what is older lies in the data file
-    uint8_t* data                  # PAGE_SIZE bytes
-    uint64_t logged_whole          # transaction whose record holds the last whole image; 0: none yet
-    RunBuffer* run                 # owner of `data`, or NULL when the pool is
-    uint32_t savepoint             # savepoint number at its last copy, see txn_savepoint
-    uint32_t flags
+from pynori_core.scratch cimport SLOT_CHUNK_PAGES, SLOT_CHUNK_SHIFT, SLOT_UNVERIFIED, SLOT_VERIFIED, PageVersion
+from pynori_core.state cimport Env
 
 cdef struct Txn:
     void* env                      # Env*
@@ -43,7 +22,7 @@ cdef struct Txn:
     void*** slots                  # directory of chunks of slots
     bint writable
     ErrorDetail error              # the first failure; code 0 while usable
-    void* state                    # private to txn.pyx and env.pyx (reader slot, touched list, savepoints ...)
+    void* state                    # private to env.pyx: the ReaderSlot of a reader
     uint64_t user_txn_first        # write: user transaction numbers merged into it, set by the owner
     uint64_t user_txn_last
 
@@ -77,5 +56,15 @@ cdef int txn_savepoint(Txn* txn) noexcept nogil
 cdef int txn_rollback(Txn* txn) noexcept nogil
 cdef void txn_release(Txn* txn) noexcept nogil
 
+# Tells the disk that these pages will be read soon. A hint: costs a system call, waits for nothing.
+cdef void txn_prefetch(Txn* txn, uint64_t page, uint32_t pages) noexcept nogil
+
+# For env.pyx. Undoes every change of the write transaction.
+cdef void txn_undo(Txn* txn) noexcept nogil
+# Ends the executing half: checks every changed page, leaves one version a page, and hands out their list (linked by
+# next).
+cdef int txn_finish(Txn* txn, PageVersion** first, uint64_t* pages) noexcept nogil
+
+# What Python holds of a transaction; the owner of the Txn derives from it. NULL once the transaction has ended.
 cdef class Transaction:
     cdef Txn* txn

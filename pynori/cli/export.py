@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,8 +53,8 @@ def command(database: str, collection: str | None, output: Path | None, url: str
     except BrokenFile as error:
         end(exit_codes.FAILED, f"the server's answer broke off: {error}")
     except BrokenPipeError:
-        # Whoever read our output has enough. Python must not try to flush what is left.
-        sys.stdout = None  # type: ignore[assignment]
+        # Whoever read our output has enough. What Python would still flush goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(exit_codes.DONE)
     except OSError as error:
         end(exit_codes.FAILED, f"{error.filename or output}: {error.strerror}")

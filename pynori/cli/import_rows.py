@@ -270,7 +270,8 @@ class ImportRun:
         if found is not None:
             same = (found.target, found.file_size_bytes, found.file_modified_ns)
             if same == (fresh.target, fresh.file_size_bytes, fresh.file_modified_ns):
-                say(f"Going on after row {found.rows}")
+                if found.rows:
+                    say(f"Going on after row {found.rows}")
                 if self._rejected_path.exists():
                     os.truncate(self._rejected_path, found.rejected_size_bytes)
                 return found

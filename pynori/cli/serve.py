@@ -13,6 +13,7 @@ import faulthandler
 import os
 import signal
 import socket
+import sys
 from urllib.parse import urlsplit
 
 import click
@@ -62,9 +63,9 @@ def command(arguments: tuple[str, ...]) -> None:
         uvloop.run(_serve(loaded))
     except CannotStart as error:
         end(exit_codes.BAD_SETTING, str(error))
-    except PynoriError as error:
-        log.error("serve", str(error), error=error)
-        end(exit_codes.FAILED, str(error))
+    except (PynoriError, OSError) as error:
+        log.error("serve", f"failed: {error}", error=error)
+        sys.exit(exit_codes.FAILED)
 
 
 async def _serve(loaded: Loaded) -> None:

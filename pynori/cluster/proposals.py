@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -52,7 +51,6 @@ class Proposals:
         self._index_waiters: list[tuple[int, asyncio.Future[None]]] = []
         # One thread: transactions of the store follow one another by its own rule, a second could only wait.
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="pynori-state")
-        self.on_published: Callable[[dict[tuple[str, str], Any]], None] | None = None
 
     async def propose(self, name: str, fields: Fields, version: int = 1) -> Outcome:
         """Apply a command durably; returns its raft index and its result.
@@ -125,8 +123,6 @@ class Proposals:
             else:
                 self._tables[table][key] = value
         self.applied_index = index
-        if self.on_published is not None:
-            self.on_published(changes)
         still: list[tuple[int, asyncio.Future[None]]] = []
         for wanted, future in self._index_waiters:
             if future.done():

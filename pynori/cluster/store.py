@@ -41,6 +41,10 @@ class Store:
     def load(self, tables: tuple[str, ...]) -> tuple[int, dict[str, dict[str, Any]]]:
         """The raft index of the last applied command (0: none) and everything in `tables`."""
         found: dict[str, dict[str, Any]] = {table: {} for table in tables}
+        with self._env.write() as txn:
+            # A table that is new in this version gets its tree here, so that nothing below has to ask whether it is there.
+            for name in (_STATE_TREE, *map(_tree_name, tables)):
+                txn.tree(name, create=True)
         with self._env.read() as txn:
             applied = txn.tree(_STATE_TREE).get(_APPLIED_KEY)
             if applied is None:

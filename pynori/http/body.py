@@ -19,8 +19,10 @@ GZIP_WINDOW_BITS = 31  # zlib's way of saying: a gzip frame
 DECODE_SIZE_BYTES = 1024 * 1024  # made by one step, so that no step takes long
 
 
-class BodyBroken(Exception):
+class BodyBroken(BadRequest):
     """The client went away, or broke the framing, before the body's end."""
+
+    code = "body_broken"
 
 
 class GzipDecoder:

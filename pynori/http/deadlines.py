@@ -28,7 +28,7 @@ def check_time(connection: Connection, now: float) -> None:
     elif connection.in_body:
         check_body(connection, now, silent)
     elif connection.current is None and silent:
-        connection.close(unread=False)
+        connection.close(linger=False)
 
 
 def check_body(connection: Connection, now: float, silent: bool) -> None:

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import ssl
 from dataclasses import dataclass
 from email.utils import format_datetime
 from typing import TYPE_CHECKING
+
+from pynori_core.http_wire import Moment, now_us
 
 from pynori.http.deadlines import check_time
 from pynori.http.protocol import Connection
@@ -33,7 +34,6 @@ from pynori.limits import (
     LISTEN_BACKLOG,
 )
 from pynori.runtime.clock import SystemClock
-from pynori_core.http_wire import Moment
 
 if TYPE_CHECKING:
     from pynori.server.server import Server
@@ -65,7 +65,6 @@ class Listener:
         self.limits = limits
         self.loop = asyncio.get_running_loop()
         self.moment = Moment()  # as of the last tick: exact enough for deadlines
-        self.draining = False
         self.connections: set[Connection] = set()
         self.refused = 0  # connections above the limit
         self._requests_ended = 0  # requests of connections that are gone
@@ -74,40 +73,32 @@ class Listener:
         self._etags: dict[str, tuple[int, int, int]] = {}
         self._sockets: asyncio.Server | None = None
         self._host = ""
-        self._tls = False
+        self.port = 0  # the one that is really listened on
         self._empty: asyncio.Future[None] | None = None
         self._tick()
 
     # ---------------------------------------------------------------- life
 
-    async def start(self, host: str, port: int, tls: ssl.SSLContext | None) -> None:
+    async def start(self, host: str, port: int) -> None:
+        """Listen at host:port; 0 takes any free port. Raises: OSError."""
         self._host = host
-        self._tls = tls is not None
-        self._sockets = await self.loop.create_server(
-            lambda: Connection(self), host, port, ssl=tls, backlog=LISTEN_BACKLOG
-        )
+        self._sockets = await self.loop.create_server(lambda: Connection(self), host, port, backlog=LISTEN_BACKLOG)
+        self.port = int(self._sockets.sockets[0].getsockname()[1])
 
     @property
     def url(self) -> str:
         """The address as a client on this machine writes it."""
-        scheme = "https" if self._tls else "http"
         host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"{scheme}://{host}:{self.port}"
-
-    @property
-    def port(self) -> int:
-        """The port that is really listened on, also when 0 was asked for."""
-        assert self._sockets is not None
-        return int(self._sockets.sockets[0].getsockname()[1])
+        return f"http://{host}:{self.port}"
 
     async def drain(self, grace_seconds: float) -> None:
         """Accept nothing more, close what is idle, let what runs finish within the grace time. Then `close`."""
         if self._sockets is not None:
             self._sockets.close()
-        self.draining = True
+        self.moment.draining = True
         for connection in list(self.connections):
             if connection.idle:
-                connection.close(unread=False)
+                connection.close(linger=False)
         if self.connections:
             self._empty = self.loop.create_future()
             await asyncio.wait([self._empty], timeout=grace_seconds)
@@ -123,7 +114,7 @@ class Listener:
     def opened(self, connection: Connection) -> None:
         transport = connection.transport
         assert transport is not None
-        if self.draining or len(self.connections) >= self.limits.connections_max:
+        if self.moment.draining or len(self.connections) >= self.limits.connections_max:
             self.refused += 1
             transport.write(OVERLOADED)
             connection.closing = True
@@ -137,6 +128,7 @@ class Listener:
     def lost(self, connection: Connection) -> None:
         if connection in self.connections:
             self.connections.discard(connection)
+            self._count_native(connection)
             self._requests_ended += connection.requests
         if not self.connections and self._empty is not None and not self._empty.done():
             self._empty.set_result(None)
@@ -145,6 +137,7 @@ class Listener:
         self.moment.now = now = self.loop.time()
         self._heads.clear()
         self.moment.read_head = self.head(200, JSON)
+        self.moment.write_head = self.head(201, JSON)
         for connection in list(self.connections):
             check_time(connection, now)
         self._ticker = self.loop.call_later(self.limits.tick_s, self._tick)
@@ -153,6 +146,23 @@ class Listener:
     def requests(self) -> int:
         """Requests taken in since the start."""
         return self._requests_ended + sum(connection.requests for connection in self.connections)
+
+    # ---------------------------------------------------------------- metrics
+
+    def count(self, request: Request, status: int) -> None:
+        """Count an answered request. A document that is not there is an answer, not a failure."""
+        duration_ms = (now_us() - request.began_us) / 1_000
+        self.server.metrics.requests(request.route.operation).observe(duration_ms, status >= 400 and status != 404)
+
+    def count_all(self) -> None:
+        """Bring the counters up to date with what the native halves of the connections have answered."""
+        for connection in self.connections:
+            self._count_native(connection)
+
+    def _count_native(self, connection: Connection) -> None:
+        for operation, (buckets, sum_ms) in zip(("get", "put"), connection.take_durations(), strict=True):
+            if sum_ms:
+                self.server.metrics.requests(operation).add(buckets, sum_ms)
 
     # ---------------------------------------------------------------- what every answer carries
 
@@ -212,16 +222,10 @@ class Listener:
         return await settle(request.route.handler(request))
 
 
-async def listen(
-    server: Server,
-    host: str,
-    port: int,
-    tls: ssl.SSLContext | None = None,
-    limits: ListenerLimits | None = None,
-) -> Listener:
-    """Serve the API of `server` at host:port (0: any free port)."""
+async def listen(server: Server, host: str, port: int, limits: ListenerLimits | None = None) -> Listener:
+    """Serve the API of `server` at host:port; 0 takes any free port. Raises: OSError."""
     listener = Listener(server, Router(ROUTES), limits or ListenerLimits())
-    await listener.start(host, port, tls)
+    await listener.start(host, port)
     return listener
 
 

@@ -1,41 +1,45 @@
 """One HTTP/1.1 connection: bytes in, requests to handlers, answers out in the order of the requests.
 
-Heads and framing are read by httptools (llhttp in its strict mode); limits, bodies, order, back-pressure and closing are
-ours. Requests run one after the other, so pipelined ones see what the earlier ones did. A handler that answers at once
-costs no task; see response.py. The native half, `pynori_core.http_wire`, collects heads and takes the short cuts for
-clients that repeat themselves.
+Heads and framing are read by httptools (llhttp in its strict mode); limits, bodies, order, back-pressure and closing
+are ours. Requests run one after the other, so pipelined ones see what the earlier ones did. A handler that answers at
+once costs no task; see response.py. The native half, `pynori_core.http_wire`, collects heads and takes the short cuts
+for clients that repeat themselves.
 
 Invariants:
 - `current` is the request whose answer is due; `queue` holds later ones, in order. current None => queue empty, unless
   writing is paused.
-- After `closing` is set nothing more is parsed; what still arrives is thrown away until the peer or the deadline ends it.
+- After `closing` is set nothing more is parsed; what still arrives is thrown away until the peer or a deadline ends it.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import httptools
+from pynori_core.http_wire import Wire
 
 from pynori.errors import BadRequest, PynoriError
-from pynori.http.body import BodyBroken, BodyStream, BufferedBody, body_too_large
+from pynori.http.body import BodyBroken, BodyStream, BufferedBody
+from pynori.http.handlers.documents import put, put_answer
 from pynori.http.head import can_be_repeated, check_head, head_too_large, takes_gzip
 from pynori.http.request import Request
 from pynori.http.response import Answer, Deferred, Reply, Response, StreamResponse, settle
-from pynori.http.routes import Body, answering
+from pynori.http.routes import Body, Permission, Route, answering
 from pynori.http.shapes import error_response
 from pynori.http.stream import send_stream
 from pynori.limits import PIPELINED_REQUESTS_MAX, REQUEST_HEAD_SIZE_BYTES_MAX
-from pynori_core.http_wire import Wire
 
 if TYPE_CHECKING:
+    from pynori.documents.database import CommandResult
     from pynori.http.listener import Listener
 
 # Requests with these need a look at the state of the cluster before or after their handler.
 STATE_FIELDS = frozenset((b"topology-etag", b"client-configuration-etag", b"known-raft-index"))
 BODY_FIELDS = frozenset((b"content-length", b"transfer-encoding"))
+# The route of what the native half has begun.
+COUNTED = Route("PUT", "", put, Permission.WRITE)
 JOINED_BODY_SIZE_BYTES_MAX = 64 * 1024  # larger bodies are handed over beside their head instead of copied behind it
 
 
@@ -54,9 +58,10 @@ class Connection(Wire, asyncio.Protocol):
         self.fault: PynoriError | None = None  # why a callback ended the parsing
         self.continue_due = False  # "100 Continue" has to be sent when the earlier answers are out
         self.known_state_fields = False  # of the field block that `Wire` remembers
+        self.write_path = ""  # of the writes that `Wire` begins
 
         # Requests on their way to an answer.
-        self.queue: deque[Request] = deque()
+        self.queue = deque[Request]()
         self.task: asyncio.Task[None] | None = None
         self.deferred: Deferred | None = None
 
@@ -64,7 +69,7 @@ class Connection(Wire, asyncio.Protocol):
         self.write_paused = False
         self.drained: asyncio.Future[None] | None = None
         self.reading_paused = False
-        self.last_request = False  # nothing more will be answered after what is under way
+        self.peer_done = False  # the peer sends no more
         self.close_deadline = 0.0
         self.window_at = 0.0  # begin of the window over which the body's rate is measured, or of the head
         self.window_size = 0
@@ -88,24 +93,41 @@ class Connection(Wire, asyncio.Protocol):
         request = Request(listener, method, path, query, self.known, route, database_name, body)
         request.state_fields = self.known_state_fields
         self.start(request)
-        if route.read_by_id and query.startswith("id="):
-            self.remember_read_of(request)
+        if route.by_id and query.startswith("id="):
+            self.remember_way(request)
         return True
 
-    def remember_read_of(self, request: Request) -> None:
-        """Let the native half answer what differs from this request in the document's id alone."""
-        if "&" in request.query_text or b"if-none-match" in request.fields or request.method != "GET":
+    def remember_way(self, request: Request) -> None:
+        """Let the native half run what differs from this request in the document's id and body alone."""
+        fields = request.fields
+        if "&" in request.query_text or b"if-none-match" in fields or b"if-match" in fields:
             return
         state = self.listener.server.state
         index = state.raft_index
-        if request.state_fields and (self.listener.freshness(request) or b"known-raft-index" in request.fields):
+        if request.state_fields and (self.listener.freshness(request) or b"known-raft-index" in fields):
             return
         try:
             database = request.open_database().database
         except PynoriError:
             return
-        prefix = f"GET {request.path}?id=".encode("ascii")
-        self.remember_read(prefix, database.load, state if request.state_fields else None, index)
+        prefix = f"{request.method} {request.path}?id=".encode("ascii")
+        watched = state if request.state_fields else None
+        if request.method == "GET":
+            self.remember_read(prefix, database.load, watched, index)
+        elif request.method == "PUT":
+            self.write_path = request.path
+            self.remember_write(prefix, database.put, watched, index)
+
+    def answer_write(self, result: CommandResult) -> None:
+        """The answer of a write that the native half has begun, where it is not a common one."""
+        self.respond(self.written_request(), put_answer(result))
+
+    def answer_write_failure(self, error: BaseException) -> None:
+        self.respond(self.written_request(), error_response(error, self.write_path))
+
+    def written_request(self) -> Request:
+        """Stands for a request that the native half has begun; it counts the duration itself."""
+        return Request(self.listener, "PUT", self.write_path, "", self.known, COUNTED, "", b"")
 
     def parse(self, data: bytes) -> None:
         """Feed what has arrived to the parser."""
@@ -251,8 +273,8 @@ class Connection(Wire, asyncio.Protocol):
             reply = self.listener.wait_for_state(request) if request.state_fields else request.route.handler(request)
         except Exception as error:
             reply = error_response(error, request.url)
-        if reply.__class__ is Response:
-            self.respond(request, cast(Response, reply))
+        if isinstance(reply, Response):
+            self.respond(request, reply)
             return
         self.current = request
         if isinstance(reply, Deferred):
@@ -311,7 +333,7 @@ class Connection(Wire, asyncio.Protocol):
         fields = response.fields
         if request.state_fields:
             fields += listener.freshness(request)
-        close = response.close or not request.keep_alive or listener.draining
+        close = response.close or not request.keep_alive or self.moment.draining
         unread = request.unread or (request.stream is not None and not request.stream.ended)
         if close or unread:
             close = True
@@ -327,8 +349,10 @@ class Connection(Wire, asyncio.Protocol):
             else:
                 transport.writelines((head, body))
         self.active_at = self.moment.now
+        if request.route.operation:
+            listener.count(request, status)
         if close:
-            self.close(unread)
+            self.close(linger=True)
 
     def send_continue(self) -> None:
         if self.continue_due and self.transport is not None and not self.queue:
@@ -380,17 +404,17 @@ class Connection(Wire, asyncio.Protocol):
 
     def close_if_done(self) -> None:
         if self.last_request and self.current is None and not self.queue:
-            self.close(unread=False)
+            self.close(linger=True)
 
-    def close(self, unread: bool) -> None:
-        """Close after what is written. `unread`: the peer may still be sending; read on for a while, or the answer that
-        it has not read yet would be lost with the reset."""
+    def close(self, linger: bool) -> None:
+        """Close after what is written. `linger`: read on until the peer closes too, for a while; a reset, which is what
+        a peer that still sends would get, takes away the answer that it has not read yet."""
         transport = self.transport
         if transport is None or self.closing:
             return
         self.closing = True
         self.queue.clear()
-        if unread and transport.can_write_eof():
+        if linger and not self.peer_done and transport.can_write_eof():
             self.close_deadline = self.moment.now + self.listener.limits.linger_ms / 1_000
             if self.reading_paused:
                 self.reading_paused = False
@@ -406,6 +430,7 @@ class Connection(Wire, asyncio.Protocol):
     def eof_received(self) -> bool:
         """The peer sends no more. Answers that are due still go out."""
         stream = self.request.stream if self.request is not None else None
+        self.peer_done = True
         if self.closing:
             return False
         if stream is not None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
 import msgspec
+from pynori_core.http_wire import now_us
 
 from pynori.errors import InvalidArgument
 
@@ -61,6 +62,7 @@ class Request:
 
     __slots__ = (
         "_query",
+        "began_us",
         "body",
         "database_name",
         "fields",
@@ -94,6 +96,7 @@ class Request:
         self.route = route
         self.database_name = database_name  # decoded; "" where the route names none
         self.body = body
+        self.began_us = now_us()
         self.stream: BodyStream | None = None  # the body of a route with Body.STREAM
         self.keep_alive = True
         self.state_fields = False  # it carries fields that concern the cluster's state
@@ -145,7 +148,8 @@ class Request:
         if value is None or "_" in text:
             raise InvalidArgument(f"Query string value '{key}' must be a number, but was '{text[:40]}'.")
         if not minimum <= value <= maximum:
-            raise InvalidArgument(f"Query string value '{key}' must be within {minimum} and {maximum}, but was {value}.")
+            bounds = f"{minimum} and {maximum}"
+            raise InvalidArgument(f"Query string value '{key}' must be within {bounds}, but was {value}.")
         return value
 
     def flag(self, key: str, default: bool = False) -> bool:

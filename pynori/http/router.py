@@ -65,7 +65,7 @@ class Router:
         for segment in segments(path):
             assert node is not None
             following = node.children.get(segment.lower())
-            if following is None and DATABASE in node.children:
+            if following is None and segment and DATABASE in node.children:
                 following = node.children[DATABASE]
                 database_name = decode_percent(segment)
             node = following

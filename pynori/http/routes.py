@@ -65,7 +65,8 @@ class Route:
     permission: Permission
     body: Body = Body.NONE
     body_size_bytes_max: int = UNREAD_BODY_SIZE_BYTES_MAX
-    read_by_id: bool = False  # `?id=X` alone reads one document: the native half of a connection may answer it
+    operation: str = ""  # under which its requests are counted; "": not at all
+    by_id: bool = False  # `?id=X` alone reads or writes one document: the native half of a connection may run it
 
 
 def answering(error: PynoriError) -> Route:
@@ -77,9 +78,11 @@ def answering(error: PynoriError) -> Route:
     return Route("", "", refuse, Permission.NONE)
 
 
-def whole(method: str, path: str, handler: Handler, permission: Permission) -> Route:
+def whole(
+    method: str, path: str, handler: Handler, permission: Permission, operation: str = "", by_id: bool = False
+) -> Route:
     """A row whose body is read as a whole."""
-    return Route(method, path, handler, permission, Body.WHOLE, REQUEST_BODY_SIZE_BYTES_MAX)
+    return Route(method, path, handler, permission, Body.WHOLE, REQUEST_BODY_SIZE_BYTES_MAX, operation, by_id)
 
 
 NONE, READ, WRITE = Permission.NONE, Permission.READ, Permission.WRITE
@@ -93,8 +96,8 @@ ROUTES: tuple[Route, ...] = (
     whole("POST", "/admin/databases/disable", databases.disable, OPERATOR),
     whole("POST", "/admin/databases/enable", databases.enable, OPERATOR),
     whole("POST", "/admin/databases/set-lock", databases.set_lock, OPERATOR),
-    Route("GET", "/admin/operations/next-operation-id", operations.next_id_of_server, OPERATOR),
     Route("POST", "/admin/operations/kill", operations.kill_of_server, OPERATOR),
+    Route("GET", "/admin/operations/next-operation-id", operations.next_id_of_server, OPERATOR),
     Route("GET", "/build/version", topology.build_version, NONE),
     Route("GET", "/cluster/node-info", topology.node_info, READ),
     Route("GET", "/cluster/topology", topology.cluster, READ),
@@ -103,18 +106,18 @@ ROUTES: tuple[Route, ...] = (
     whole("PUT", "/databases/{db}/admin/configuration/client", configuration.put_database, DATABASE_ADMIN),
     whole("PUT", "/databases/{db}/admin/configuration/settings", databases.put_settings, DATABASE_ADMIN),
     Route("GET", "/databases/{db}/admin/record", databases.record_of_path, DATABASE_ADMIN),
-    whole("POST", "/databases/{db}/bulk_docs", batches.post, WRITE),
-    Route("POST", "/databases/{db}/bulk_insert", bulk_insert.post, WRITE, Body.STREAM),
+    whole("POST", "/databases/{db}/bulk_docs", batches.post, WRITE, "batch"),
+    Route("POST", "/databases/{db}/bulk_insert", bulk_insert.post, WRITE, Body.STREAM, operation="bulk_insert"),
     Route("GET", "/databases/{db}/collections/docs", collections.documents, READ),
     Route("GET", "/databases/{db}/collections/stats", collections.statistics, READ),
     Route("GET", "/databases/{db}/collections/stats/detailed", collections.statistics_detailed, READ),
     Route("GET", "/databases/{db}/configuration/client", configuration.get_database, READ),
     Route("GET", "/databases/{db}/debug/identities", identities.list_all, READ),
-    Route("DELETE", "/databases/{db}/docs", documents.delete, WRITE),
-    Route("GET", "/databases/{db}/docs", documents.get, READ, read_by_id=True),
-    Route("HEAD", "/databases/{db}/docs", documents.head, READ),
-    whole("POST", "/databases/{db}/docs", documents.post, READ),
-    whole("PUT", "/databases/{db}/docs", documents.put, WRITE),
+    Route("DELETE", "/databases/{db}/docs", documents.delete, WRITE, operation="delete"),
+    Route("GET", "/databases/{db}/docs", documents.get, READ, operation="get", by_id=True),
+    Route("HEAD", "/databases/{db}/docs", documents.head, READ, operation="get"),
+    whole("POST", "/databases/{db}/docs", documents.post, READ, "get"),
+    whole("PUT", "/databases/{db}/docs", documents.put, WRITE, "put", by_id=True),
     Route("GET", "/databases/{db}/docs/size", documents.size, READ),
     Route("GET", "/databases/{db}/healthcheck", statistics.healthcheck, READ),
     Route("GET", "/databases/{db}/hilo/next", hilo.next_range, WRITE),
@@ -124,14 +127,14 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/databases/{db}/indexes/errors", indexes.errors, READ),
     Route("GET", "/databases/{db}/indexes/status", indexes.status, READ),
     Route("GET", "/databases/{db}/info/tcp", topology.tcp_of_database, READ),
-    whole("POST", "/databases/{db}/multi_get", multi_get.post, READ),
+    whole("POST", "/databases/{db}/multi_get", multi_get.post, READ, "multi_get"),
     Route("POST", "/databases/{db}/operations/kill", operations.kill, WRITE),
     Route("GET", "/databases/{db}/operations/next-operation-id", operations.next_id, READ),
     Route("GET", "/databases/{db}/operations/state", operations.state, READ),
     Route("GET", "/databases/{db}/stats", statistics.summary, READ),
     Route("GET", "/databases/{db}/stats/detailed", statistics.detailed, READ),
     Route("GET", "/databases/{db}/stats/essential", statistics.essential, READ),
-    Route("GET", "/databases/{db}/streams/docs", streams.documents, READ),
+    Route("GET", "/databases/{db}/streams/docs", streams.documents, READ, operation="stream"),
     Route("GET", "/debug/routes", debug.routes, READ),
     Route("GET", "/health", health.full, READ),
     Route("GET", "/health/quick", health.quick, NONE),

@@ -1,23 +1,26 @@
 """Streamed answers: pieces go out as they are made, in chunks of a useful size, no faster than the client reads.
 
 The producer is a plain iterator (documents of one snapshot) or an asynchronous one. It is closed when the answer is
-complete, when the client goes away, and when it fails; a failure after the first byte can only end the connection, for the
-status is long out.
+complete, when the client goes away, and when it fails; a failure after the first byte can only end the connection, for
+the status is long out.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from typing import TYPE_CHECKING
 
 from pynori.http.response import StreamResponse
 from pynori.limits import STREAM_CHUNK_SIZE_BYTES
 
 if TYPE_CHECKING:
+    from pynori.documents.database import Database
     from pynori.http.protocol import Connection
     from pynori.http.request import Request
+
+PAGE_SIZE_MAX = 2**31 - 1  # what clients send when they want everything
 
 log = logging.getLogger("pynori.http")
 
@@ -30,7 +33,7 @@ async def send_stream(connection: Connection, request: Request, response: Stream
         return
     chunked = request.keep_alive
     listener = connection.listener
-    close = not chunked or listener.draining or request.unread
+    close = not chunked or connection.moment.draining or request.unread
     framing = b"Transfer-Encoding: chunked\r\n" if chunked else b""
     ending = b"Connection: close\r\n" if close else b""
     fields = response.fields + (listener.freshness(request) if request.state_fields else b"")
@@ -43,8 +46,10 @@ async def send_stream(connection: Connection, request: Request, response: Stream
         if chunked and request.method != "HEAD":
             connection.transport.write(b"0\r\n\r\n")
         connection.active_at = connection.moment.now
+        if request.route.operation:
+            listener.count(request, response.status)
         if close:
-            connection.close(unread=False)
+            connection.close(linger=True)
 
 
 async def send_chunks(connection: Connection, chunks: Iterator[bytes] | AsyncIterator[bytes], chunked: bool) -> bool:
@@ -104,3 +109,45 @@ async def close_chunks(chunks: Iterator[bytes] | AsyncIterator[bytes]) -> None:
         end = getattr(chunks, "close", None)
         if end is not None:
             end()
+
+
+# ---------------------------------------------------------------- documents as pieces
+
+
+def prefix_stream(request: Request, database: Database) -> Iterator[bytes]:
+    """The documents that the query string asks for, one after the other in the order of their ids."""
+    return database.stream(
+        prefix=request.text("startswith") if "startswith" in request.query else None,
+        matches=request.text("matches"),
+        exclude=request.text("exclude"),
+        start_after=request.text("startafter"),
+        start=request.number("start", 0),
+        page_size=request.number("pagesize", PAGE_SIZE_MAX),
+    )
+
+
+def as_lines(documents: Iterator[bytes]) -> Generator[bytes, None, None]:
+    """Bare documents: the Node client reads nothing else here; results of queries are the ones that stand in an Item."""
+    try:
+        for document in documents:
+            yield document + b"\n"
+    finally:
+        release(documents)
+
+
+def as_object(documents: Iterator[bytes]) -> Generator[bytes, None, None]:
+    separator = b'{"Results":['
+    try:
+        for document in documents:
+            yield separator + document
+            separator = b","
+        yield b'{"Results":[]}' if separator != b"," else b"]}"
+    finally:
+        release(documents)
+
+
+def release(documents: Iterator[bytes]) -> None:
+    """Give up the snapshot at once, not when the collector comes round."""
+    close = getattr(documents, "close", None)
+    if close is not None:
+        close()

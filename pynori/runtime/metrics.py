@@ -49,6 +49,12 @@ class RequestCounters:
             self.succeeded[bucket] += 1
             self.succeeded_sum_ms += duration_ms
 
+    def add(self, counts: list[int], sum_ms: float) -> None:
+        """Add successes that were counted elsewhere, in the same buckets."""
+        for bucket, count in enumerate(counts):
+            self.succeeded[bucket] += count
+        self.succeeded_sum_ms += sum_ms
+
     @property
     def total(self) -> int:
         return sum(self.succeeded) + sum(self.failed)

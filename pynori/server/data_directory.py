@@ -42,6 +42,7 @@ class DataDirectory:
             _hold(path, lock)
             _check_format(path)
             (path / "Databases").mkdir(exist_ok=True)
+            sync_directory(path)
         except OSError as error:
             os.close(lock)
             raise CannotStart(f"data directory {path} cannot be used: {error.strerror}") from error
@@ -84,7 +85,11 @@ def _check_format(path: Path) -> None:
     about = path / "PYNORI"
     if not about.exists():
         temporary = path / "PYNORI.new"
-        temporary.write_text(f"format {FORMAT}\ncreated by pynori {pynori.__version__}\n")
+        with temporary.open("w") as file:
+            file.write(f"format {FORMAT}\ncreated by pynori {pynori.__version__}\n")
+            file.flush()
+            # Before it gets its name: after a power cut an empty file would make the whole folder unreadable.
+            os.fsync(file.fileno())
         temporary.rename(about)
         return
     found = "nothing"
@@ -92,3 +97,12 @@ def _check_format(path: Path) -> None:
         found = about.read_text(errors="replace").splitlines()[0]
     if found != f"format {FORMAT}":
         raise CannotStart(f"data directory {path} has '{found}', but this version of pynori knows 'format {FORMAT}'")
+
+
+def sync_directory(directory: Path) -> None:
+    """Make names in a folder durable: after a power cut a file without its name is a lost file."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -12,7 +12,6 @@ Every database is opened before the server listens, so that `find` is a lookup. 
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -38,6 +37,7 @@ from pynori.errors import (
 from pynori.runtime import log
 from pynori.runtime.clock import Clock
 from pynori.runtime.tasks import Tasks
+from pynori.server.data_directory import sync_directory
 from pynori.server.operations import Operations
 
 
@@ -120,6 +120,8 @@ class Databases:
     async def create(self, record: dict[str, Any], replication_factor: int) -> CreatedDatabase:
         """Make a database from what a client gave as its record. Raises: AlreadyExists, InvalidName."""
         name = check_name(record.get("DatabaseName"))
+        if self._closing:
+            raise Unavailable("The server is stopping")
         async with self._turn(name):
             path = self._path(name)
             is_kept = path is not None and path.exists()  # by a deletion that was not hard
@@ -196,9 +198,7 @@ class Databases:
                 if record is not None and not record["Disabled"]:
                     await self._open_recorded(record, may_make=name.lower() in new)
 
-        async with asyncio.TaskGroup() as group:
-            for name in self.names():
-                group.create_task(open_one(name))
+        await asyncio.gather(*(open_one(name) for name in self.names()))
 
     async def close_all(self) -> None:
         """Close every database; what was accepted before is written first."""
@@ -296,9 +296,9 @@ class Databases:
         if path is None or not path.exists():
             return
         # Under another name first: a folder that is half gone must never be taken for a database.
-        tombstone = path.with_name(f".deleted-{name}-{os.urandom(4).hex()}")
+        tombstone = path.with_name(f".deleted-{name}-{self._state.raft_index}")
         path.rename(tombstone)
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
         shutil.rmtree(tombstone)
 
     def _sweep(self) -> None:
@@ -312,11 +312,3 @@ class Databases:
 
 def _entries(directory: Path) -> Iterable[Path]:
     return [entry for entry in directory.iterdir() if entry.is_dir() and not entry.is_symlink()]
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -46,6 +46,17 @@ def test_unknown_verb_is_corrected() -> None:
     assert result.returncode == 2 and "Did you mean 'serve'?" in result.stderr
 
 
+def test_links_with_the_names_of_other_servers_serve() -> None:
+    """Started under the name Raven.Server or norikv-server, the program is `pynori serve` with its words."""
+    for name in ("Raven.Server", "norikv-server"):
+        program = (
+            f"import sys; sys.argv = ['/opt/{name}', '--ServerUrl=nonsense:x']\n"
+            "from pynori.cli.main import main; main()"
+        )
+        result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+        assert result.returncode == 78 and "ServerUrl" in result.stderr
+
+
 def test_options_and_version_as_json() -> None:
     """The tables come as one JSON document with a version."""
     options = json.loads(pynori("options", "--json").stdout)

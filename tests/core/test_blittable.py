@@ -2,12 +2,16 @@
 
 import collections.abc
 import json
+import math
 import random
+import struct
 import threading
+from decimal import Decimal
 
 import pytest
 from pynori_core.blittable import Document, Items, blittable_bytes, parse_json, validate
-from pynori_core.errors import CorruptError, EngineError
+from pynori_core.errors import CorruptError, EngineError, JsonError, TooLarge
+from pynori_core.json import FLAGS, JsonCodec
 
 SAMPLE = {
     "Name": "Ada",
@@ -36,7 +40,7 @@ def test_document_is_a_mapping() -> None:
     assert document["Tags"][2]["z"].to_python() == [None, True, False]
     assert document["Lines"][-1]["Product"] == "p19"
     assert [line["Quantity"] for line in document["Lines"]] == list(range(20))
-    assert document["Lines"][2:4] == [SAMPLE["Lines"][2], SAMPLE["Lines"][3]]  # type: ignore[index]
+    assert document["Lines"][2:4] == [SAMPLE["Lines"][2], SAMPLE["Lines"][3]]
     assert document.get("nobody") is None
     assert document.get("nobody", 5) == 5
     assert "Age" in document and "age" not in document and 5 not in document
@@ -73,6 +77,18 @@ def test_bytes_of_document_and_part() -> None:
     items = bytes(document["Tags"])
     validate(items)
     assert len(items) < 100
+
+
+def test_extract_makes_a_document_as_parsing_would() -> None:
+    """A document taken out of a parsed batch has the bytes that parsing its own text gives, filter included."""
+    inner = '{"Name":"x","n":[1.50,{"@metadata":{"@id":1}}],"@metadata":{"@ID":"a","@collection":"C","@flags":[{}]}}'
+    batch = Document.from_json('{"Commands":[{"Type":"PUT","Document":' + inner + '},{"Document":{"@metadata":[]}}]}')
+    taken = batch["Commands"][0]["Document"]
+    assert bytes(taken.extract(document=True)) == blittable_bytes(inner, document=True)
+    assert bytes(taken.extract()) == blittable_bytes(inner)
+    assert taken.extract(document=True)["@metadata"].to_python() == {"@collection": "C"}
+    with pytest.raises(JsonError, match="@metadata is no object"):
+        batch["Commands"][1]["Document"].extract(document=True)
 
 
 def test_equality_is_that_of_values() -> None:
@@ -118,6 +134,97 @@ def test_same_text_same_bytes() -> None:
     for other in ('{"a":1}', "[1,2,3]", json.dumps({"Age": 1, "Name": "x", "Quantity": {"Price": 5}})):
         blittable_bytes(other)
         assert blittable_bytes(text) == first
+
+
+def test_bytes_do_not_depend_on_earlier_documents() -> None:
+    """A builder that has seen other documents of the same, a similar or another kind gives the bytes of a fresh one."""
+    rand = random.Random(31)
+    names = ["a", "b", "Name", "@metadata", "@id", "@collection", "long name " * 4, "é", 'quo"te', "n\\n", "", "Price"]
+
+    def make(depth: int) -> object:
+        kind = rand.randrange(6 if depth else 3)
+        if kind == 0:
+            return rand.randrange(-(10**9), 10**9)
+        if kind == 1:
+            return "x" * rand.randrange(200)
+        if kind == 2:
+            return rand.random()
+        if kind == 3:
+            return [make(depth - 1) for _ in range(rand.randrange(5))]
+        return {rand.choice(names): make(depth - 1) for _ in range(rand.randrange(7))}
+
+    texts = []
+    for _ in range(60):
+        body = {rand.choice(names): make(3) for _ in range(8)}
+        body["@metadata"] = {rand.choice(names): make(2) for _ in range(5)}
+        texts.append(json.dumps(body, ensure_ascii=rand.random() < 0.5))
+        # The same names with one more, one less, or one twice.
+        texts.append(texts[-1][:-1] + ', "more": 1}')
+        texts.append('{"a": {"b": 1, "a": [1], "b": 2},' + texts[-1][1:])
+    codec = JsonCodec()
+    for _ in range(3000):
+        text = rand.choice(texts)
+        flags = rand.choice([0, FLAGS["document"]])
+        codec.parse(text.encode(), flags)
+        assert codec.document() == blittable_bytes(text, document=bool(flags))
+        if rand.random() < 0.05:
+            with pytest.raises(EngineError):
+                codec.parse(text[: rand.randrange(len(text))].encode(), flags)
+    assert codec.document() == blittable_bytes(text, document=bool(flags))
+    validate(codec.document())
+
+
+def test_more_shapes_than_are_shared() -> None:
+    """Objects of thousands of different shapes, again and again, come back; and names beyond 64 KB of schema too."""
+    records = [{f"n{i % 1500}": i, f"m{i % 7}": {"k": i}} for i in range(4000)]
+    text = json.dumps(records, separators=(",", ":")).encode()
+    codec = JsonCodec()
+    for _ in range(2):
+        codec.parse(text)
+        validate(codec.document())
+        assert codec.write(codec.document()) == text
+    long_names = {f"{i:05d}" + "x" * 300: {f"{i:05d}": i} for i in range(3000)}
+    text = json.dumps(long_names, separators=(",", ":")).encode()
+    for _ in range(2):
+        codec.parse(text)
+        validate(codec.document())
+        assert codec.write(codec.document()) == text
+
+
+def test_document_from_python_values() -> None:
+    """Built documents hold what was given, doubles in their shortest form, big integers and decimals as text."""
+    assert Document.from_python(SAMPLE) == sample()
+    document = Document.from_python(
+        {
+            "float": 0.1, "whole": 1.0, "tiny": 5e-324, "small": 1.25e-7, "huge": 1.7976931348623157e308, "zero": -0.0,
+            "plain": 123456789012345680.0, "third": 1 / 3, "big": 2**80, "decimal": Decimal("1.50"),
+            "part": sample()["Tags"],
+        }
+    )  # fmt: skip
+    validate(bytes(document))
+    assert document.to_json() == (
+        b'{"float":0.1,"whole":1.0,"tiny":5e-324,"small":1.25e-7,"huge":1.7976931348623157e308,"zero":-0.0,'
+        b'"plain":1.2345678901234568e17,"third":0.3333333333333333,"big":1208925819614629174706176,"decimal":1.50,'
+        b'"part":["x","y",{"z":[null,true,false]}]}'
+    )
+    rand = random.Random(17)
+    for _ in range(3000):
+        value = struct.unpack("<d", rand.randbytes(8))[0]
+        if math.isfinite(value):
+            text = Document.from_python({"v": value}).to_json()
+            assert json.loads(text)["v"] == value
+            assert len(text) <= len(repr(value)) + 8
+    for wrong in ({"v": float("nan")}, {"v": float("inf")}):
+        with pytest.raises(EngineError):
+            Document.from_python(wrong)
+    for other in ({"v": object()}, [1], {1: 2}):
+        with pytest.raises(TypeError):
+            Document.from_python(other)  # type: ignore[arg-type]
+    deep: dict[str, object] = {}
+    for _ in range(200):
+        deep = {"a": deep}
+    with pytest.raises(TooLarge):
+        Document.from_python(deep)
 
 
 def test_size_stays_below_json() -> None:
@@ -181,12 +288,15 @@ def test_sharing_cannot_multiply_work() -> None:
         data += bytes([2 * 2]) + slot.to_bytes(2, "little") * 2
         position = here
     root = (len(data) - position) << 4 | 11
-    data += root.to_bytes(4, "little")
+    data += len(data).to_bytes(4, "little") + root.to_bytes(4, "little")
     with pytest.raises(CorruptError, match="upon each other"):
         validate(data)
 
 
-@pytest.mark.parametrize("data", [b"", b"\xb1", b"\xb1\x01\x00\x00", b"\xb2\x01\x00\x00\x00", b"\xb1" + bytes(4)])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\xb1", b"\xb1\1\0\0\0\1\0\0", b"\xb2\1\0\0\0\1\0\0\0", b"\xb1\1\0\0\0\0\0\0\0", b"\xb1\2\0\0\0\1\0\0\0"],
+)
 def test_bytes_that_are_no_document(data: bytes) -> None:
     """Too short, of another format, or with an unknown root: refused."""
     with pytest.raises(CorruptError):

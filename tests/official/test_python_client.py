@@ -8,7 +8,8 @@ import requests
 from ravendb import DocumentStore
 from ravendb.documents.operations.identities import GetIdentitiesOperation, NextIdentityForOperation
 from ravendb.documents.operations.statistics import GetCollectionStatisticsOperation, GetStatisticsOperation
-from ravendb.exceptions.raven_exceptions import ConcurrencyException, RavenException
+from ravendb.exceptions.exceptions import DatabaseDoesNotExistException
+from ravendb.exceptions.raven_exceptions import ConcurrencyException
 from ravendb.serverwide.database_record import DatabaseRecord
 from ravendb.serverwide.operations.common import (
     CreateDatabaseOperation,
@@ -92,9 +93,8 @@ def test_includes_travel_with_the_answer(store: DocumentStore) -> None:
         session.store(User("Ada", friend="users/2"), "users/1")
         session.save_changes()
     with store.open_session() as session:
-        user = session.include("friend").load(User, "users/1")
-        if isinstance(user, dict):
-            user = user["users/1"]
+        user = session.include("friend").load("users/1", User)
+        user = user["users/1"] if isinstance(user, dict) else user
         assert session.load(user.friend, User).name == "Bob"
         assert session.advanced.number_of_requests == 1
 
@@ -163,10 +163,10 @@ def test_numbers_and_text_come_back_as_sent(store: DocumentStore) -> None:
     ("body", "reason"),
     [
         (b'{"a":', "end"),
-        (b'{"a":NaN}', "NaN"),
+        (b'{"a":NaN}', "letter"),
         (b'{"a":"\xff"}', "UTF-8"),
         (b"[1]", "object"),
-        (b'{"a":' + b"[" * 200 + b"]" * 200 + b"}", "depth"),
+        (b'{"a":' + b"[" * 200 + b"]" * 200 + b"}", "nested deeper"),
     ],
 )
 def test_bad_documents_are_refused_with_position_and_reason(store: DocumentStore, body: bytes, reason: str) -> None:
@@ -189,7 +189,7 @@ def test_databases_are_created_listed_described_and_deleted(server_url: str) -> 
         with pytest.raises(ConcurrencyException, match="already exists"):
             store.maintenance.server.send(CreateDatabaseOperation(DatabaseRecord("life-of-a-database")))
         store.maintenance.server.send(DeleteDatabaseOperation("life-of-a-database", hard_delete=True))
-        with pytest.raises(RavenException), store.open_session() as session:
+        with pytest.raises(DatabaseDoesNotExistException), store.open_session() as session:
             session.load("users/1")
 
 

@@ -1,8 +1,8 @@
 """Bulk insert: one request streams any number of commands; they are committed in steps while they arrive.
 
 The body is one JSON array. Runs of whole commands are cut from what has arrived (`pynori_core.framing`), read, and
-gathered in a batch; one batch is on its way to the disk while the next is gathered. Some clients never end the body: the
-closing bracket ends the insert. The operation keeps how it ended, for a client learns of a failure by asking for it.
+gathered in a batch; one batch is on its way to the disk while the next is gathered. Some clients never end the body:
+the closing bracket ends the insert. The operation keeps how it ended, for a client learns of a failure by asking.
 
 The answer to a success has no body at all; clients take any body for a failure.
 """
@@ -28,7 +28,7 @@ from pynori.http.handlers.batches import Command, add_command, ends_with_bar
 from pynori.http.handlers.documents import resolve_identity
 from pynori.http.request import Request
 from pynori.http.response import Response
-from pynori.http.shapes import as_pynori_error
+from pynori.http.shapes import as_pynori_error, error_response
 from pynori.limits import (
     BULK_INSERT_COMMIT_COMMANDS,
     BULK_INSERT_COMMIT_SIZE_BYTES,
@@ -46,6 +46,7 @@ decode_commands = msgspec.json.Decoder(list[Command]).decode
 
 
 async def post(request: Request) -> Response:
+    """Any number of commands, committed in steps while they arrive."""
     opened = request.open_database()
     operations = opened.operations
     id = request.number("id", 0) or operations.next_id()
@@ -57,13 +58,15 @@ async def post(request: Request) -> Response:
         insert = Insert(request, opened.database, operation)
         await insert.run(stream)
         operation.complete(insert.progress(insert.committed))
-    except BodyBroken as error:
-        aborted = BulkInsertAborted(f"the bulk insert was cut short: {error}")
-        operation.fail(aborted)
-        raise aborted from error
-    except (Exception, asyncio.CancelledError) as error:
-        operation.fail(error if isinstance(error, asyncio.CancelledError) else as_pynori_error(error, request.url))
+    except asyncio.CancelledError:
+        operation.fail(BulkInsertAborted("the bulk insert was cut short: the connection was lost"))
         raise
+    except Exception as error:
+        failure = error
+        if isinstance(error, BodyBroken):
+            failure = BulkInsertAborted(f"the bulk insert was cut short: {error}")
+        operation.fail(as_pynori_error(failure, request.url))
+        return error_response(failure, request.url, close=True)
     finally:
         watch.cancel()
     return Response(201)

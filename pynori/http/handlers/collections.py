@@ -8,6 +8,7 @@ from pynori.http.shapes import size_shape
 
 
 def statistics(request: Request) -> Response:
+    """How many documents each collection holds."""
     database = request.open_database().database
     return json_response(
         {

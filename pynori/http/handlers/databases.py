@@ -13,6 +13,7 @@ LOCK_MODES = ("Unlock", "PreventDeletesIgnore", "PreventDeletesError")
 
 
 async def create(request: Request) -> Response:
+    """Create a database from its record."""
     record = request.json_object()
     name = request.text("name") or record.get("DatabaseName")
     if not isinstance(name, str) or not name:
@@ -31,6 +32,7 @@ async def create(request: Request) -> Response:
 
 
 async def delete(request: Request) -> Response:
+    """Delete databases, with or without their files."""
     body = request.json_object()
     names = name_list(body)
     raft_index = await request.server.databases.delete(names, bool(body.get("HardDelete")))
@@ -45,11 +47,13 @@ def name_list(body: dict[str, Any]) -> list[str]:
 
 
 def record(request: Request) -> Response:
+    """The complete record of a database."""
     found = request.server.state.record(request.required("name"))
     return Response(404) if found is None else json_response(found)
 
 
 def record_of_path(request: Request) -> Response:
+    """The complete record of the database in the path."""
     found = request.server.state.record(request.database_name)
     if found is None:
         raise DatabaseDoesNotExist(request.database_name)
@@ -97,10 +101,12 @@ def database_info(request: Request, name: str) -> dict[str, Any]:
 
 
 async def enable(request: Request) -> Response:
+    """Open databases that were disabled."""
     return await set_disabled(request, False)
 
 
 async def disable(request: Request) -> Response:
+    """Close databases and keep them closed."""
     return await set_disabled(request, True)
 
 
@@ -117,6 +123,7 @@ async def set_disabled(request: Request, disabled: bool) -> Response:
 
 
 async def set_lock(request: Request) -> Response:
+    """Allow or forbid the deletion of databases."""
     body = request.json_object()
     mode = body.get("Mode")
     if mode not in LOCK_MODES:

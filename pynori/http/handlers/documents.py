@@ -6,9 +6,19 @@ from typing import TYPE_CHECKING
 
 from pynori.errors import InvalidArgument, LimitExceeded
 from pynori.http.request import Request
-from pynori.http.response import Deferred, Reply, Response, encode_json, etag_field, json_response
+from pynori.http.response import (
+    Answer,
+    Deferred,
+    Reply,
+    Response,
+    StreamResponse,
+    encode_json,
+    etag_field,
+    json_response,
+)
 from pynori.http.shapes import humane_size
-from pynori.limits import DOCUMENTS_PER_REQUEST_MAX, INCLUDES_MAX
+from pynori.http.stream import PAGE_SIZE_MAX, as_object, prefix_stream
+from pynori.limits import DOCUMENTS_PER_REQUEST_MAX, INCLUDES_MAX, LISTED_DOCUMENTS_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,11 +26,11 @@ if TYPE_CHECKING:
     from pynori.documents.database import CommandResult, Database
 
 NOT_FOUND_ETAG = "404 Response"  # what clients remember as the etag of a document that was not there
-PAGE_SIZE_MAX = 2**31 - 1
 IDENTITY_SUFFIX = "|"
 
 
-def get(request: Request) -> Response:
+def get(request: Request) -> Answer:
+    """Documents by id with what they include, by prefix, or the newest."""
     database = request.open_database().database
     ids = request.query.get("id")
     if ids is None:
@@ -53,13 +63,17 @@ def load(request: Request, database: Database, ids: Sequence[str]) -> Response:
     return Response(200, loaded.body, etag_field(loaded.etag))
 
 
-def list_documents(request: Request, database: Database) -> Response:
+def list_documents(request: Request, database: Database) -> Answer:
+    """Documents by prefix or the newest ones. A page without a useful bound is streamed instead of built in memory."""
     etag = database.change_vector
     if etag and request.etag(b"if-none-match") == etag:
         return Response(304, fields=etag_field(etag))
     start = request.number("start", 0)
     page_size = request.number("pagesize", PAGE_SIZE_MAX)
     metadata_only = request.flag("metadataonly")
+    fields = etag_field(etag) if etag else b""
+    if "startswith" in request.query and page_size > LISTED_DOCUMENTS_MAX and not metadata_only:
+        return StreamResponse(as_object(prefix_stream(request, database)), fields=fields)
     if "startswith" in request.query:
         body = database.list_by_prefix(
             request.text("startswith"),
@@ -72,10 +86,11 @@ def list_documents(request: Request, database: Database) -> Response:
         )
     else:
         body = database.list_recent(start=start, page_size=page_size, metadata_only=metadata_only)
-    return Response(200, body, etag_field(etag) if etag else b"")
+    return Response(200, body, fields)
 
 
 def head(request: Request) -> Response:
+    """Whether a document is there, and its etag."""
     database = request.open_database().database
     found = database.head(request.required("id"))
     known = request.etag(b"if-none-match")
@@ -85,6 +100,7 @@ def head(request: Request) -> Response:
 
 
 def put(request: Request) -> Reply:
+    """Write one document; an id that ends with / or | is completed by the server."""
     database = request.open_database().database
     ids = request.query.get("id")
     if ids is None:
@@ -111,6 +127,7 @@ def put_answer(result: CommandResult) -> Response:
 
 
 def delete(request: Request) -> Reply:
+    """Delete one document."""
     database = request.open_database().database
     return Deferred(database.delete(request.required("id"), request.etag(b"if-match")), delete_answer)
 
@@ -120,6 +137,7 @@ def delete_answer(result: CommandResult) -> Response:
 
 
 def size(request: Request) -> Response:
+    """How many bytes a document takes."""
     database = request.open_database().database
     found = database.get(request.required("id"))
     if found is None:

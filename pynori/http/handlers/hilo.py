@@ -7,6 +7,7 @@ from pynori.http.response import Response, json_response
 
 
 async def next_range(request: Request) -> Response:
+    """Take a range of numbers for ids."""
     database = request.open_database().database
     granted = await database.next_hilo(
         request.required("tag"),
@@ -28,6 +29,7 @@ async def next_range(request: Request) -> Response:
 
 
 async def return_range(request: Request) -> Response:
+    """Give back the rest of a range."""
     database = request.open_database().database
     await database.return_hilo(request.required("tag"), request.number("end", 0), request.number("last", 0))
     return Response(204)

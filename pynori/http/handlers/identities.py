@@ -8,12 +8,14 @@ from pynori.http.response import Response, json_response
 
 
 async def take_next(request: Request) -> Response:
+    """Take the next number of an identity."""
     request.open_database()
     value = await request.server.state.next_identity(request.database_name, request.required("name"))
     return json_response({"NewIdentityValue": value})
 
 
 async def seed(request: Request) -> Response:
+    """Set the number of an identity."""
     request.open_database()
     name = request.required("name")
     if "value" not in request.query:
@@ -24,5 +26,6 @@ async def seed(request: Request) -> Response:
 
 
 def list_all(request: Request) -> Response:
+    """The last number of each identity."""
     request.open_database()
     return json_response(request.server.state.identities(request.database_name))

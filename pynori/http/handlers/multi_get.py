@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from pynori.errors import InvalidArgument, LimitExceeded, OperationFailed
+from pynori.errors import InvalidArgument, LimitExceeded
 from pynori.http.request import Request
-from pynori.http.response import Response, encode_json, settle
+from pynori.http.response import JSON, Response, StreamResponse, encode_json, settle
 from pynori.http.shapes import error_response
-from pynori.limits import MULTI_GET_REQUESTS_MAX
+from pynori.http.stream import as_async, close_chunks
+from pynori.limits import MULTI_GET_REQUESTS_MAX, MULTI_GET_STREAM_SIZE_BYTES_MAX
 
 
 async def post(request: Request) -> Response:
+    """Several requests to the database in one."""
     inner = request.json_object().get("Requests")
     if not isinstance(inner, list) or not all(isinstance(entry, dict) for entry in inner):
         raise InvalidArgument("the body must hold 'Requests', a list of objects")
@@ -20,7 +22,8 @@ async def post(request: Request) -> Response:
     entries = []
     for entry in inner:
         response = await run(request, entry)
-        body = response.body if response.body and response.status != 304 else b"null"
+        is_json = response.content_type == JSON and response.body and response.status != 304
+        body = response.body if is_json else b"null"
         entries.append(
             b'{"Result":%b,"StatusCode":%d,"Headers":%b}' % (body, response.status, encode_json(fields_of(response)))
         )
@@ -33,11 +36,27 @@ async def run(outer: Request, entry: dict[str, Any]) -> Response:
     try:
         inner = inner_request(outer, entry)
         answer = await settle(inner.route.handler(inner))
-        if not isinstance(answer, Response):
-            raise OperationFailed(f"{inner.method} {inner.path} answers with a stream, which cannot travel in a multi-get")
+        if isinstance(answer, StreamResponse):
+            return await collect(answer)
     except Exception as error:
         return error_response(error, str(url))
     return answer
+
+
+async def collect(stream: StreamResponse) -> Response:
+    """A streamed answer as a whole, within bounds."""
+    pieces = []
+    size = 0
+    try:
+        async for piece in as_async(stream.chunks):
+            pieces.append(piece)
+            size += len(piece)
+            if size > MULTI_GET_STREAM_SIZE_BYTES_MAX:
+                name = f"MULTI_GET_STREAM_SIZE_BYTES_MAX ({MULTI_GET_STREAM_SIZE_BYTES_MAX})"
+                raise LimitExceeded(f"an answer exceeds {name}")
+    finally:
+        await close_chunks(stream.chunks)
+    return Response(stream.status, b"".join(pieces), stream.fields, stream.content_type)
 
 
 def inner_request(outer: Request, entry: dict[str, Any]) -> Request:
@@ -47,16 +66,15 @@ def inner_request(outer: Request, entry: dict[str, Any]) -> Request:
     if not isinstance(path, str) or not isinstance(method, str) or not isinstance(fields, dict):
         raise InvalidArgument("an inner request needs 'Url' and may have 'Method' and 'Headers'")
     route, database_name = outer.listener.router.find(method.upper(), path)
-    if route.handler is post:
-        raise InvalidArgument("a multi-get cannot hold another one")
+    if route.handler is post or route.body.value == "stream":
+        raise InvalidArgument(f"{method} {path} has no place in a multi-get")
     if database_name.lower() != outer.database_name.lower():
         raise InvalidArgument("all requests of a multi-get go to the database of its own URL")
     content = entry.get("Content")
     body = content.encode("utf-8") if isinstance(content, str) else b"" if content is None else encode_json(content)
     query = str(entry.get("Query") or "").removeprefix("?")
-    lowered = {
-        str(name).lower().encode("utf-8"): str(value).encode("utf-8") for name, value in fields.items() if value is not None
-    }
+    given = {str(name).lower(): str(value) for name, value in fields.items() if value is not None}
+    lowered = {name.encode("utf-8"): value.encode("utf-8") for name, value in given.items()}
     return Request(outer.listener, method.upper(), path, query, lowered, route, database_name, body)
 
 

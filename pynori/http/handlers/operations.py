@@ -12,27 +12,33 @@ if TYPE_CHECKING:
 
 
 def next_id(request: Request) -> Response:
+    """An id for a long operation."""
     return next_id_response(request, request.open_database().operations)
 
 
 def next_id_of_server(request: Request) -> Response:
+    """An id for a long operation of the server."""
     return next_id_response(request, request.server.operations)
 
 
 def state(request: Request) -> Response:
+    """The state of a long operation."""
     return state_response(request, request.open_database().operations)
 
 
 def state_of_server(request: Request) -> Response:
+    """The state of a long operation of the server."""
     return state_response(request, request.server.operations)
 
 
 def kill(request: Request) -> Response:
+    """Ask a long operation to end."""
     request.open_database().operations.kill(operation_id(request))
     return Response(204)
 
 
 def kill_of_server(request: Request) -> Response:
+    """Ask a long operation of the server to end."""
     request.server.operations.kill(operation_id(request))
     return Response(204)
 

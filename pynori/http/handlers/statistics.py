@@ -16,10 +16,12 @@ def healthcheck(request: Request) -> Response:
 
 
 def summary(request: Request) -> Response:
+    """Statistics of the database."""
     return json_response(summary_shape(request))
 
 
 def detailed(request: Request) -> Response:
+    """Statistics of the database with those of the cluster's values."""
     shape = summary_shape(request)
     shape["CountOfIdentities"] = len(request.server.state.identities(request.database_name))
     shape["CountOfCompareExchange"] = 0
@@ -29,6 +31,7 @@ def detailed(request: Request) -> Response:
 
 
 def essential(request: Request) -> Response:
+    """The counts of the statistics."""
     shape = summary_shape(request)
     kept = [name for name in shape if name.startswith("CountOf")]
     return json_response({**{name: shape[name] for name in kept}, "Indexes": []})
@@ -58,5 +61,5 @@ def summary_shape(request: Request) -> dict[str, Any]:
         "LastIndexingTime": None,
         "SizeOnDisk": size_shape(statistics.size_bytes),
         "TempBuffersSizeOnDisk": size_shape(0),
-        "NumberOfTransactionMergerQueueOperations": 0,
+        "NumberOfTransactionMergerQueueOperations": statistics.queue_count,
     }

@@ -20,6 +20,7 @@ LICENSE_BODY = encode_json({"Type": "None", "Version": "7.2", "Expired": False, 
 
 
 def build_version(request: Request) -> Response:
+    """What this server says it is."""
     return Response(200, BUILD_BODY)
 
 
@@ -29,6 +30,7 @@ def license_status(request: Request) -> Response:
 
 
 def database(request: Request) -> Response:
+    """The nodes of a database, from which a client chooses."""
     name = request.required("name")
     state = request.server.state
     if state.record(name) is None:
@@ -37,18 +39,22 @@ def database(request: Request) -> Response:
 
 
 def cluster(request: Request) -> Response:
+    """The nodes of the cluster and their leader."""
     return json_response(request.server.state.cluster_topology(request.base_url()))
 
 
 def node_info(request: Request) -> Response:
+    """What this node is and runs on."""
     return json_response(request.server.state.node_info())
 
 
 def tcp(request: Request) -> Response:
+    """The TCP address of this node."""
     return json_response(tcp_address(request))
 
 
 def tcp_of_database(request: Request) -> Response:
+    """The TCP address for streams of this database."""
     request.open_database()
     return json_response(tcp_address(request))
 

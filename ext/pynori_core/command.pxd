@@ -1,0 +1,109 @@
+"""Simple commands as flat records in one buffer, and their results in another: what the writer executes without the
+GIL.
+
+A batch is a buffer of records, each CommandHeader, then the expected entries, the source entries, the id, its key,
+the collection's name and its key, the expected vector's text, and the body, each right after the other; the record is
+padded to a multiple of 8. Everything that can be checked or computed without the database is done when a record is
+made. A result has the same form: ResultHeader, the id as stored, the name of the collection, the change vector's
+entries.
+"""
+
+cimport cython
+from libc.stddef cimport size_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+
+from pynori_core.builder cimport Builder
+from pynori_core.change_vector cimport VectorEntry
+from pynori_core.errors cimport ErrorDetail
+from pynori_core.output cimport Output
+
+cdef enum:
+    BATCH_COMMANDS_MAX = 10000
+    BATCH_BYTES_MAX = 67108864         # 64 MB of documents in one batch
+    COMMAND_BYTES_MAX = 67174400       # of one record: the largest document and 64 KB
+    PARSE_NOGIL_BYTES = 65536          # larger documents are parsed without the GIL
+
+cdef enum CommandKind:
+    COMMAND_PUT = 1
+    COMMAND_DELETE = 2
+
+cdef enum Expected:
+    EXPECT_ANY = 0                     # do not care
+    EXPECT_NONE = 1                    # must not exist
+    EXPECT_VECTOR = 2                  # must be equal to the entries
+    EXPECT_NEVER = 3                   # what was given is no change vector, so nothing can be equal to it
+
+cdef packed struct CommandHeader:      # 40 bytes
+    uint32_t size                      # of the whole record
+    uint8_t kind                       # CommandKind
+    uint8_t expected                   # Expected
+    uint8_t make_id                    # the id ends in "/": the next etag and the node's tag are put behind it
+    uint8_t spelling_known             # identifier_spelling's answer
+    uint64_t spelling
+    uint32_t body_size
+    uint32_t expected_text_size
+    uint16_t id_size
+    uint16_t key_size
+    uint16_t expected_count            # VectorEntries
+    uint16_t collection_size           # 0: none is stated
+    uint16_t source_count              # PUT: entries of the vector with which the document came from elsewhere
+    uint16_t collection_key_size       # lower-cased name, behind the name
+    uint32_t reserved
+
+cdef struct Command:                   # a record taken apart
+    const CommandHeader* header
+    const uint8_t* id
+    const uint8_t* key
+    const VectorEntry* expected
+    const VectorEntry* source
+    const uint8_t* expected_text
+    const uint8_t* collection          # as spelt
+    const uint8_t* collection_key
+    const uint8_t* body
+
+cdef packed struct ResultHeader:       # 40 bytes
+    uint32_t size                      # of the whole result
+    uint8_t kind                       # CommandKind
+    uint8_t deleted                    # DELETE: there was something
+    uint16_t id_size
+    uint16_t collection_size
+    uint16_t vector_count              # 0: nothing was written
+    uint32_t flags                     # of the item
+    uint64_t etag
+    uint64_t last_modified             # ticks
+    uint64_t user_txn
+
+# What a failed command leaves: the place of the failure, and for E_CONCURRENCY the vector that is there.
+cdef struct CommandFailure:
+    int code                           # ErrorCode; OK: nothing failed
+    uint32_t command                   # position in the batch
+    uint32_t actual_count              # E_CONCURRENCY: entries; 0: the document does not exist
+    VectorEntry* actual                # malloc'd, or NULL
+    ErrorDetail detail
+
+cdef void command_failure_release(CommandFailure* failure) noexcept nogil
+cdef void command_decode(const uint8_t* record, Command* command) noexcept nogil
+
+# The exception of a failed batch, whose records are `commands`.
+cdef object command_exception(const CommandFailure* failure, const uint8_t* commands, size_t size)
+# CommandResults of a buffer of results, as a list.
+cdef list command_results(const uint8_t* results, size_t size)
+
+
+@cython.final
+cdef class Batch:
+    cdef Output records                # taken over by the merger
+    cdef readonly Py_ssize_t count
+    cdef size_t body_bytes
+    cdef bint handed_over
+    cdef int add(self, int kind, str id, str expected, str source, const uint8_t* body, size_t body_size,
+                 const uint8_t* collection, size_t collection_size) except -1
+    cdef int add_built(self, Builder* builder, str id, str expected, str source) except -1
+    cdef int check_handed_over(self) except -1
+    cdef int check_room(self, size_t body_size, ErrorDetail* error) except -1
+
+
+@cython.final
+cdef class CommandResult:
+    cdef bytes record                  # one ResultHeader and what follows it
+    cdef const ResultHeader* header(self)

@@ -1,0 +1,446 @@
+"""Make command records from Python's arguments, and Python's results and exceptions from what the writer left."""
+
+cimport cython
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset
+
+from pynori_core.bits cimport atomic_load_pointer, compare_swap_pointer
+from pynori_core.blittable cimport BlittableValue, document_view
+from pynori_core.builder cimport (
+    BUILDER_DOCUMENT,
+    Builder,
+    builder_collection,
+    builder_copy,
+    builder_init,
+    builder_release,
+)
+from pynori_core.change_vector cimport (
+    VECTOR_ENTRIES_MAX,
+    VECTOR_TEXT_MAX,
+    vector_format,
+    vector_parse,
+)
+from pynori_core.errors cimport (
+    E_COLLECTION_MISMATCH,
+    E_CONCURRENCY,
+    E_INVALID,
+    E_TOO_LARGE,
+    OK,
+    error_clear,
+    error_exception,
+    error_set,
+    raise_error,
+)
+from pynori_core.identifier cimport (
+    GUID_TEXT_SIZE,
+    ID_KEY_SIZE_MAX,
+    ID_NUMBER_DIGITS,
+    ID_SIZE_MAX,
+    identifier_check,
+    identifier_guid,
+    identifier_key,
+    identifier_spelling,
+)
+from pynori_core.json cimport JSON_DOCUMENT, json_parse
+from pynori_core.output cimport output_append, output_init, output_release, output_reserve
+from pynori_core.timestamp cimport TIMESTAMP_TEXT_SIZE, timestamp_format
+
+cdef enum:
+    BUILDERS_KEPT = 4                  # builders that wait for the next document, so that their memory is warm
+    COLLECTION_NAME_SIZE_MAX = 512
+
+cdef Builder* kept_builders[BUILDERS_KEPT]
+
+
+cdef void command_failure_release(CommandFailure* failure) noexcept nogil:
+    free(failure.actual)
+    failure.actual = NULL
+
+
+cdef void command_decode(const uint8_t* record, Command* command) noexcept nogil:
+    cdef const CommandHeader* header = <const CommandHeader*>record
+    command.header = header
+    command.expected = <const VectorEntry*>(record + sizeof(CommandHeader))
+    command.source = command.expected + header.expected_count
+    command.id = <const uint8_t*>(command.source + header.source_count)
+    command.key = command.id + header.id_size
+    command.collection = command.key + header.key_size
+    command.collection_key = command.collection + header.collection_size
+    command.expected_text = command.collection_key + header.collection_key_size
+    command.body = command.expected_text + header.expected_text_size
+
+
+# ---- builders are dear to make and cheap to keep; whoever finds none makes one
+
+cdef Builder* builder_borrow() noexcept nogil:
+    cdef Builder* builder
+    cdef int index
+    for index in range(BUILDERS_KEPT):
+        builder = <Builder*>atomic_load_pointer(<void**>&kept_builders[index])
+        if builder != NULL and compare_swap_pointer(<void**>&kept_builders[index], builder, NULL):
+            return builder
+    builder = <Builder*>calloc(1, sizeof(Builder))
+    if builder != NULL and builder_init(builder) != OK:
+        free(builder)
+        return NULL
+    return builder
+
+
+cdef void builder_return(Builder* builder) noexcept nogil:
+    cdef int index
+    for index in range(BUILDERS_KEPT):
+        if compare_swap_pointer(<void**>&kept_builders[index], NULL, builder):
+            return
+    builder_release(builder)
+    free(builder)
+
+
+# ---- making records
+
+cdef int expected_parse(CommandHeader* header, const char* text, size_t size, VectorEntry* entries) noexcept nogil:
+    """What an expected change vector asks for; more text than any vector has can be kept out of the record."""
+    cdef int count
+    if size == 0:
+        header.expected = EXPECT_NONE
+        return OK
+    count = vector_parse(text, size, entries, VECTOR_ENTRIES_MAX)
+    header.expected = EXPECT_VECTOR if count > 0 else EXPECT_NEVER
+    header.expected_count = <uint16_t>(count if count > 0 else 0)
+    header.expected_text_size = <uint32_t>(size if size < VECTOR_TEXT_MAX else VECTOR_TEXT_MAX)
+    return OK
+
+
+cdef int collection_check(const uint8_t* name, size_t size, ErrorDetail* error) noexcept nogil:
+    cdef size_t index
+    if size > COLLECTION_NAME_SIZE_MAX:
+        error_set(error, E_TOO_LARGE, b"a collection's name has at most 512 bytes (COLLECTION_NAME_SIZE_MAX)")
+        return E_TOO_LARGE
+    for index in range(size):
+        if name[index] < 0x20 or name[index] == 0x7F:
+            error_set(error, E_INVALID, b"a collection's name must not contain control characters")
+            return E_INVALID
+    return OK
+
+
+cdef void record_write(Output* records, CommandHeader* header, const VectorEntry* expected, const VectorEntry* source,
+                       const uint8_t* id, const uint8_t* key, const uint8_t* collection,
+                       const uint8_t* collection_key, const uint8_t* expected_text,
+                       const uint8_t* body) noexcept nogil:
+    cdef size_t size = sizeof(CommandHeader)
+    size += (<size_t>header.expected_count + header.source_count) * sizeof(VectorEntry)
+    size += header.id_size + header.key_size + header.collection_size + header.collection_key_size
+    size += <size_t>header.expected_text_size + header.body_size
+    cdef size_t padding = (8 - size % 8) % 8
+    cdef uint64_t zero = 0
+    if not output_reserve(records, size + padding):
+        return
+    header.size = <uint32_t>(size + padding)
+    output_append(records, header, sizeof(CommandHeader))
+    output_append(records, expected, header.expected_count * sizeof(VectorEntry))
+    output_append(records, source, header.source_count * sizeof(VectorEntry))
+    output_append(records, id, header.id_size)
+    output_append(records, key, header.key_size)
+    output_append(records, collection, header.collection_size)
+    output_append(records, collection_key, header.collection_key_size)
+    output_append(records, expected_text, header.expected_text_size)
+    output_append(records, body, header.body_size)
+    output_append(records, &zero, padding)
+
+
+@cython.final
+cdef class Batch:
+    """One user transaction in the making: a buffer of simple commands, applied entirely or not at all.
+
+    A batch is handed over once. Not for use by two threads at a time.
+    """
+
+    def __cinit__(self):
+        output_init(&self.records, <size_t>BATCH_BYTES_MAX + COMMAND_BYTES_MAX)
+
+    def __dealloc__(self):
+        output_release(&self.records)
+
+    def __len__(self):
+        return self.count
+
+    @property
+    def size_bytes(self):
+        """Bytes of the records so far."""
+        return self.records.size
+
+    def put(self, str id not None, const uint8_t[::1] body not None, str expected_change_vector=None, *,
+            str source_change_vector=None):
+        """Store a document, given as JSON text.
+
+        id: ending in "/", a number and the node's tag are put behind it; empty, a GUID takes its place.
+        expected_change_vector: None, do not care; "", must not exist.
+        source_change_vector: what the document had seen where it comes from; merged into what it gets here.
+        Raises: JsonError, InvalidArgument, TooLarge; nothing is added then.
+        """
+        cdef Builder* builder
+        cdef ErrorDetail error
+        cdef int code
+        cdef size_t size = <size_t>body.shape[0]
+        cdef const uint8_t* text = &body[0] if size else <const uint8_t*>b""
+        builder = builder_borrow()
+        if builder == NULL:
+            raise MemoryError
+        try:
+            error_clear(&error)
+            if size >= PARSE_NOGIL_BYTES:
+                with nogil:
+                    code = json_parse(builder, text, size, JSON_DOCUMENT, NULL, &error)
+            else:
+                code = json_parse(builder, text, size, JSON_DOCUMENT, NULL, &error)
+            if code != OK:
+                raise_error(&error)
+            self.add_built(builder, id, expected_change_vector, source_change_vector)
+        finally:
+            builder_return(builder)
+
+    def put_value(self, str id not None, value not None, str expected_change_vector=None, *,
+                  str source_change_vector=None):
+        """As put, of an object inside a document that is parsed already (pynori_core.blittable.Document)."""
+        cdef BlittableValue source
+        cdef Builder* builder
+        cdef ErrorDetail error
+        cdef int code
+        document_view(value, &source)
+        builder = builder_borrow()
+        if builder == NULL:
+            raise MemoryError
+        try:
+            error_clear(&error)
+            code = builder_copy(builder, &source, BUILDER_DOCUMENT, &error)
+            if code != OK:
+                raise_error(&error)
+            self.add_built(builder, id, expected_change_vector, source_change_vector)
+        finally:
+            builder_return(builder)
+
+    def delete(self, str id not None, str expected_change_vector=None):
+        """Replace a document by a tombstone; nothing happens when there is none, unless a change vector is expected.
+
+        Raises: InvalidArgument, TooLarge; nothing is added then.
+        """
+        self.add(COMMAND_DELETE, id, expected_change_vector, None, NULL, 0, NULL, 0)
+
+    cdef int add_built(self, Builder* builder, str id, str expected, str source) except -1:
+        cdef const uint8_t* collection = <const uint8_t*>b"@empty"
+        cdef size_t collection_size = 6
+        if not builder_collection(builder, &collection, &collection_size) or collection_size == 0:
+            collection = <const uint8_t*>b"@empty"
+            collection_size = 6
+        return self.add(COMMAND_PUT, id, expected, source, builder.data, builder.size, collection, collection_size)
+
+    cdef int add(self, int kind, str id, str expected, str source, const uint8_t* body, size_t body_size,
+                 const uint8_t* collection, size_t collection_size) except -1:
+        cdef CommandHeader header
+        cdef VectorEntry expected_entries[VECTOR_ENTRIES_MAX]
+        cdef VectorEntry source_entries[VECTOR_ENTRIES_MAX]
+        cdef uint8_t key[ID_KEY_SIZE_MAX]
+        cdef uint8_t collection_key[ID_KEY_SIZE_MAX]
+        cdef char made[GUID_TEXT_SIZE]
+        cdef uint64_t spelling = 0
+        cdef ErrorDetail error
+        cdef Py_ssize_t size
+        cdef const char* expected_text = NULL
+        cdef const char* text
+        cdef const uint8_t* id_text = utf8_of(id, &size)
+        error_clear(&error)
+        memset(&header, 0, sizeof(CommandHeader))
+        self.check_room(body_size, &error)
+        if size == 0 and kind == COMMAND_PUT:
+            if not identifier_guid(made):
+                raise OSError("the system gives no randomness")
+            id_text = <const uint8_t*>made
+            size = GUID_TEXT_SIZE
+        header.kind = <uint8_t>kind
+        header.make_id = kind == COMMAND_PUT and size > 0 and id_text[size - 1] == c'/'
+        if identifier_check(id_text, <size_t>size, &error) != OK:
+            raise_error(&error)
+        if header.make_id and size + ID_NUMBER_DIGITS + 5 > ID_SIZE_MAX:
+            error_set(&error, E_TOO_LARGE, b"with its number the id would have more than 512 bytes (ID_SIZE_BYTES_MAX)")
+            raise_error(&error)
+        if collection_check(collection, collection_size, &error) != OK:
+            raise_error(&error)
+        header.id_size = <uint16_t>size
+        header.key_size = <uint16_t>identifier_key(id_text, <size_t>size, key)
+        header.spelling_known = identifier_spelling(id_text, header.id_size, key, header.key_size, &spelling)
+        header.spelling = spelling
+        header.collection_size = <uint16_t>collection_size
+        header.collection_key_size = <uint16_t>identifier_key(collection, collection_size, collection_key)
+        header.body_size = <uint32_t>body_size
+        if expected is not None:
+            expected_text = <const char*>utf8_of(expected, &size)
+            expected_parse(&header, expected_text, <size_t>size, expected_entries)
+        if source is not None:
+            text = <const char*>utf8_of(source, &size)
+            header.source_count = source_parse(text, <size_t>size, source_entries)
+        record_write(&self.records, &header, expected_entries, source_entries, id_text, key, collection,
+                     collection_key, <const uint8_t*>expected_text, body)
+        if self.records.failure != OK:
+            self.records.failure = OK
+            raise MemoryError
+        self.body_bytes += body_size
+        self.count += 1
+        return 0
+
+    cdef int check_handed_over(self) except -1:
+        cdef ErrorDetail error
+        if not self.handed_over:
+            return 0
+        error_clear(&error)
+        error_set(&error, E_INVALID, b"this batch was handed over already")
+        return raise_error(&error)
+
+    cdef int check_room(self, size_t body_size, ErrorDetail* error) except -1:
+        self.check_handed_over()
+        if self.count >= BATCH_COMMANDS_MAX:
+            error_set(error, E_TOO_LARGE, b"a batch has at most 10000 commands (BATCH_COMMANDS_MAX)")
+        elif self.count and self.body_bytes + body_size > BATCH_BYTES_MAX:
+            error_set(error, E_TOO_LARGE, b"a batch has at most 64 MB of documents (BATCH_SIZE_BYTES_MAX)")
+        else:
+            return 0
+        return raise_error(error)
+
+
+cdef const uint8_t* utf8_of(str text, Py_ssize_t* size) except NULL:
+    """The UTF-8 bytes of a string, living as long as it; unpaired surrogates are refused."""
+    cdef ErrorDetail error
+    try:
+        return <const uint8_t*>PyUnicode_AsUTF8AndSize(text, size)
+    except UnicodeEncodeError:
+        error_clear(&error)
+        error_set(&error, E_INVALID, b"the text contains an unpaired surrogate")
+        raise_error(&error)
+
+
+cdef int source_parse(const char* text, size_t size, VectorEntry* entries) except -1:
+    cdef ErrorDetail error
+    cdef int count = vector_parse(text, size, entries, VECTOR_ENTRIES_MAX)
+    if count < 0:
+        error_clear(&error)
+        error_set(&error, E_INVALID, b"the source change vector is none")
+        raise_error(&error)
+    return count
+
+
+# ---- results
+
+cdef inline str decode(const uint8_t* text, size_t size):
+    return PyUnicode_DecodeUTF8(<const char*>text, <Py_ssize_t>size, "replace")
+
+
+cdef str vector_text(const VectorEntry* entries, int count):
+    cdef char text[VECTOR_TEXT_MAX]
+    cdef size_t size = vector_format(entries, count, text)
+    return decode(<const uint8_t*>text, size)
+
+
+@cython.final
+cdef class CommandResult:
+    """What one command of a committed batch did. Texts are made when they are asked for."""
+
+    cdef const ResultHeader* header(self):
+        return <const ResultHeader*><const char*>self.record
+
+    @property
+    def kind(self) -> str:
+        """"PUT" or "DELETE"."""
+        return "PUT" if self.header().kind == COMMAND_PUT else "DELETE"
+
+    @property
+    def id(self) -> str:
+        """The id as stored, in its first spelling; as asked for when nothing was there to delete."""
+        return decode(<const uint8_t*>self.header() + sizeof(ResultHeader), self.header().id_size)
+
+    @property
+    def collection(self) -> str:
+        """The collection's name as first spelt; "" when nothing was there to delete."""
+        cdef const ResultHeader* header = self.header()
+        return decode(<const uint8_t*>header + sizeof(ResultHeader) + header.id_size, header.collection_size)
+
+    @property
+    def change_vector(self) -> str:
+        """Of what was written; "" when nothing was there to delete."""
+        cdef const ResultHeader* header = self.header()
+        return vector_text(<const VectorEntry*>(<const uint8_t*>header + sizeof(ResultHeader) + header.id_size
+                                                + header.collection_size), header.vector_count)
+
+    @property
+    def etag(self) -> int:
+        """Of what was written, else 0."""
+        return self.header().etag
+
+    @property
+    def last_modified(self) -> str:
+        """When it was written, as on the wire; "" when nothing was there to delete."""
+        cdef char text[TIMESTAMP_TEXT_SIZE]
+        if self.header().etag == 0:
+            return ""
+        timestamp_format(self.header().last_modified, text)
+        return decode(<const uint8_t*>text, TIMESTAMP_TEXT_SIZE)
+
+    @property
+    def flags(self) -> str:
+        """Flags of the document, comma separated; no flag is defined yet."""
+        return ""
+
+    @property
+    def deleted(self) -> bool:
+        """Of a delete: whether there was something."""
+        return self.header().deleted != 0
+
+    @property
+    def transaction(self) -> int:
+        """Number of the user transaction."""
+        return self.header().user_txn
+
+    def __repr__(self):
+        return f"CommandResult({self.kind} {self.id!r} {self.change_vector})"
+
+
+cdef list command_results(const uint8_t* results, size_t size):
+    cdef list made = []
+    cdef size_t position = 0
+    cdef const ResultHeader* header
+    cdef CommandResult result
+    while position < size:
+        header = <const ResultHeader*>(results + position)
+        result = CommandResult.__new__(CommandResult)
+        result.record = PyBytes_FromStringAndSize(<const char*>header, header.size)
+        made.append(result)
+        position += header.size
+    return made
+
+
+# ---- failures
+
+cdef object command_exception(const CommandFailure* failure, const uint8_t* commands, size_t size):
+    cdef size_t position = 0
+    cdef uint32_t index = 0
+    cdef Command command
+    exception = error_exception(&failure.detail)
+    if failure.code != E_CONCURRENCY and failure.code != E_COLLECTION_MISMATCH:
+        return exception
+    while index < failure.command:
+        position += (<const CommandHeader*>(commands + position)).size
+        index += 1
+    command_decode(commands + position, &command)
+    id = decode(command.id, command.header.id_size)
+    if failure.code == E_CONCURRENCY:
+        verb = "Put" if command.header.kind == COMMAND_PUT else "Delete"
+        expected = decode(command.expected_text, command.header.expected_text_size)
+        actual = vector_text(failure.actual, <int>failure.actual_count)
+        is_there = f"has change vector {actual}" if failure.actual_count else "does not exist"
+        asked = "expecting new document" if command.header.expected == EXPECT_NONE else f"with change vector {expected}"
+        exception.args = (f"Document {id} {is_there}, but {verb} was called {asked}. "
+                          "Optimistic concurrency violation, transaction will be aborted.",)
+        exception.actual_change_vector = actual
+        exception.expected_change_vector = expected
+    exception.document_id = id
+    exception.command_index = failure.command
+    return exception

@@ -1,0 +1,44 @@
+"""Types of a database's environment and of what is read from it."""
+
+from typing import final
+
+@final
+class DocumentStore:
+    @staticmethod
+    def create(
+        directory: str | None, database_id: bytes, tag: str, *, in_memory: bool = False,
+        allow_unsafe_filesystem: str | None = None,
+    ) -> DocumentStore: ...  # fmt: skip
+    @staticmethod
+    def open(directory: str, tag: str, *, allow_unsafe_filesystem: str | None = None) -> DocumentStore: ...
+    def close(self) -> None: ...
+    def checkpoint(self) -> None: ...
+    @property
+    def database_id(self) -> bytes: ...
+    @property
+    def last_etag(self) -> int: ...
+    def counts(self) -> tuple[int, int, int, int]: ...
+    def collections(self) -> list[tuple[str, int, int, int]]: ...
+    def environment(self) -> dict[str, int]: ...
+
+@final
+class StoredDocument:
+    id: str
+    change_vector: str
+    collection: str
+    last_modified: str
+    etag: int
+    json: bytes
+    @property
+    def flags(self) -> str: ...
+
+@final
+class StreamItem:
+    kind: str
+    id: str
+    change_vector: str
+    collection: str
+    last_modified: str
+    etag: int
+    transaction: int
+    json: bytes

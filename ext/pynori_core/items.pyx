@@ -1,0 +1,476 @@
+"""Open a database's environment, take snapshots of it, turn rows into JSON and into small Python objects."""
+
+cimport cython
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.unicode cimport PyUnicode_DecodeASCII, PyUnicode_DecodeUTF8
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset
+
+from pynori_core.bits cimport (
+    atomic_add32,
+    atomic_load32,
+    atomic_load_pointer,
+    atomic_store32,
+    compare_swap_pointer,
+)
+from pynori_core.change_vector cimport (
+    DATABASE_ID_SIZE,
+    VECTOR_ENTRIES_MAX,
+    VECTOR_TEXT_MAX,
+    VectorEntry,
+    tag_parse,
+    vector_format,
+)
+from pynori_core.env cimport (
+    EnvOptions,
+    EnvStatistics,
+    env_abort,
+    env_begin_read,
+    env_begin_write,
+    env_checkpoint,
+    env_close,
+    env_commit,
+    env_create,
+    env_end_read,
+    env_open,
+    env_statistics,
+)
+from pynori_core.errors cimport (
+    E_BUSY,
+    E_CLOSED,
+    E_CORRUPT,
+    E_INVALID,
+    E_NOT_FOUND,
+    OK,
+    ErrorDetail,
+    error_clear,
+    error_exception,
+    error_set,
+    raise_error,
+)
+from pynori_core.format cimport PAGE_SIZE
+from pynori_core.json cimport MetadataOverlay, json_write_document
+from pynori_core.output cimport output_clear, output_init, output_release
+from pynori_core.btree cimport Value
+from pynori_core.table cimport table_find, table_row
+from pynori_core.tables cimport (
+    INDEX_ID,
+    ITEM_DOCUMENT,
+    CollectionRecord,
+    DatabaseState,
+    collection_read,
+    item_decode,
+    item_vector,
+    state_read,
+    tables_bind,
+    tables_create,
+    tables_open,
+)
+from pynori_core.timestamp cimport TIMESTAMP_TEXT_SIZE, timestamp_format
+
+cdef enum:
+    KEPT_OUTPUT_BYTES_MAX = 1048576    # a larger buffer is given back after use
+
+
+# ---- the environment
+
+@cython.final
+cdef class DocumentStore:
+    """The environment of one database: made or opened here, closed once, read through snapshots."""
+
+    def __cinit__(self):
+        self.collection_names = []
+
+    def __dealloc__(self):
+        cdef ErrorDetail error
+        cdef Output* output = <Output*>self.kept_output
+        if self.env != NULL:
+            error_clear(&error)
+            with nogil:
+                env_close(self.env, &error)
+        if output != NULL:
+            output_release(output)
+            free(output)
+
+    @staticmethod
+    def create(str directory, bytes database_id not None, str tag not None, *, bint in_memory=False,
+               str allow_unsafe_filesystem=None):
+        """Make a new database in an empty directory (or in memory); durable when this returns."""
+        if len(database_id) != DATABASE_ID_SIZE:
+            raise ValueError("a database id has 16 bytes")
+        return store_open(directory, database_id, tag, in_memory, allow_unsafe_filesystem)
+
+    @staticmethod
+    def open(str directory not None, str tag not None, *, str allow_unsafe_filesystem=None):
+        """Open the database in a directory, recovering it first."""
+        return store_open(directory, None, tag, False, allow_unsafe_filesystem)
+
+    def close(self):
+        """Let the files go. Raises: Busy while a read or a stream is under way; reads are refused from then on."""
+        cdef ErrorDetail error
+        cdef Env* env = self.env
+        cdef int code
+        error_clear(&error)
+        if env == NULL:
+            return
+        atomic_store32(&self.closing, 1)
+        if atomic_load32(&self.users):
+            error_set(&error, E_BUSY, b"the database is being read")
+            raise_error(&error)
+        with nogil:
+            code = env_close(env, &error)
+        if code != OK:
+            error_set(&error, code, b"the environment does not close")
+            raise_error(&error)
+        self.env = NULL
+
+    def checkpoint(self):
+        """Write all that is committed to its place in the data file; waits for it."""
+        cdef ErrorDetail error
+        cdef int code
+        error_clear(&error)
+        store_enter_or_raise(self)
+        try:
+            with nogil:
+                code = env_checkpoint(self.env, &error)
+        finally:
+            store_leave(self)
+        if code != OK:
+            error_set(&error, code, b"the checkpoint failed")
+            raise_error(&error)
+
+    @property
+    def database_id(self) -> bytes:
+        """The 16 bytes that stand for this database in change vectors."""
+        return (<char*>self.tables.database_id)[:DATABASE_ID_SIZE]
+
+    @property
+    def last_etag(self) -> int:
+        """Etag of the newest item; 0 when nothing was ever written."""
+        cdef Snapshot snapshot
+        cdef DatabaseState state
+        store_state(self, &snapshot, &state)
+        return state.last_etag
+
+    def counts(self) -> tuple:
+        """(documents, tombstones, last etag, numbers given to collections), of one snapshot."""
+        cdef Snapshot snapshot
+        cdef DatabaseState state
+        store_state(self, &snapshot, &state)
+        return state.documents, state.tombstones, state.last_etag, state.collections
+
+    def collections(self) -> list:
+        """(name as first spelt, documents, tombstones, etag of the last change) of each collection, oldest first."""
+        cdef Snapshot snapshot
+        cdef DatabaseState state
+        cdef CollectionRecord record
+        cdef const uint8_t* name
+        cdef size_t name_size
+        cdef uint32_t number
+        cdef int code
+        cdef list found = []
+        store_enter_or_raise(self)
+        try:
+            code = snapshot_begin(self, &snapshot)
+            if code == OK:
+                code = state_read(&snapshot.tables, &state)
+                number = 1
+                while code == OK and number <= state.collections:
+                    code = collection_read(&snapshot.tables, number, &record, &name, &name_size)
+                    if code == OK:
+                        found.append((decode(name, name_size), record.documents, record.tombstones, record.last_etag))
+                    number += 1
+            exception = snapshot_exception(&snapshot, code) if code != OK else None
+            snapshot_end(&snapshot)
+        finally:
+            store_leave(self)
+        if exception is not None:
+            raise exception
+        return found
+
+    def environment(self) -> dict:
+        """The environment's counters since opening, see EnvStatistics, and the data file's size as `file_bytes`."""
+        cdef EnvStatistics statistics
+        cdef dict counters
+        store_enter_or_raise(self)
+        env_statistics(self.env, &statistics)
+        store_leave(self)
+        counters = statistics
+        counters["file_bytes"] = statistics.file_pages * PAGE_SIZE
+        return counters
+
+
+cdef DocumentStore store_open(str directory, bytes database_id, str tag, bint in_memory, str allow_unsafe_filesystem):
+    """Create (with a database id) or open."""
+    cdef DocumentStore store = DocumentStore.__new__(DocumentStore)
+    cdef bytes path = (directory or "").encode("utf-8", "surrogateescape")
+    cdef bytes tag_bytes = tag.encode()
+    cdef bytes allowed = allow_unsafe_filesystem.encode() if allow_unsafe_filesystem else b""
+    cdef uint32_t tag_number = tag_parse(tag_bytes, <size_t>len(tag_bytes))
+    cdef const char* path_text = path
+    cdef const uint8_t* id_bytes = NULL
+    cdef EnvOptions options
+    cdef ErrorDetail error
+    cdef int code
+    error_clear(&error)
+    memset(&options, 0, sizeof(EnvOptions))
+    options.in_memory = in_memory
+    options.allow_filesystem = <const char*>allowed if allowed else NULL
+    if tag_number == 0:
+        error_set(&error, E_INVALID, b"a node tag has 1 to 4 letters or digits")
+        raise_error(&error)
+    if database_id is not None:
+        id_bytes = <const uint8_t*><const char*>database_id
+    with nogil:
+        if id_bytes != NULL:
+            code = env_create(path_text, &options, &store.env, &error)
+            if code == OK:
+                code = store_make_tables(store.env, id_bytes, tag_number, &store.tables, &error)
+        else:
+            code = env_open(path_text, &options, &store.env, &error)
+            if code == OK:
+                code = store_read_tables(store.env, tag_number, &store.tables, &error)
+    if code != OK:
+        error_set(&error, code, b"the environment does not open")
+        raise_error(&error)
+    return store
+
+
+cdef int store_make_tables(Env* env, const uint8_t* database_id, uint32_t tag, DocumentTables* tables,
+                           ErrorDetail* error) noexcept nogil:
+    cdef Txn txn
+    cdef int code = env_begin_write(env, &txn)
+    if code == OK:
+        code = tables_create(&txn, database_id, tag, tables)
+        if code == OK:
+            return env_commit(&txn, error)
+        error[0] = txn.error
+        env_abort(&txn)
+    return code
+
+
+cdef int store_read_tables(Env* env, uint32_t tag, DocumentTables* tables, ErrorDetail* error) noexcept nogil:
+    cdef Txn txn
+    cdef int code = env_begin_read(env, &txn)
+    if code == OK:
+        code = tables_open(&txn, tag, tables)
+        error[0] = txn.error
+        env_end_read(&txn)
+    return code
+
+
+cdef bint store_enter(DocumentStore store) noexcept:
+    atomic_add32(&store.users, 1)
+    if atomic_load32(&store.closing):
+        store_leave(store)
+        return False
+    return True
+
+
+cdef void store_leave(DocumentStore store) noexcept:
+    atomic_add32(&store.users, <uint32_t>-1)
+
+
+cdef int store_enter_or_raise(DocumentStore store) except -1:
+    cdef ErrorDetail error
+    if store_enter(store):
+        return 0
+    error_clear(&error)
+    error_set(&error, E_CLOSED, b"the database is closed")
+    return raise_error(&error)
+
+
+cdef int store_state(DocumentStore store, Snapshot* snapshot, DatabaseState* state) except -1:
+    cdef int code
+    store_enter_or_raise(store)
+    code = snapshot_begin(store, snapshot)
+    if code == OK:
+        code = state_read(&snapshot.tables, state)
+    exception = snapshot_exception(snapshot, code) if code != OK else None
+    snapshot_end(snapshot)
+    store_leave(store)
+    if exception is not None:
+        raise exception
+    return 0
+
+
+cdef Output* store_take_output(DocumentStore store) except NULL:
+    """An empty Output, warm if one waits; goes back with store_keep_output."""
+    cdef Output* output = <Output*>atomic_load_pointer(&store.kept_output)
+    if output != NULL and compare_swap_pointer(&store.kept_output, output, NULL):
+        output_clear(output)
+        return output
+    output = <Output*>calloc(1, sizeof(Output))
+    if output == NULL:
+        raise MemoryError
+    output_init(output, 0)
+    return output
+
+
+cdef void store_keep_output(DocumentStore store, Output* output) noexcept:
+    if output.capacity <= KEPT_OUTPUT_BYTES_MAX and compare_swap_pointer(&store.kept_output, NULL, output):
+        return
+    output_release(output)
+    free(output)
+
+
+cdef str store_collection_name(DocumentStore store, Snapshot* snapshot, uint32_t number):
+    """The name of a collection as first spelt; each is read once, for it never changes."""
+    cdef CollectionRecord record
+    cdef const uint8_t* name
+    cdef size_t name_size
+    cdef list names = store.collection_names
+    if number < <uint32_t>len(names) and names[number] is not None:
+        return names[number]
+    if collection_read(&snapshot.tables, number, &record, &name, &name_size) != OK:
+        return ""
+    while <uint32_t>len(names) <= number:
+        names.append(None)
+    names[number] = decode(name, name_size)
+    return names[number]
+
+
+# ---- snapshots
+
+cdef int snapshot_begin(DocumentStore store, Snapshot* snapshot) noexcept nogil:
+    cdef int code = env_begin_read(store.env, &snapshot.txn)
+    if code == OK:
+        tables_bind(&store.tables, &snapshot.txn, &snapshot.tables)
+    else:
+        snapshot.txn.env = NULL  # for snapshot_end: nothing was begun
+    return code
+
+
+cdef void snapshot_end(Snapshot* snapshot) noexcept nogil:
+    if snapshot.txn.env != NULL:
+        env_end_read(&snapshot.txn)
+
+
+cdef object snapshot_exception(Snapshot* snapshot, int code):
+    cdef ErrorDetail error = snapshot.txn.error
+    error_set(&error, code, b"the database contradicts itself")
+    return error_exception(&error)
+
+
+cdef int snapshot_row(Snapshot* snapshot, const IndexEntry* entry, Item* item) noexcept nogil:
+    cdef Value row
+    cdef int code = table_row(&snapshot.tables.items, entry.row_id, entry.page, &row)
+    if code == E_NOT_FOUND:
+        error_set(&snapshot.txn.error, E_CORRUPT, b"index 'items.id' leads to row %llu, which is not there",
+                  <unsigned long long>entry.row_id)
+        return E_CORRUPT
+    return code if code != OK else item_decode(&snapshot.txn, entry.row_id, &row, item)
+
+
+cdef int snapshot_find(Snapshot* snapshot, const uint8_t* key, size_t key_size, Item* item) noexcept nogil:
+    cdef IndexEntry entry
+    cdef int code = table_find(&snapshot.tables.items, INDEX_ID, key, key_size, &entry)
+    if code == OK and (<Cover*>entry.cover).kind != ITEM_DOCUMENT:
+        return E_NOT_FOUND
+    return code if code != OK else snapshot_row(snapshot, &entry, item)
+
+
+# ---- items as JSON and as objects
+
+cdef int item_write(Snapshot* snapshot, const Item* item, ItemForm form, Output* output, char* vector_text,
+                    size_t* vector_size) noexcept nogil:
+    cdef VectorEntry entries[VECTOR_ENTRIES_MAX]
+    cdef char own_text[VECTOR_TEXT_MAX]
+    cdef char time_text[TIMESTAMP_TEXT_SIZE]
+    cdef char* text = vector_text if vector_text != NULL else own_text
+    cdef MetadataOverlay overlay
+    cdef size_t size = vector_format(entries, item_vector(&snapshot.tables, item, entries), text)
+    if vector_size != NULL:
+        vector_size[0] = size
+    if form == FORM_NONE:
+        return OK
+    timestamp_format(item.header.last_modified, time_text)
+    memset(&overlay, 0, sizeof(MetadataOverlay))
+    overlay.id = item.id
+    overlay.id_size = item.header.id_size
+    overlay.change_vector = <const uint8_t*>text
+    overlay.change_vector_size = size
+    overlay.last_modified = <const uint8_t*>time_text
+    overlay.last_modified_size = TIMESTAMP_TEXT_SIZE
+    overlay.metadata_only = form == FORM_METADATA
+    return json_write_document(output, item.body, item.body_size, &overlay)
+
+
+cdef inline str decode(const uint8_t* text, size_t size):
+    return PyUnicode_DecodeUTF8(<const char*>text, <Py_ssize_t>size, "replace")
+
+
+cdef str time_object(uint64_t ticks):
+    cdef char text[TIMESTAMP_TEXT_SIZE]
+    timestamp_format(ticks, text)
+    return PyUnicode_DecodeASCII(text, TIMESTAMP_TEXT_SIZE, NULL)
+
+
+@cython.final
+cdef class StoredDocument:
+    """A document as read: its JSON with the server's metadata, and what that says, apart."""
+
+    @property
+    def flags(self) -> str:
+        """Flags of the document, comma separated; no flag is defined yet."""
+        return ""
+
+    def __repr__(self):
+        return f"StoredDocument({self.id!r} {self.change_vector})"
+
+
+@cython.final
+cdef class StreamItem:
+    """An item of the item stream; `json` is b"" for a tombstone."""
+
+    def __repr__(self):
+        return f"StreamItem({self.kind} {self.etag} {self.id!r})"
+
+
+cdef bytes item_json(DocumentStore store, Snapshot* snapshot, const Item* item, ItemForm form, char* vector_text,
+                     size_t* vector_size):
+    """The item's JSON, and its change vector's text."""
+    cdef Output* output
+    cdef bytes json = b""
+    cdef int code
+    if form == FORM_NONE:
+        item_write(snapshot, item, form, NULL, vector_text, vector_size)
+        return json
+    output = store_take_output(store)
+    try:
+        code = item_write(snapshot, item, form, output, vector_text, vector_size)
+        if code != OK:
+            raise snapshot_exception(snapshot, code)
+        json = PyBytes_FromStringAndSize(<const char*>output.data, <Py_ssize_t>output.size)
+    finally:
+        store_keep_output(store, output)
+    return json
+
+
+cdef StoredDocument stored_document(DocumentStore store, Snapshot* snapshot, const Item* item, ItemForm form):
+    cdef char vector_text[VECTOR_TEXT_MAX]
+    cdef size_t vector_size = 0
+    cdef StoredDocument document = StoredDocument.__new__(StoredDocument)
+    document.json = item_json(store, snapshot, item, form, vector_text, &vector_size)
+    document.id = decode(item.id, item.header.id_size)
+    document.change_vector = PyUnicode_DecodeASCII(vector_text, <Py_ssize_t>vector_size, NULL)
+    document.collection = store_collection_name(store, snapshot, item.header.collection)
+    document.last_modified = time_object(item.header.last_modified)
+    document.etag = item.etag
+    return document
+
+
+cdef StreamItem stream_item(DocumentStore store, Snapshot* snapshot, const Item* item, ItemForm form):
+    cdef char vector_text[VECTOR_TEXT_MAX]
+    cdef size_t vector_size = 0
+    cdef StreamItem made = StreamItem.__new__(StreamItem)
+    cdef bint is_document = item.header.kind == ITEM_DOCUMENT
+    made.json = item_json(store, snapshot, item, form if is_document else FORM_NONE, vector_text, &vector_size)
+    made.kind = "DOCUMENT" if is_document else "TOMBSTONE"
+    made.id = decode(item.id, item.header.id_size)
+    made.change_vector = PyUnicode_DecodeASCII(vector_text, <Py_ssize_t>vector_size, NULL)
+    made.collection = store_collection_name(store, snapshot, item.header.collection)
+    made.last_modified = time_object(item.header.last_modified)
+    made.etag = item.etag
+    made.transaction = item.header.user_txn
+    return made

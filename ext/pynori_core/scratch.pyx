@@ -1,0 +1,382 @@
+"""Memory behind `scratch.pxd`: chunks that are cut into buffers and come back to pools, never to the system.
+
+Fresh memory is dear (a fault for every 4 KB), so buffers are reused last in, first out, and chunks are populated in
+one call where the system can do that.
+"""
+
+from libc.stdint cimport UINT64_MAX
+from libc.stdlib cimport calloc, free
+from libc.string cimport memset
+
+from pynori_core.bits cimport (
+    atomic_add64, atomic_and64, atomic_load32, atomic_load64, atomic_load_pointer, atomic_or64,
+    atomic_store64, compare_swap32, compare_swap64, compare_swap_pointer, fence, trailing_zeros64,
+)
+from pynori_core.errors cimport E_NO_MEMORY, OK, error_set
+from pynori_core.format cimport PAGE_SIZE
+from pynori_core.threads cimport mutex_destroy, mutex_init, mutex_lock, mutex_unlock, thread_number
+
+cdef extern from *:
+    """
+    #include <sys/mman.h>
+    static void *pyn_memory_take(size_t size, int populate) {
+        void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (memory == MAP_FAILED) return NULL;
+    #ifdef MADV_POPULATE_WRITE
+        if (populate) (void)madvise(memory, size, MADV_POPULATE_WRITE);
+    #else
+        (void)populate;
+    #endif
+        return memory;
+    }
+    static void pyn_memory_give(void *memory, size_t size) { munmap(memory, size); }
+    """
+    void* memory_take "pyn_memory_take"(size_t size, int populate) noexcept nogil
+    void memory_give "pyn_memory_give"(void* memory, size_t size) noexcept nogil
+
+cdef enum:
+    CHUNK_BYTES_FIRST = 65536      # a small database stays small
+    CHUNK_BYTES_MAX = 1048576      # chunks double up to this; a larger buffer gets a chunk of its own size
+    STRUCTS_PER_CHUNK = 256        # versions and run buffers are made in lots of this
+    SLOT_CHUNK_BYTES = (SLOT_CHUNK_PAGES + SLOT_DIRTY_WORDS) * 8
+
+
+cdef int scratch_open(Scratch* scratch, ErrorDetail* error) noexcept nogil:
+    memset(scratch, 0, sizeof(Scratch))
+    mutex_init(&scratch.retire_mutex)
+    scratch.epoch = 1
+    scratch.chunk_bytes = CHUNK_BYTES_FIRST
+    scratch.slots = <void***>memory_take(SLOT_CHUNKS_MAX * sizeof(void*), 0)
+    scratch.readers = <ReaderSlot*>memory_take(READERS_MAX * sizeof(ReaderSlot), 0)
+    if scratch.slots == NULL or scratch.readers == NULL:
+        scratch_close(scratch)
+        error_set(error, E_NO_MEMORY, "no memory for the slot directory")
+        return E_NO_MEMORY
+    return OK
+
+
+cdef void scratch_close(Scratch* scratch) noexcept nogil:
+    """Everything at once: nobody may hold a version any more."""
+    cdef MemoryChunk* chunk = scratch.chunks
+    cdef MemoryChunk* next
+    cdef uint32_t i
+    if scratch.slots != NULL:
+        for i in range(scratch.slot_chunks_high):
+            if scratch.slots[i] != NULL:
+                memory_give(scratch.slots[i], SLOT_CHUNK_BYTES)
+        memory_give(scratch.slots, SLOT_CHUNKS_MAX * sizeof(void*))
+    if scratch.readers != NULL:
+        memory_give(scratch.readers, READERS_MAX * sizeof(ReaderSlot))
+    while chunk != NULL:
+        next = chunk.next
+        memory_give(chunk.data, chunk.size_bytes)
+        free(chunk)
+        chunk = next
+    mutex_destroy(&scratch.retire_mutex)
+    memset(scratch, 0, sizeof(Scratch))
+
+
+# Slots.
+
+cdef void** slot_chunk(Scratch* scratch, uint64_t index) noexcept nogil:
+    cdef void** chunk = <void**>atomic_load_pointer(<void**>&scratch.slots[index])
+    cdef uint32_t high
+    if chunk != NULL:
+        return chunk
+    chunk = <void**>memory_take(SLOT_CHUNK_BYTES, 0)
+    if chunk == NULL:
+        return NULL
+    if not compare_swap_pointer(<void**>&scratch.slots[index], NULL, chunk):
+        memory_give(chunk, SLOT_CHUNK_BYTES)
+        return <void**>atomic_load_pointer(<void**>&scratch.slots[index])
+    high = atomic_load32(&scratch.slot_chunks_high)
+    while high <= index and not compare_swap32(&scratch.slot_chunks_high, high, <uint32_t>index + 1):
+        high = atomic_load32(&scratch.slot_chunks_high)
+    return chunk
+
+
+cdef void** scratch_slot(Scratch* scratch, uint64_t page) noexcept nogil:
+    cdef void** chunk
+    if page >> SLOT_CHUNK_SHIFT >= SLOT_CHUNKS_MAX:
+        return NULL
+    chunk = slot_chunk(scratch, page >> SLOT_CHUNK_SHIFT)
+    return NULL if chunk == NULL else &chunk[page & (SLOT_CHUNK_PAGES - 1)]
+
+
+cdef inline uint64_t* dirty_word(void** chunk, uint64_t page) noexcept nogil:
+    return <uint64_t*>(chunk + SLOT_CHUNK_PAGES) + ((page & (SLOT_CHUNK_PAGES - 1)) >> 6)
+
+
+cdef void scratch_mark_dirty(Scratch* scratch, uint64_t page) noexcept nogil:
+    """The slot's chunk exists, because the slot was just changed."""
+    cdef uint64_t* word = dirty_word(scratch.slots[page >> SLOT_CHUNK_SHIFT], page)
+    cdef uint64_t bit = <uint64_t>1 << (page & 63)
+    if not atomic_load64(word) & bit:
+        atomic_or64(word, bit)
+
+
+cdef void scratch_clear_dirty(Scratch* scratch, uint64_t page) noexcept nogil:
+    """Clears first and looks at the slot afterwards: a version that is linked in between sets the bit again."""
+    cdef void** slot = scratch_slot(scratch, page)
+    atomic_and64(dirty_word(scratch.slots[page >> SLOT_CHUNK_SHIFT], page), ~(<uint64_t>1 << (page & 63)))
+    fence()
+    if <uint64_t>atomic_load_pointer(slot) > SLOT_VERIFIED:
+        scratch_mark_dirty(scratch, page)
+
+
+cdef uint64_t scratch_next_dirty(Scratch* scratch, uint64_t page) noexcept nogil:
+    cdef uint64_t high = <uint64_t>atomic_load32(&scratch.slot_chunks_high) << SLOT_CHUNK_SHIFT
+    cdef void** chunk
+    cdef uint64_t word
+    while page < high:
+        chunk = <void**>atomic_load_pointer(<void**>&scratch.slots[page >> SLOT_CHUNK_SHIFT])
+        if chunk == NULL:
+            page = ((page >> SLOT_CHUNK_SHIFT) + 1) << SLOT_CHUNK_SHIFT
+            continue
+        word = atomic_load64(dirty_word(chunk, page)) >> (page & 63)
+        if word != 0:
+            return page + <uint64_t>trailing_zeros64(word)
+        page = (page & ~<uint64_t>63) + 64
+    return UINT64_MAX
+
+
+# Memory.
+
+cdef uint8_t* chunk_take(Scratch* scratch, uint64_t size_bytes) noexcept nogil:
+    cdef MemoryChunk* chunk = <MemoryChunk*>calloc(1, sizeof(MemoryChunk))
+    if chunk == NULL:
+        return NULL
+    chunk.data = <uint8_t*>memory_take(size_bytes, 1)
+    if chunk.data == NULL:
+        free(chunk)
+        return NULL
+    chunk.size_bytes = size_bytes
+    chunk.next = scratch.chunks
+    scratch.chunks = chunk
+    scratch.reserved_bytes += size_bytes
+    return chunk.data
+
+
+cdef inline int buffer_class(uint32_t pages) noexcept nogil:
+    cdef int index = 0
+    while (<uint32_t>1 << index) < pages:
+        index += 1
+    return index
+
+
+cdef bint pool_fill(Scratch* scratch, int index) noexcept nogil:
+    cdef uint64_t piece_bytes = <uint64_t>PAGE_SIZE << index
+    cdef uint64_t size_bytes = scratch.chunk_bytes if scratch.chunk_bytes > piece_bytes else piece_bytes
+    cdef uint8_t* data = chunk_take(scratch, size_bytes)
+    cdef uint64_t offset = size_bytes
+    if data == NULL:
+        return False
+    if scratch.chunk_bytes < CHUNK_BYTES_MAX:
+        scratch.chunk_bytes *= 2
+    while offset >= piece_bytes:
+        offset -= piece_bytes
+        (<uint8_t**>(data + offset))[0] = scratch.buffers[index].free
+        scratch.buffers[index].free = data + offset
+        scratch.buffers[index].made += 1
+    return True
+
+
+cdef uint8_t* scratch_take_buffer(Scratch* scratch, uint32_t pages) noexcept nogil:
+    cdef int index = buffer_class(pages)
+    cdef uint64_t size_bytes
+    cdef uint8_t* data
+    if index >= BUFFER_CLASSES:
+        size_bytes = <uint64_t>pages * PAGE_SIZE
+        data = <uint8_t*>memory_take(size_bytes, 0)
+        if data != NULL:
+            scratch.reserved_bytes += size_bytes
+            atomic_add64(&scratch.used_bytes, size_bytes)
+        return data
+    if scratch.buffers[index].free == NULL and not pool_fill(scratch, index):
+        return NULL
+    data = scratch.buffers[index].free
+    scratch.buffers[index].free = (<uint8_t**>data)[0]
+    atomic_add64(&scratch.used_bytes, <uint64_t>PAGE_SIZE << index)
+    return data
+
+
+cdef void scratch_give_buffer(Scratch* scratch, uint8_t* data, uint32_t pages) noexcept nogil:
+    cdef int index = buffer_class(pages)
+    cdef uint64_t size_bytes
+    if index >= BUFFER_CLASSES:
+        size_bytes = <uint64_t>pages * PAGE_SIZE
+        memory_give(data, size_bytes)
+        scratch.reserved_bytes -= size_bytes
+        atomic_add64(&scratch.used_bytes, -size_bytes)
+        return
+    (<uint8_t**>data)[0] = scratch.buffers[index].free
+    scratch.buffers[index].free = data
+    atomic_add64(&scratch.used_bytes, -(<uint64_t>PAGE_SIZE << index))
+
+
+cdef PageVersion* scratch_take_version(Scratch* scratch) noexcept nogil:
+    cdef PageVersion* version = scratch.versions
+    cdef int i
+    if version == NULL:
+        version = <PageVersion*>chunk_take(scratch, STRUCTS_PER_CHUNK * sizeof(PageVersion))
+        if version == NULL:
+            return NULL
+        for i in range(1, STRUCTS_PER_CHUNK):
+            version[i].next = scratch.versions
+            scratch.versions = &version[i]
+    else:
+        scratch.versions = version.next
+    memset(version, 0, sizeof(PageVersion))
+    return version
+
+
+cdef void scratch_give_version(Scratch* scratch, PageVersion* version) noexcept nogil:
+    version.next = scratch.versions
+    scratch.versions = version
+
+
+cdef RunBuffer* scratch_take_run(Scratch* scratch, uint32_t pages) noexcept nogil:
+    cdef RunBuffer* run = scratch.runs
+    cdef int i
+    if run == NULL:
+        run = <RunBuffer*>chunk_take(scratch, STRUCTS_PER_CHUNK * sizeof(RunBuffer))
+        if run == NULL:
+            return NULL
+        for i in range(STRUCTS_PER_CHUNK):
+            run[i].next = scratch.runs
+            scratch.runs = &run[i]
+        run = scratch.runs
+    scratch.runs = run.next
+    run.data = scratch_take_buffer(scratch, pages)
+    if run.data == NULL:
+        run.next = scratch.runs
+        scratch.runs = run
+        return NULL
+    run.pages = pages
+    run.references = 0
+    return run
+
+
+cdef void scratch_drop_run(Scratch* scratch, RunBuffer* run) noexcept nogil:
+    run.references -= 1
+    if run.references == 0:
+        scratch_give_buffer(scratch, run.data, run.pages)
+        run.next = scratch.runs
+        scratch.runs = run
+
+
+cdef void scratch_drop_data(Scratch* scratch, PageVersion* version) noexcept nogil:
+    cdef RunBuffer* run = version.run
+    if run != NULL:
+        scratch_drop_run(scratch, run)
+        version.run = NULL
+    elif version.data != NULL:
+        scratch_give_buffer(scratch, version.data, 1)
+    version.data = NULL
+
+
+# Readers.
+
+cdef ReaderSlot* scratch_register(Scratch* scratch) noexcept nogil:
+    cdef uint32_t start = thread_number()
+    cdef uint64_t epoch = atomic_load64(&scratch.epoch)
+    cdef ReaderSlot* reader
+    cdef uint32_t i, index, high
+    for i in range(READERS_MAX):
+        index = (start + i) & (READERS_MAX - 1)
+        reader = &scratch.readers[index]
+        if atomic_load64(&reader.epoch) == 0:
+            # Visible to the scan before this reader looks at anything: slot in use before high mark before fence.
+            high = atomic_load32(&scratch.readers_high)
+            while high <= index and not compare_swap32(&scratch.readers_high, high, index + 1):
+                high = atomic_load32(&scratch.readers_high)
+            if compare_swap64(&reader.epoch, 0, epoch):
+                fence()
+                return reader
+    return NULL
+
+
+cdef void scratch_unregister(ReaderSlot* reader) noexcept nogil:
+    atomic_store64(&reader.epoch, 0)
+
+
+cdef uint64_t scratch_oldest_epoch(Scratch* scratch) noexcept nogil:
+    cdef uint64_t oldest = atomic_load64(&scratch.epoch)
+    cdef uint64_t epoch
+    cdef uint32_t i, high
+    fence()                        # pairs with scratch_register: who is not seen here sees all that was unlinked
+    high = atomic_load32(&scratch.readers_high)
+    for i in range(high):
+        epoch = atomic_load64(&scratch.readers[i].epoch)
+        if epoch != 0 and epoch < oldest:
+            oldest = epoch
+    return oldest
+
+
+cdef uint64_t scratch_oldest_txn(Scratch* scratch, uint64_t published) noexcept nogil:
+    cdef uint32_t i
+    cdef uint64_t txn_id
+    for i in range(atomic_load32(&scratch.readers_high)):
+        if atomic_load64(&scratch.readers[i].epoch) != 0:
+            txn_id = atomic_load64(&scratch.readers[i].txn_id)
+            if txn_id < published:
+                published = txn_id
+    return published
+
+
+cdef uint32_t scratch_readers(Scratch* scratch) noexcept nogil:
+    cdef uint32_t i
+    cdef uint32_t count = 0
+    for i in range(atomic_load32(&scratch.readers_high)):
+        if atomic_load64(&scratch.readers[i].epoch) != 0:
+            count += 1
+    return count
+
+
+cdef uint64_t scratch_retire(Scratch* scratch, PageVersion* first, PageVersion* last) noexcept nogil:
+    cdef RetiredBatch* batch
+    cdef uint64_t epoch
+    mutex_lock(&scratch.retire_mutex)
+    epoch = atomic_add64(&scratch.epoch, 1)
+    if first == NULL:
+        mutex_unlock(&scratch.retire_mutex)
+        return epoch
+    if scratch.retired_count == RETIRED_BATCHES_MAX:
+        batch = &scratch.retired[(scratch.retired_first + RETIRED_BATCHES_MAX - 1) & (RETIRED_BATCHES_MAX - 1)]
+        batch.last.next = first
+    else:
+        batch = &scratch.retired[(scratch.retired_first + scratch.retired_count) & (RETIRED_BATCHES_MAX - 1)]
+        batch.first = first
+        scratch.retired_count += 1
+    batch.last = last
+    batch.epoch = epoch
+    mutex_unlock(&scratch.retire_mutex)
+    return epoch
+
+
+cdef uint64_t scratch_reclaim(Scratch* scratch) noexcept nogil:
+    cdef RetiredBatch batch
+    cdef PageVersion* version
+    cdef PageVersion* next
+    cdef uint64_t oldest
+    cdef uint64_t count = 0
+    if scratch.retired_count == 0:     # a stale answer only delays
+        return 0
+    oldest = scratch_oldest_epoch(scratch)
+    while True:
+        mutex_lock(&scratch.retire_mutex)
+        batch = scratch.retired[scratch.retired_first]
+        if scratch.retired_count == 0 or batch.epoch > oldest:
+            mutex_unlock(&scratch.retire_mutex)
+            return count
+        scratch.retired_first = (scratch.retired_first + 1) & (RETIRED_BATCHES_MAX - 1)
+        scratch.retired_count -= 1
+        mutex_unlock(&scratch.retire_mutex)
+        batch.last.next = NULL
+        version = batch.first
+        while version != NULL:
+            next = version.next
+            scratch_drop_data(scratch, version)
+            scratch_give_version(scratch, version)
+            version = next
+            count += 1

@@ -1,0 +1,1 @@
+"""One database: reading, writing, id ranges, statistics."""

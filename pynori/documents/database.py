@@ -1,0 +1,326 @@
+"""One database as the server and embedding programs use it: synchronous reads, writes as futures.
+
+A read runs where it is called, on its own snapshot, in microseconds when resident; it belongs on the event loop.
+Listings and streams may be long and may be run in a thread. A write is handed to the merger and comes back as a
+future that is resolved in one wake-up per commit, after the commit is durable. A database belongs to the event loop
+it was opened on; writes and `close` are called there.
+
+Errors of the engine leave as those of `pynori.errors`; only a Batch in the making raises the engine's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+from weakref import WeakSet
+
+from pynori_core import change_vector as vectors
+from pynori_core.command import Batch, CommandResult
+from pynori_core.document_writer import Dispatcher, DocumentWriter
+from pynori_core.errors import EngineError
+from pynori_core.items import DocumentStore, StoredDocument, StreamItem
+from pynori_core.reads import DocumentReader, DocumentStream, LoadedDocuments
+
+from pynori import limits
+from pynori.documents.hilo import HiloRange, HiloRanges
+from pynori.documents.statistics import DatabaseStatistics
+from pynori.errors import Overloaded, from_engine
+from pynori.runtime.clock import Clock, SystemClock
+from pynori.runtime.rand import Rand, SystemRand
+
+__all__ = [
+    "Batch", "CommandResult", "Database", "DatabaseOptions", "DatabaseStatistics", "DocumentStream", "HiloRange",
+    "LoadedDocuments", "StoredDocument", "StreamItem",
+]  # fmt: skip
+
+PAGE_SIZE_MAX = 2**31 - 1
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseOptions:
+    """How a database is opened."""
+
+    in_memory: bool = False
+    allow_unsafe_filesystem: str | None = None
+    node_tag: str = "A"
+    identity_parts_separator: str = "/"
+
+
+def with_our_errors(method: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """The method, with the engine's exceptions turned into ours."""
+
+    @functools.wraps(method)
+    def wrapped(*args: Parameters.args, **keywords: Parameters.kwargs) -> Result:
+        try:
+            return method(*args, **keywords)
+        except EngineError as error:
+            raise from_engine(error) from error
+
+    return wrapped
+
+
+class Database:
+    """An open database; made by `create` or `open`, ended by `close`."""
+
+    def __init__(self, store: DocumentStore, directory: Path | None, name: str, options: DatabaseOptions, clock: Clock):
+        self.name = name
+        self.options = options
+        self.id = vectors.format_database_id(store.database_id)
+        self._directory = directory
+        self._store = store
+        self._reader = DocumentReader(store)
+        self._writer = DocumentWriter(store)
+        self._loop = asyncio.get_running_loop()
+        self._dispatcher = Dispatcher.acquire(self._loop, from_engine)
+        self._streams: WeakSet[DocumentStream] = WeakSet()
+        self._hilo = HiloRanges(self, clock)
+        self._closing: asyncio.Task[None] | None = None
+
+    # ---- opening and closing
+
+    @classmethod
+    async def create(
+        cls, directory: Path | None, name: str, options: DatabaseOptions, *, clock: Clock | None = None,
+        rand: Rand | None = None,
+    ) -> Database:  # fmt: skip
+        """Make a new database; None as directory, or options.in_memory: in memory. Durable when this returns."""
+        database_id = (rand or SystemRand()).random_bytes(16)
+        in_memory = directory is None or options.in_memory
+        make = functools.partial(
+            DocumentStore.create, str(directory or ""), database_id, options.node_tag, in_memory=in_memory,
+            allow_unsafe_filesystem=options.allow_unsafe_filesystem,
+        )  # fmt: skip
+        store = await _in_thread(make)
+        return cls(store, None if in_memory else directory, name, options, clock or SystemClock())
+
+    @classmethod
+    async def open(
+        cls, directory: Path, name: str, options: DatabaseOptions, *, clock: Clock | None = None
+    ) -> Database:
+        """Open the database in a directory, recovering it first."""
+        make = functools.partial(
+            DocumentStore.open, str(directory), options.node_tag,
+            allow_unsafe_filesystem=options.allow_unsafe_filesystem,
+        )  # fmt: skip
+        store = await _in_thread(make)
+        return cls(store, directory, name, options, clock or SystemClock())
+
+    async def close(self) -> None:
+        """Finish what is on its way, end the streams, close the files. Closing again waits for the first."""
+        if self._closing is None:
+            self._closing = self._loop.create_task(self._close(), name=f"close database {self.name}")
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
+        await _in_thread(self._writer.close)
+        self._dispatcher.drain()
+        self._dispatcher.release()
+        for stream in list(self._streams):
+            stream.close()
+        while True:
+            try:
+                await _in_thread(self._store.close)
+                return
+            except Overloaded:
+                # A listing in a thread holds a snapshot; new reads are refused by now, so this ends.
+                await asyncio.sleep(limits.CLOSE_LOOK_MS / 1_000)
+
+    def delete_files(self) -> None:
+        """Remove the files of a closed database. Blocks; nothing is there under the name once it has begun."""
+        directory = self._directory
+        if directory is None or not directory.exists():
+            return
+        tombstone = directory.with_name(f".deleted-{directory.name}-{self.id.replace('/', '_')}")
+        directory.rename(tombstone)
+        _sync_directory(directory.parent)
+        shutil.rmtree(tombstone)
+
+    # ---- reads
+
+    @property
+    def last_etag(self) -> int:
+        """Etag of the newest item; 0 when nothing was ever written."""
+        return with_our_errors(lambda: self._store.last_etag)()
+
+    @property
+    def change_vector(self) -> str:
+        """Of the database as a whole; "" when nothing was ever written."""
+        return self._change_vector(self.last_etag)
+
+    def _change_vector(self, last_etag: int) -> str:
+        return f"{self.options.node_tag}:{last_etag}-{self.id}" if last_etag else ""
+
+    def get(self, id: str, *, metadata_only: bool = False) -> StoredDocument | None:
+        """The document of that id with its JSON, or None."""
+        try:
+            return self._reader.get(id, metadata_only)
+        except EngineError as error:
+            raise from_engine(error) from error
+
+    def head(self, id: str) -> StoredDocument | None:
+        """As get, with b"" for the JSON."""
+        try:
+            return self._reader.head(id)
+        except EngineError as error:
+            raise from_engine(error) from error
+
+    def load(
+        self, ids: Sequence[str], *, includes: Sequence[str] = (), metadata_only: bool = False
+    ) -> LoadedDocuments:
+        """Several documents and what they include, as a ready body."""
+        try:
+            return self._reader.load(list(ids), list(includes), metadata_only)
+        except EngineError as error:
+            raise from_engine(error) from error
+
+    @with_our_errors
+    def list_by_prefix(
+        self, prefix: str, *, matches: str = "", exclude: str = "", start_after: str = "", start: int = 0,
+        page_size: int = PAGE_SIZE_MAX, metadata_only: bool = False,
+    ) -> bytes:  # fmt: skip
+        """Documents by id, in order of their lower-cased ids: {"Results":[...]}.
+
+        matches, exclude: `|`-separated patterns of `*` and `?` for what follows the prefix.
+        """
+        return self._reader.list_by_prefix(
+            prefix, matches=matches, exclude=exclude, start_after=start_after, start=start, page_size=page_size,
+            metadata_only=metadata_only,
+        )  # fmt: skip
+
+    @with_our_errors
+    def list_recent(self, *, start: int = 0, page_size: int = PAGE_SIZE_MAX, metadata_only: bool = False) -> bytes:
+        """All documents, newest change first: {"Results":[...]}."""
+        return self._reader.list_recent(start=start, page_size=page_size, metadata_only=metadata_only)
+
+    @with_our_errors
+    def list_collection(
+        self, collection: str, *, start: int = 0, page_size: int = PAGE_SIZE_MAX, descending: bool = False
+    ) -> bytes:
+        """Documents of a collection in order of their last change: {"Results":[...]}."""
+        return self._reader.list_collection(collection, start=start, page_size=page_size, descending=descending)
+
+    @with_our_errors
+    def stream(
+        self, *, prefix: str | None = None, matches: str = "", exclude: str = "", start_after: str = "",
+        start: int = 0, page_size: int = PAGE_SIZE_MAX, collection: str | None = None,
+    ) -> DocumentStream:  # fmt: skip
+        """JSON of each document, by prefix, of a collection, or all with the newest change first.
+
+        Holds one snapshot until it is exhausted or closed.
+        """
+        if prefix is not None:
+            made = DocumentStream.by_prefix(self._store, prefix, matches, exclude, start_after, start, page_size)
+        elif collection is not None:
+            made = DocumentStream.of_collection(self._store, collection, start, page_size)
+        else:
+            made = DocumentStream.recent(self._store, start, page_size)
+        self._streams.add(made)
+        return made
+
+    @with_our_errors
+    def items_since(self, etag: int, *, count: int = PAGE_SIZE_MAX) -> Iterator[StreamItem]:
+        """The item stream: documents and tombstones with a higher etag, in etag order, on one snapshot."""
+        made = DocumentStream.items_since(self._store, etag, count)
+        self._streams.add(made)
+        return made
+
+    @with_our_errors
+    def collections(self) -> dict[str, int]:
+        """Number of documents by collection, named as first spelt; empty ones are left out."""
+        return {name: documents for name, documents, _, _ in self._store.collections() if documents}
+
+    @with_our_errors
+    def statistics(self) -> DatabaseStatistics:
+        """Counts, sizes and counters of this moment."""
+        documents, tombstones, last_etag, _ = self._store.counts()
+        return DatabaseStatistics.of(
+            documents, tombstones, last_etag, self._change_vector(last_etag), len(self.collections()),
+            self._size_bytes(), self._store.environment(), self._writer.counters(),
+        )  # fmt: skip
+
+    def _size_bytes(self) -> int:
+        if self._directory is None:
+            return self._store.environment()["file_bytes"]
+        with os.scandir(self._directory) as entries:
+            return sum(entry.stat().st_blocks * 512 for entry in entries)
+
+    # ---- writes
+
+    def batch(self) -> Batch:
+        """A new, empty batch."""
+        return Batch()
+
+    def submit(self, batch: Batch) -> asyncio.Future[list[CommandResult]]:
+        """Hand over a batch as one user transaction: all of it or nothing. The batch is used up."""
+        future: asyncio.Future[list[CommandResult]] = self._loop.create_future()
+        try:
+            self._writer.submit(batch, future, self._dispatcher)
+        except EngineError as error:
+            raise from_engine(error) from error
+        return future
+
+    def put(
+        self, id: str, body: bytes, expected_change_vector: str | None = None
+    ) -> asyncio.Future[CommandResult]:
+        """Store a document. expected_change_vector: None, do not care; "", must not exist."""
+        batch = Batch()
+        future: asyncio.Future[CommandResult] = self._loop.create_future()
+        try:
+            batch.put(id, body, expected_change_vector)
+            self._writer.submit(batch, future, self._dispatcher, True)
+        except EngineError as error:
+            raise from_engine(error) from error
+        return future
+
+    def delete(self, id: str, expected_change_vector: str | None = None) -> asyncio.Future[CommandResult]:
+        """Delete a document; deleting a missing one succeeds unless a change vector is expected."""
+        batch = Batch()
+        future: asyncio.Future[CommandResult] = self._loop.create_future()
+        try:
+            batch.delete(id, expected_change_vector)
+            self._writer.submit(batch, future, self._dispatcher, True)
+        except EngineError as error:
+            raise from_engine(error) from error
+        return future
+
+    def execute(self, batch: Batch) -> list[CommandResult]:
+        """As submit, blocking without the GIL: for threads and for programs without an event loop."""
+        try:
+            return self._writer.execute(batch)
+        except EngineError as error:
+            raise from_engine(error) from error
+
+    # ---- id ranges
+
+    async def next_hilo(
+        self, tag: str, last_batch_size: int, last_range_at: str | None, separator: str, last_max: int
+    ) -> HiloRange:
+        """A range of numbers from which a client makes ids on its own."""
+        return await self._hilo.next(tag, last_batch_size, last_range_at, separator, last_max)
+
+    async def return_hilo(self, tag: str, end: int, last: int) -> None:
+        """Give back what a client did not use of its range, if no other range was given since."""
+        await self._hilo.give_back(tag, end, last)
+
+
+async def _in_thread(call: Callable[[], Any]) -> Any:
+    try:
+        return await asyncio.get_running_loop().run_in_executor(None, call)
+    except EngineError as error:
+        raise from_engine(error) from error
+
+
+def _sync_directory(directory: Path) -> None:
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

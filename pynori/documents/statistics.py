@@ -1,0 +1,62 @@
+"""What a database says about itself, for the statistics endpoint and for metrics; read at the time of asking."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseStatistics:
+    """Counts, sizes, and counters since the database was opened."""
+
+    documents: int
+    tombstones: int
+    collections: int
+    last_etag: int
+    change_vector: str
+    size_bytes: int
+    # The merger: user transactions handed over and refused by a full queue, commands of committed ones, commits, and
+    # what waits now.
+    transactions: int
+    transactions_failed: int
+    transactions_refused: int
+    commands: int
+    commits: int
+    commits_inline: int
+    queue_count: int
+    queue_bytes: int
+    # The environment: syncs, bytes written to the journal, checkpoints, open snapshots, and how often the writer had to
+    # wait for memory.
+    syncs: int
+    journal_bytes: int
+    checkpoints: int
+    readers: int
+    writer_waits: int
+
+    @classmethod
+    def of(
+        cls, documents: int, tombstones: int, last_etag: int, change_vector: str, collections: int, size_bytes: int,
+        environment: dict[str, int], merger: dict[str, int],
+    ) -> DatabaseStatistics:  # fmt: skip
+        """From the engine's counters."""
+        return cls(
+            documents=documents,
+            tombstones=tombstones,
+            collections=collections,
+            last_etag=last_etag,
+            change_vector=change_vector,
+            size_bytes=size_bytes,
+            transactions=merger["transactions"],
+            transactions_failed=merger["failed"],
+            transactions_refused=merger["refused"],
+            commands=merger["commands"],
+            commits=merger["commits"],
+            commits_inline=merger["commits_inline"],
+            queue_count=merger["queue_count"],
+            queue_bytes=merger["queue_bytes"],
+            syncs=environment["syncs"],
+            journal_bytes=environment["journal_bytes"],
+            checkpoints=environment["checkpoints"],
+            readers=environment["readers"],
+            writer_waits=environment["writer_waits"],
+        )
