@@ -160,6 +160,7 @@ cdef void sink_push(Sink* sink, UserTxn* newest, UserTxn* oldest) noexcept nogil
     """Put a chain, newest first, in front of what the event loop has not fetched; wake the loop if that was nothing."""
     cdef void* before
     cdef uint64_t one = 1
+    atomic_add64(&sink.pushers, 1)
     while True:
         before = atomic_load_pointer(&sink.completed)
         oldest.next = <UserTxn*>before
@@ -167,6 +168,7 @@ cdef void sink_push(Sink* sink, UserTxn* newest, UserTxn* oldest) noexcept nogil
             break
     if before == NULL:
         write_bytes(sink.wake_fd, &one, sizeof(one))
+    atomic_add64(&sink.pushers, <uint64_t>-1)
 
 
 cdef void complete_count(Merger* merger, UserTxn* user, const ErrorDetail* outcome) noexcept nogil:
