@@ -4,8 +4,8 @@
 
 Documents are orders of 1 KB as JSON. Every write is durable before its caller goes on. `merged64` is 64 callers with
 one document each, who share commits (for the peers: a write batch of 64); `batch64` is one caller with 64 documents in
-one user transaction. `reads_fresh` are those whose documents were changed since the last checkpoint. Figures are the best
-of ROUNDS. Needs a C compiler, librocksdb-dev and liblmdb-dev. Prints operations per second and ratios.
+one user transaction. `reads_fresh` are those whose documents were changed since the last checkpoint. Figures are the
+best of ROUNDS. Needs a C compiler, librocksdb-dev and liblmdb-dev. Prints operations per second and ratios.
 """
 
 from __future__ import annotations
@@ -118,11 +118,11 @@ class Ours:
         """Warm point reads from nogil code and from Python."""
         loops = compile_loops(self.directory.parent)
         figures = {}
-        for name, json in (("reads_fresh", False), ("reads", False), ("reads_json", True)):
+        for name, as_json in (("reads_fresh", False), ("reads", False), ("reads_json", True)):
             if name == "reads":
                 store.checkpoint()
             figures[name] = max(
-                READS / timed(lambda json=json: loops.point_reads(store, self.documents, READS, json))
+                READS / timed(lambda form=as_json: loops.point_reads(store, self.documents, READS, form))
                 for _ in range(ROUNDS)
             )
         reader = DocumentReader(store)
@@ -192,7 +192,9 @@ def main() -> None:
 
 
 def show(ours: dict[str, float], peers: dict[str, dict[str, float]]) -> None:
-    like = {"batch64": "merged64", "batch256": "merged256", "reads_json": "reads", "reads_fresh": "reads", "reads_python": "reads"}
+    like = {"batch64": "merged64", "batch256": "merged256"} | dict.fromkeys(
+        ("reads_json", "reads_fresh", "reads_python"), "reads"
+    )
     print(f"{'per second':14}{'ours':>11}" + "".join(f"{name:>11}{'ratio':>7}" for name in peers))
     for name, value in ours.items():
         row = f"{name:14}{value:11,.0f}"
