@@ -7,7 +7,6 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-
 from pynori_core.errors import CorruptError, InvalidArgument, NotFound
 from pynori_core.views import TreeView
 from tests.core.store import Store
