@@ -1,7 +1,7 @@
 """Durable single commits against the disk's own limit: a preallocated 4 KB overwrite with fdatasync, in the same run.
 
-Run: PYTHONPATH=ext:. python bench/bench_commit.py [directory]. Prints rates and their ratio; the goal is 0.9. The two are
-measured in turns, because other load on the machine comes and goes; the medians are compared.
+Run: PYTHONPATH=ext:. python bench/bench_commit.py [directory]. Prints rates and their ratio; the goal is 0.9. The two
+are measured in turns, because other load on the machine comes and goes; the medians are compared.
 """
 
 import os

@@ -11,8 +11,9 @@ import tempfile
 import time
 from pathlib import Path
 
-import pynori.runtime.codecs  # installs LZ4
 from pynori_core.env import Env
+
+import pynori.runtime.codecs  # installs LZ4
 
 assert pynori.runtime.codecs
 

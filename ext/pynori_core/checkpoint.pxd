@@ -9,8 +9,8 @@ from libc.stdint cimport uint64_t
 from pynori_core.errors cimport ErrorDetail
 from pynori_core.state cimport Env
 
-# One checkpoint from beginning to end, by whoever set checkpoint_running. E_BUSY when older readers are still there after
-# `reader_wait_ms` (UINT64_MAX: until the environment closes). A failed sync poisons the environment.
+# One checkpoint from beginning to end, by whoever set checkpoint_running. E_BUSY when older readers are still there
+# after `reader_wait_ms` (UINT64_MAX: until the environment closes). A failed sync poisons the environment.
 cdef int checkpoint_run(Env* env, uint64_t reader_wait_ms, ErrorDetail* error) noexcept nogil
 # Marks the environment as failed: no more writes (rule D7).
 cdef void env_poison(Env* env, const ErrorDetail* cause) noexcept nogil

@@ -3,24 +3,26 @@
 1. between two commits: note L, the place in the journal and the chain there, and raise whole_limit;
 2. wait for readers older than L;
 3. write the newest version <= L of every dirty page, in page order; sync;
-4. write the header copy whose turn it is; sync; read it back;
+4. write both copies of the header, one after the other; sync and read back each;
 5. let slots point to the map again, retire the versions, recycle journals.
 Only after 4 may anything be forgotten.
 """
 
-from libc.stdint cimport UINT64_MAX, uint32_t, uint64_t
+from libc.stdint cimport UINT64_MAX, uint64_t
 from libc.string cimport memcpy
 
-from pynori_core.bits cimport atomic_load32, atomic_load64, atomic_load_pointer, atomic_or32, atomic_store64, compare_swap_pointer
-from pynori_core.errors cimport E_BUSY, E_CLOSED, E_POISONED, OK, error_clear, error_set
+from pynori_core.bits cimport atomic_load32, atomic_load_pointer, atomic_or32, atomic_store64, compare_swap_pointer
+from pynori_core.errors cimport E_BUSY, E_CLOSED, E_POISONED, OK, error_set
 from pynori_core.format cimport PAGE_TYPE_RUN, FileHeader, PageHeader
 from pynori_core.journal cimport journal_recycle
-from pynori_core.pager cimport PAGER_WRITE_PAGES_MAX, PagerWrite, pager_hash, pager_store_header, pager_sync, pager_write
+from pynori_core.pager cimport (
+    PAGER_WRITE_PAGES_MAX, PagerWrite, pager_hash, pager_store_header, pager_sync, pager_write,
+)
 from pynori_core.scratch cimport (
     SLOT_VERIFIED, VERSION_FLUSHED, VERSION_FREED, VERSION_RAW, PageVersion, ReaderSlot, scratch_clear_dirty,
     scratch_next_dirty, scratch_oldest_epoch, scratch_register, scratch_retire, scratch_slot, scratch_unregister,
 )
-from pynori_core.state cimport CHECKPOINT_BYTES_DEFAULT, CHECKPOINT_BYTES_MAX
+from pynori_core.state cimport CHECKPOINT_BYTES_MAX
 from pynori_core.threads cimport condition_broadcast, condition_wait, mutex_lock, mutex_unlock, now_ms, sleep_us
 
 cdef enum:
@@ -128,13 +130,14 @@ cdef ReaderSlot* begin(Env* env, FileHeader* header, uint64_t* epoch) noexcept n
     """Stand between two commits and note where that is. From here on the checkpoint counts as a reader."""
     cdef ReaderSlot* reader
     journal_acquire(env)
+    mutex_lock(&env.mutex)
     reader = scratch_register(&env.scratch)
+    env.checkpoint_reader = reader
+    mutex_unlock(&env.mutex)
     if reader != NULL:
         reader.txn_id = env.published_txn
         epoch[0] = env.published_epoch
-        env.checkpoint_reader = True
         memcpy(header, &env.header, sizeof(FileHeader))
-        header.sequence += 1
         header.checkpoint_txn = env.published_txn
         header.user_txn = env.published_user_txn
         header.file_pages = env.published_file_pages
@@ -201,6 +204,8 @@ cdef int checkpoint_run(Env* env, uint64_t reader_wait_ms, ErrorDetail* error) n
             env.checkpoint_threshold = threshold if threshold > env.checkpoint_bytes else env.checkpoint_bytes
             env.checkpoints += 1
             env.checkpoint_pages += pages
-    env.checkpoint_reader = False
+    mutex_lock(&env.mutex)
+    env.checkpoint_reader = NULL
     scratch_unregister(reader)
+    mutex_unlock(&env.mutex)
     return result

@@ -43,11 +43,13 @@ cdef struct Disk:
     # `*file` is released by close. EEXIST with DISK_CREATE, ENOENT without.
     int (*open)(Disk* disk, const char* name, int flags, DiskFile** file) noexcept nogil
     int (*close)(DiskFile* file) noexcept nogil
-    # Takes the directory for this opener until unlock or release. EAGAIN when another one has it, with its text in `holder`.
+    # Takes the directory for this opener until unlock or release. EAGAIN when another one has it, with its text in
+    # `holder`.
     int (*lock)(Disk* disk, const char* name, char* holder, size_t holder_size) noexcept nogil
     void (*unlock)(Disk* disk) noexcept nogil
     int (*size)(DiskFile* file, uint64_t* size_bytes) noexcept nogil
-    int (*read)(DiskFile* file, void* buffer, size_t size, uint64_t offset) noexcept nogil    # all, or ENODATA at the end
+    # all, or ENODATA at the end
+    int (*read)(DiskFile* file, void* buffer, size_t size, uint64_t offset) noexcept nogil
     int (*write)(DiskFile* file, iovec* vectors, int count, uint64_t offset) noexcept nogil   # all; changes `vectors`
     int (*sync)(DiskFile* file, int kind) noexcept nogil
     int (*allocate)(DiskFile* file, uint64_t size_bytes) noexcept nogil     # grow with real blocks that read as zeros
@@ -65,7 +67,8 @@ cdef struct Disk:
     int (*settle)(Disk* disk) noexcept nogil
     int (*random)(Disk* disk, void* buffer, size_t size) noexcept nogil
     uint64_t (*time_ms)(Disk* disk) noexcept nogil                          # Unix time
-    void (*release)(Disk* disk) noexcept nogil                              # all files must be closed; gives the lock back
+    # all files must be closed; gives the lock back
+    void (*release)(Disk* disk) noexcept nogil
 
 # An existing directory. `allow_filesystem`: NULL, or a file system type to accept although it is unsafe (rule D16).
 cdef int disk_open_real(const char* directory, const char* allow_filesystem, Disk** disk,
@@ -84,3 +87,5 @@ cdef int disk_write(DiskFile* file, const void* buffer, size_t size, uint64_t of
 # A disk in Python's hands, to be passed to Env.create and Env.open in place of a directory.
 cdef class DiskHandle:
     cdef Disk* disk                # released with the handle; every environment on it must be closed by then
+
+    cdef DiskFile* open_file(self, str name) except NULL

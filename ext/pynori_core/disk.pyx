@@ -65,7 +65,8 @@ cdef extern from "pynori_disk.h" nogil:
 
 cdef enum:
     PATH_MAX_BYTES = 4096
-    MEMORY_FILES_MAX = 65536       # names of one memory disk: far more than the journals that a checkpoint may lag behind
+    # names of one memory disk: far more than the journals that a checkpoint may lag behind
+    MEMORY_FILES_MAX = 65536
 
 cdef struct RealDisk:
     int directory                  # descriptor
@@ -646,21 +647,33 @@ cdef class DiskHandle:
         if self.disk != NULL:
             self.disk.release(self.disk)
 
-    def read_file(self, str name not None):
-        """All bytes of a file."""
-        cdef DiskFile* file = NULL
+    def size(self, str name not None):
+        """Bytes of a file."""
+        cdef DiskFile* file = self.open_file(name)
         cdef uint64_t size_bytes = 0
-        cdef bytes encoded = name.encode()
-        cdef bytearray content
-        cdef int result = self.disk.open(self.disk, encoded, DISK_READ_ONLY, &file)
-        if result == 0:
-            self.disk.size(file, &size_bytes)
-            content = bytearray(size_bytes)
-            result = self.disk.read(file, <char*>content, size_bytes, 0)
-            self.disk.close(file)
+        cdef int result = self.disk.size(file, &size_bytes)
+        self.disk.close(file)
+        if result != 0:
+            raise OSError(result, os.strerror(result), name)
+        return size_bytes
+
+    def read(self, str name not None, uint64_t offset, uint64_t size):
+        """`size` bytes of a file. Raises OSError, also when the file ends before."""
+        cdef DiskFile* file = self.open_file(name)
+        cdef bytearray content = bytearray(size)
+        cdef int result = self.disk.read(file, <char*>content, size, offset)
+        self.disk.close(file)
         if result != 0:
             raise OSError(result, os.strerror(result), name)
         return bytes(content)
+
+    cdef DiskFile* open_file(self, str name) except NULL:
+        cdef DiskFile* file = NULL
+        cdef bytes encoded = name.encode()
+        cdef int result = self.disk.open(self.disk, encoded, DISK_READ_ONLY, &file)
+        if result != 0:
+            raise OSError(result, os.strerror(result), name)
+        return file
 
     def names(self):
         """Names of the files, sorted."""

@@ -4,7 +4,6 @@ For tests of what the engine promises when the world fails. Everything else goes
 """
 
 import errno as errno_names
-import os
 
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc, free

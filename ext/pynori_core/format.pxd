@@ -51,7 +51,8 @@ cdef extern from *:
     const uint32_t MAGIC_RECORD "PYN_MAGIC_RECORD"
 
 cdef packed struct PageHeader:     # 64 bytes, at the start of every page except the inner pages of a run
-    uint64_t hash                  # XXH3-64 of the rest (a run: of the whole run), seeded; set when written to the data file
+    # XXH3-64 of the rest (a run: of the whole run), seeded; set when written to the data file
+    uint64_t hash
     uint64_t page                  # its own number
     uint64_t txn_id                # transaction that wrote it last
     uint32_t env_id_short          # first 4 bytes of the environment id
@@ -97,7 +98,7 @@ cdef packed struct FileHeader:     # 512 bytes, the first sector of page 0 and o
     uint32_t version               # FORMAT_VERSION
     uint32_t features_compatible
     uint32_t features_read_only    # unknown bit: may be opened for reading
-    uint32_t features_incompatible # unknown bit: refuse, name it
+    uint32_t features_incompatible  # unknown bit: refuse, name it
     uint32_t page_size
     uint32_t hash_algorithm        # 1: XXH3
     uint8_t env_id[16]

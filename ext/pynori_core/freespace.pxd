@@ -1,7 +1,7 @@
 """Free-space bitmaps: arithmetic on the bytes of bitmap pages. A set bit is a page in use.
 
-Bitmap page k covers the BITMAP_PAGES pages from k * BITMAP_PAGES on. It is page 2 for k = 0, else the first page that it
-covers, so runs never reach across. Bits follow the PageHeader; bits of pages beyond the end of the file are clear.
+Bitmap page k covers the BITMAP_PAGES pages from k * BITMAP_PAGES on. It is page 2 for k = 0, else the first page that
+it covers, so runs never reach across. Bits follow the PageHeader; bits of pages beyond the end of the file are clear.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t

@@ -1,11 +1,13 @@
-"""The journals of an environment: preallocated files that hold records one after the other, and what is to be had of them.
+"""The journals of an environment: preallocated files that hold records one after the other, and what is to be had of
+them.
 
-One record is one atom: it is committed when it is whole, its hashes hold, and it names the hash of the record before it.
-Journals are numbered without gaps. A full one ends with a record of flag JOURNAL_FLAG_NEXT, written after the next file
-exists durably: so a journal that is missing is noticed. Journals that a checkpoint made unneeded are kept as spares and
-renamed when a new one is due.
+One record is one atom: it is committed when it is whole, its hashes hold, and it names the hash of the record before
+it. Journals are numbered without gaps. A full one ends with a record of flag JOURNAL_FLAG_NEXT, written after the
+next file exists durably: so a journal that is missing is noticed. Journals that a checkpoint made unneeded are kept
+as spares and renamed when a new one is due.
 
-`journal_prepare` belongs to the holder of the writer's lock, `journal_append` to the journal step; both may run at once.
+`journal_prepare` belongs to the holder of the writer's lock, `journal_append` to the journal step; both may run at
+once.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
@@ -74,7 +76,8 @@ cdef struct JournalReader:
     uint64_t window_offset
     uint64_t window_size
 
-cdef int reader_open(JournalReader* reader, Disk* disk, uint64_t number, ErrorDetail* error) noexcept nogil  # E_NOT_FOUND
+# E_NOT_FOUND
+cdef int reader_open(JournalReader* reader, Disk* disk, uint64_t number, ErrorDetail* error) noexcept nogil
 cdef void reader_close(JournalReader* reader) noexcept nogil
 # `size` bytes at `offset` (multiples of SECTOR_SIZE); the pointer lives until the next call. NULL on failure.
 cdef const uint8_t* reader_bytes(JournalReader* reader, uint64_t offset, uint64_t size,

@@ -1,7 +1,7 @@
 """Files of the journal: creating, filling, chaining, rolling over, recycling, and reading back."""
 
 from libc.errno cimport EEXIST, ENOENT, ENOMEM
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint64_t
 from libc.stdlib cimport calloc, free, strtoull
 from libc.stdio cimport snprintf
 from libc.string cimport memcpy, memset, strlen, strncmp

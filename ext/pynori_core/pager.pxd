@@ -47,7 +47,8 @@ cdef int pager_grow(Pager* pager, uint64_t pages, ErrorDetail* error) noexcept n
 
 # Reads the page (of a run: all of it) from the file and checks number, environment, type and hash.
 cdef int pager_verify(Pager* pager, uint64_t page, ErrorDetail* error) noexcept nogil
-# Checks a page image that was read from, or is about to go to, its place. Of a run's first page everything but the hash.
+# Checks a page image that was read from, or is about to go to, its place. Of a run's first page everything but the
+# hash.
 cdef int pager_check_image(Pager* pager, uint64_t page, const uint8_t* data, ErrorDetail* error) noexcept nogil
 cdef int pager_read(Pager* pager, uint64_t page, uint32_t pages, uint8_t* buffer, ErrorDetail* error) noexcept nogil
 # Hash of a page image, or of a run's whole memory; its first 8 bytes do not count.
@@ -62,7 +63,8 @@ cdef void pager_prefetch(Pager* pager, uint64_t page, uint32_t pages) noexcept n
 cdef int pager_read_header(Pager* pager, uint64_t which, FileHeader* header, ErrorDetail* error) noexcept nogil
 # Chooses the newer valid copy. E_CORRUPT when neither is, E_VERSION when its format is unknown.
 cdef int pager_load_header(Pager* pager, FileHeader* header, ErrorDetail* error) noexcept nogil
-# Sets the hash, writes the copy whose turn it is by `sequence`, syncs, reads back past the cache and compares.
+# Writes both copies, one after the other, each with the next `sequence`: sets the hash, syncs, reads back past the
+# cache and compares. Nothing that the header before needs may be given up before this returns.
 cdef int pager_store_header(Pager* pager, FileHeader* header, ErrorDetail* error) noexcept nogil
 # Only the write, of one named copy: for creation, which syncs once for all.
 cdef int pager_write_header(Pager* pager, FileHeader* header, uint64_t which, ErrorDetail* error) noexcept nogil

@@ -4,12 +4,10 @@ from libc.errno cimport ENODATA, ENOMEM
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
 
-from pynori_core.bits cimport atomic_add64, atomic_load64, atomic_store64, atomic_store_pointer, load32, load64
+from pynori_core.bits cimport atomic_add64, atomic_load64, atomic_store64, atomic_store_pointer, load32
 from pynori_core.checksum cimport hash64
-from pynori_core.disk cimport (
-    DISK_CREATE, DISK_DIRECT, DISK_READ_ONLY, DISK_SYNC_DATA, disk_error, disk_write, iovec,
-)
-from pynori_core.errors cimport E_CORRUPT, E_NO_MEMORY, E_TOO_LARGE, E_VERSION, OK, error_clear, error_set
+from pynori_core.disk cimport DISK_DIRECT, DISK_READ_ONLY, DISK_SYNC_DATA, disk_error, disk_write, iovec
+from pynori_core.errors cimport E_CORRUPT, E_VERSION, OK, error_clear, error_set
 from pynori_core.format cimport (
     FORMAT_VERSION, MAGIC_FILE, PAGE_HEADER_A, PAGE_HEADER_B, PAGE_SHIFT, PAGE_SIZE, PAGE_TYPE_CATALOG, PAGE_TYPE_RUN,
     SECTOR_SIZE, PageHeader,
@@ -296,6 +294,17 @@ cdef int pager_write_header(Pager* pager, FileHeader* header, uint64_t which, Er
 
 
 cdef int pager_store_header(Pager* pager, FileHeader* header, ErrorDetail* error) noexcept nogil:
+    """First the older copy, then the other one: at every moment one of them is whole and true."""
+    cdef int result
+    header.sequence += 1
+    result = store_copy(pager, header, error)
+    if result == OK:
+        header.sequence += 1
+        result = store_copy(pager, header, error)
+    return result
+
+
+cdef int store_copy(Pager* pager, FileHeader* header, ErrorDetail* error) noexcept nogil:
     cdef FileHeader written
     cdef uint64_t which = PAGE_HEADER_B if header.sequence & 1 else PAGE_HEADER_A
     cdef int result = pager_write_header(pager, header, which, error)

@@ -1,9 +1,9 @@
 """One transaction as bytes of a journal: changed pages become a payload, and a payload becomes changed pages again.
 
 A page is logged *whole* (ranges laid over zeros) when its older image is not in a live journal, else as the ranges in
-which it differs from the version before it. The gap of a slotted page, [lower, upper), means nothing and is left out; so
-what lies in the gap of the older image is unknown to whoever replays, and bytes of the new image there always count as
-changed. The hash field of a page is not logged: it is set when the page goes to the data file.
+which it differs from the version before it. The gap of a slotted page, [lower, upper), means nothing and is left out;
+so what lies in the gap of the older image is unknown to whoever replays, and bytes of the new image there always
+count as changed. The hash field of a page is not logged: it is set when the page goes to the data file.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
@@ -34,8 +34,9 @@ cdef uint64_t record_bound(uint64_t pages) noexcept nogil
 # Makes sure that record_encode of so many pages will not need memory.
 cdef int record_reserve(RecordEncoder* encoder, uint64_t pages) noexcept nogil
 
-# Encodes the versions linked by `next`; sets logged_whole of each. Fills the header's flags, page_count, sizes and payload
-# hash; the rest is the journal's. Returns the buffer, its padding to SECTOR_SIZE zeroed; never fails after record_reserve.
+# Encodes the versions linked by `next`; sets logged_whole of each. Fills the header's flags, page_count, sizes and
+# payload hash; the rest is the journal's. Returns the buffer, its padding to SECTOR_SIZE zeroed; never fails after
+# record_reserve.
 cdef uint8_t* record_encode(RecordEncoder* encoder, PageVersion* first, uint64_t whole_limit,
                             RecordHeader* header) noexcept nogil
 

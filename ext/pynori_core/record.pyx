@@ -275,7 +275,7 @@ cdef int record_open(RecordCursor* cursor, const RecordHeader* header, const uin
 cdef int record_next(RecordCursor* cursor) noexcept nogil:
     cdef const PageEntry* entry = <const PageEntry*>cursor.position
     cdef const PageRange* piece
-    cdef uint32_t i
+    cdef uint32_t _i
     if cursor.pages_left == 0:
         return E_NOT_FOUND if cursor.position == cursor.end else E_CORRUPT
     if <uint64_t>(cursor.end - cursor.position) < sizeof(PageEntry):
@@ -288,7 +288,7 @@ cdef int record_next(RecordCursor* cursor) noexcept nogil:
     cursor.ranges = cursor.position
     if cursor.page == 0 or cursor.page == PAGE_HEADER_B or cursor.page >= cursor.file_pages:
         return E_CORRUPT
-    for i in range(entry.range_count):
+    for _i in range(entry.range_count):
         piece = <const PageRange*>cursor.position
         if <uint64_t>(cursor.end - cursor.position) < sizeof(PageRange):
             return E_CORRUPT
@@ -302,10 +302,10 @@ cdef int record_next(RecordCursor* cursor) noexcept nogil:
 cdef void record_apply(const RecordCursor* cursor, uint8_t* image) noexcept nogil:
     cdef const uint8_t* position = cursor.ranges
     cdef const PageRange* piece
-    cdef uint32_t i
+    cdef uint32_t _i
     if cursor.flags & ENTRY_WHOLE:
         memset(image, 0, PAGE_SIZE)
-    for i in range(cursor.range_count):
+    for _i in range(cursor.range_count):
         piece = <const PageRange*>position
         memcpy(image + piece.offset, position + sizeof(PageRange), piece.size)
         position += sizeof(PageRange) + piece.size

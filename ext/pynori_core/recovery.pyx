@@ -198,7 +198,8 @@ cdef int follow(Recovery* recovery, ErrorDetail* error) noexcept nogil:
     return OK
 
 
-cdef int replay(Recovery* recovery, const RecordHeader* header, const uint8_t* stored, ErrorDetail* error) noexcept nogil:
+cdef int replay(Recovery* recovery, const RecordHeader* header, const uint8_t* stored,
+                ErrorDetail* error) noexcept nogil:
     cdef Env* env = recovery.env
     cdef RecordCursor cursor
     cdef int result = record_open(&cursor, header, stored, &recovery.plain, error)
@@ -374,7 +375,8 @@ cdef bint all_zero(const uint8_t* data, uint64_t size) noexcept nogil:
     return True
 
 
-cdef bint is_later(Recovery* recovery, JournalReader* reader, const RecordHeader* header, uint64_t offset) noexcept nogil:
+cdef bint is_later(Recovery* recovery, JournalReader* reader, const RecordHeader* header,
+                   uint64_t offset) noexcept nogil:
     """A record behind the last one that was replayed, other than the one that was being written when it ended."""
     if not record_header_valid(header, recovery.env.pager.env_id) or header.txn_id <= recovery.last_txn:
         return False
@@ -520,7 +522,6 @@ cdef int make_break(Recovery* recovery, ErrorDetail* error) noexcept nogil:
     cdef Env* env = recovery.env
     cdef FileHeader header
     cdef uint64_t size_bytes = recovery.reader.size_bytes
-    cdef int i
     cdef int result = flush_images(recovery, error)
     if result == OK:
         result = pager_sync(&env.pager, error)
@@ -536,7 +537,6 @@ cdef int make_break(Recovery* recovery, ErrorDetail* error) noexcept nogil:
         return result
     env.journal.chain = recovery.chain
     memcpy(&header, &env.header, sizeof(FileHeader))
-    header.sequence += 1
     header.checkpoint_txn = recovery.last_txn
     header.user_txn = recovery.user_txn
     header.file_pages = recovery.file_pages

@@ -1,8 +1,9 @@
-"""Page versions in memory: the slot directory, pools of page buffers, registered readers, and when memory may be reused.
+"""Page versions in memory: the slot directory, pools of page buffers, registered readers, and when memory may be
+reused.
 
 `slot[page]` is SLOT_UNVERIFIED or SLOT_VERIFIED (the page is read from the data file's map), or points to the newest
-PageVersion; from there `older` leads back in time. A reader of snapshot T takes the first version with txn_id <= T, and the
-map when there is none.
+PageVersion; from there `older` leads back in time. A reader of snapshot T takes the first version with txn_id <= T,
+and the map when there is none.
 
 Reuse of memory goes by epochs. A reader registers the epoch in which it began, before it looks at anything. What is
 unlinked from the slots is retired with the epoch that begins with it; it is freed when no registered reader is of an

@@ -14,7 +14,7 @@ from pynori_core.format cimport FileHeader
 from pynori_core.journal cimport Journal
 from pynori_core.pager cimport Pager
 from pynori_core.record cimport RecordEncoder
-from pynori_core.scratch cimport PageVersion, Scratch
+from pynori_core.scratch cimport PageVersion, ReaderSlot, Scratch
 from pynori_core.threads cimport Condition, Mutex, Thread
 
 ctypedef void (*CommitCallback)(void* context, uint64_t txn_id, const ErrorDetail* outcome) noexcept nogil
@@ -41,7 +41,8 @@ cdef struct WriterState:           # of the one write transaction that is being 
     Allocation allocation
     bint savepoint_active
     uint32_t savepoint             # number of the savepoint; versions of a smaller one are copied before a change
-    PageVersion* savepoint_touched # `touched`, `touched_pages` and `allocation` when the savepoint was made
+    # `touched`, `touched_pages` and `allocation` when the savepoint was made.
+    PageVersion* savepoint_touched
     uint64_t savepoint_pages
     Allocation savepoint_allocation
 
@@ -83,6 +84,7 @@ cdef struct Env:
     Mutex mutex
     Condition changed
     bint closing
+    uint32_t visitors              # threads inside a call that may wait: closing waits for them to leave
     ErrorDetail poison             # code E_POISONED after a failed sync: no more writes
 
     bint writer_active
@@ -101,7 +103,7 @@ cdef struct Env:
     Thread journal_thread
 
     bint checkpoint_running
-    bint checkpoint_reader         # it is registered among the readers
+    ReaderSlot* checkpoint_reader  # its registration, which is no read transaction; changed under the mutex
     bint checkpoint_thread_started
     Thread checkpoint_thread
     uint64_t checkpoint_journal_bytes   # journal.bytes_written when the last checkpoint began

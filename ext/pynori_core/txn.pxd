@@ -3,8 +3,8 @@
 A read transaction is a snapshot: it sees every page as of one published transaction and blocks nobody. A write
 transaction changes private copies (versions) of pages; sealing hands them to the journal, in order. Functions return
 NULL or an ErrorCode on failure; the first failure is kept in `txn.error` and makes a write transaction unusable: it can
-only be aborted. Page pointers live as long as the transaction; a pointer got from txn_page before txn_modify of the same
-page goes stale in the write transaction.
+only be aborted. Page pointers live as long as the transaction; a pointer got from txn_page before txn_modify of the
+same page goes stale in the write transaction.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
@@ -61,7 +61,8 @@ cdef void txn_prefetch(Txn* txn, uint64_t page, uint32_t pages) noexcept nogil
 
 # For env.pyx. Undoes every change of the write transaction.
 cdef void txn_undo(Txn* txn) noexcept nogil
-# Ends the executing half: checks every changed page, leaves one version a page, and hands out their list (linked by next).
+# Ends the executing half: checks every changed page, leaves one version a page, and hands out their list (linked by
+# next).
 cdef int txn_finish(Txn* txn, PageVersion** first, uint64_t* pages) noexcept nogil
 
 # What Python holds of a transaction; the owner of the Txn derives from it. NULL once the transaction has ended.

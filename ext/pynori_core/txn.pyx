@@ -1,9 +1,9 @@
 """Transactions over pages: looking up, copying on write, allocating, freeing, savepoints.
 
 The writer links each private copy into the page's slot at once, under its own transaction number, which is greater than
-every published one: readers step over it, and the writer finds its own pages the same way. Undoing means unlinking, newest
-first. A page that the transaction changes twice around a savepoint has two versions of the same number until the
-savepoint is released; `txn_finish` leaves one.
+every published one: readers step over it, and the writer finds its own pages the same way. Undoing means unlinking,
+newest first. A page that the transaction changes twice around a savepoint has two versions of the same number until
+the savepoint is released; `txn_finish` leaves one.
 """
 
 from libc.stdint cimport UINT64_MAX, uint8_t, uint16_t, uint32_t, uint64_t
@@ -11,7 +11,7 @@ from libc.stdlib cimport realloc
 from libc.string cimport memcpy, memset
 
 from pynori_core.bits cimport (
-    atomic_load32, atomic_load64, atomic_load_pointer, atomic_or32, atomic_store_pointer, compare_swap_pointer,
+    atomic_load32, atomic_load_pointer, atomic_or32, atomic_store_pointer, compare_swap_pointer,
 )
 from pynori_core.errors cimport (
     E_ASSERTION, E_CORRUPT, E_DISK_FULL, E_INVALID, E_NO_MEMORY, E_TOO_LARGE, OK, error_clear, error_set,
@@ -26,8 +26,8 @@ from pynori_core.freespace cimport (
 from pynori_core.pager cimport pager_grow, pager_prefetch, pager_verify
 from pynori_core.scratch cimport (
     SLOT_UNVERIFIED, VERSION_COVERED, VERSION_FREED, VERSION_FRESH, VERSION_MAP_VERIFIED, VERSION_RAW, RunBuffer,
-    scratch_drop_data, scratch_drop_run, scratch_give_version, scratch_mark_dirty, scratch_retire, scratch_slot, scratch_take_buffer,
-    scratch_take_run, scratch_take_version,
+    scratch_drop_data, scratch_drop_run, scratch_give_version, scratch_mark_dirty, scratch_retire, scratch_slot,
+    scratch_take_buffer, scratch_take_run, scratch_take_version,
 )
 from pynori_core.state cimport TXN_PAGES_MAX, WriterState
 
@@ -90,7 +90,8 @@ cdef void* no_memory(Txn* txn) noexcept nogil:
 
 
 cdef bint push_version(Txn* txn, PageVersion* version) noexcept nogil:
-    """Make it the newest of its page. The checkpoint may set a slot to 0 meanwhile, when it has flushed the version there."""
+    """Make it the newest of its page. The checkpoint may set a slot to 0 meanwhile, when it has flushed the version
+    there."""
     cdef Env* env = <Env*>txn.env
     cdef void** slot = scratch_slot(&env.scratch, version.page)
     cdef void* head
@@ -211,7 +212,8 @@ cdef uint64_t find_in_bitmap(Txn* txn, uint64_t index, uint32_t start, uint32_t 
 
 
 cdef uint64_t find_free(Txn* txn, uint32_t count) noexcept nogil:
-    """From the hint to the end of the file, then from its beginning: so neighbours in time become neighbours in place."""
+    """From the hint to the end of the file, then from its beginning: so neighbours in time become neighbours in
+    place."""
     cdef Env* env = <Env*>txn.env
     cdef uint64_t bitmaps = (env.writer.allocation.file_pages + BITMAP_PAGES - 1) // BITMAP_PAGES
     cdef uint64_t hint = env.writer.allocation.hint
@@ -265,7 +267,8 @@ cdef bint grow_file(Txn* txn, uint32_t count) noexcept nogil:
     return True
 
 
-cdef void fill_header(Txn* txn, uint8_t* data, uint64_t page, uint8_t type, uint16_t tree, uint32_t run_pages) noexcept nogil:
+cdef void fill_header(Txn* txn, uint8_t* data, uint64_t page, uint8_t type, uint16_t tree,
+                      uint32_t run_pages) noexcept nogil:
     cdef PageHeader* header = <PageHeader*>data
     header.page = page
     header.txn_id = txn.id
@@ -361,7 +364,8 @@ cdef uint8_t* txn_allocate(Txn* txn, uint32_t run_pages, uint8_t type, uint16_t 
 
 
 cdef bint free_page(Txn* txn, uint64_t page) noexcept nogil:
-    """A page that lives in the map alone needs nothing; versions get a mark on top, so that no checkpoint writes them."""
+    """A page that lives in the map alone needs nothing; versions get a mark on top, so that no checkpoint writes
+    them."""
     cdef Env* env = <Env*>txn.env
     cdef void** slot = scratch_slot(&env.scratch, page)
     cdef PageVersion* version
@@ -414,7 +418,8 @@ cdef void unlink_version(Env* env, PageVersion* version) noexcept nogil:
 
 
 cdef void undo_until(Txn* txn, PageVersion* stop) noexcept nogil:
-    """Page images go back to the pool at once, for no reader looks at them; the versions themselves may be stepped over."""
+    """Page images go back to the pool at once, for no reader looks at them; the versions themselves may be stepped
+    over."""
     cdef Env* env = <Env*>txn.env
     cdef PageVersion* first = env.writer.touched
     cdef PageVersion* last = NULL

@@ -1,7 +1,7 @@
 """A plain model of an environment's pages, and a random workload that keeps both in step.
 
-Pages are slotted leaves: what counts is [64, lower) and [upper, 8192); the gap between means nothing and is not compared.
-Runs are compared over their value. Everything follows from the seed.
+Pages are slotted leaves: what counts is [64, lower) and [upper, 8192); the gap between means nothing and is not
+compared. Runs are compared over their value. Everything follows from the seed.
 """
 
 import random

@@ -26,7 +26,7 @@ def header(directory: Path) -> tuple[int, int, int]:
 
 
 def test_copies_alternate_by_sequence(tmp_path: Path) -> None:
-    """Each checkpoint writes the older copy of the header, and one without news writes nothing."""
+    """Each checkpoint writes both copies of the header in turn, and one without news writes nothing."""
     directory = tmp_path / "env"
     with Env.create(directory) as env:
         with env.write() as txn:
@@ -39,7 +39,7 @@ def test_copies_alternate_by_sequence(tmp_path: Path) -> None:
             env.checkpoint()
             seen.append(header(directory))
         assert [txn_id for _, txn_id, _ in seen] == [2, 3, 4, 5]
-        assert [sequence - seen[0][0] for sequence, _, _ in seen] == [0, 1, 2, 3]
+        assert [sequence - seen[0][0] for sequence, _, _ in seen] == [0, 2, 4, 6]
 
 
 def test_older_reader_delays_newer_one_does_not(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_background_checkpoints_beside_random_transactions(tmp_path: Path, seed:
 
 
 def test_sealed_transactions_follow_one_another(tmp_path: Path) -> None:
-    """The next transaction builds on a sealed one that is not durable yet; outcomes come in order; reopening has all."""
+    """The next transaction builds on a sealed one that is not durable yet; reopening has all of them."""
     directory = tmp_path / "env"
     pending = []
     with Env.create(directory, checkpoint_bytes=200_000) as env:

@@ -4,12 +4,12 @@ import random
 import struct
 from pathlib import Path
 
-import pynori.runtime.codecs  # installs LZ4
 import pytest
 from pynori_core.codec import codec_installed
 from pynori_core.env import Env
 from pynori_core.errors import CorruptError, TooLarge
 
+import pynori.runtime.codecs  # installs LZ4
 from tests.core.page_model import LEAF, LOWER_OFFSET, PLAIN, RUN, VALUE_SIZE_OFFSET
 
 assert pynori.runtime.codecs
@@ -43,7 +43,7 @@ def test_a_diff_holds_what_changed(tmp_path: Path) -> None:
 
 
 def test_the_gap_is_not_logged(tmp_path: Path) -> None:
-    """A new leaf with little in it costs little, and what an older image had in its gap is logged when it counts again."""
+    """A leaf with little in it costs little; what an older image had in its gap is logged when it counts again."""
     directory = tmp_path / "env"
     with Env.create(directory) as env:
         pages = []

@@ -38,13 +38,13 @@ def write_numbers(env: Env, seed: int, first: int, last: int) -> None:
 
 
 def crash_copy(directory: Path, target: Path) -> Path:
-    """The files as a killed process would leave them. The environment is open, but no checkpoint runs beside the copy."""
+    """The files as a killed process would leave them: still open, but no checkpoint runs beside the copy."""
     shutil.copytree(directory, target)
     return target
 
 
 def records(journal: bytes) -> list[tuple[int, int, int]]:
-    """(offset, size with padding, txn id) of the records from the start of a journal, as long as they have the magic."""
+    """(offset, size with padding, txn id) of the records from the start of a journal."""
     found = []
     offset = 0
     while offset < len(journal) and journal[offset : offset + 4] == b"PYNJ":
@@ -57,7 +57,7 @@ def records(journal: bytes) -> list[tuple[int, int, int]]:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_crash_copies_hold_the_last_commit(tmp_path: Path, seed: int) -> None:
-    """A copy of the files taken after any commit, checkpoints included, recovers to exactly that commit, again and again."""
+    """A copy of the files taken after any commit recovers to exactly that commit, again and again."""
     dice = random.Random(seed)
     directory = tmp_path / "env"
     model = Model()
@@ -126,7 +126,7 @@ def make_crash(tmp_path: Path, numbers: int, name: str = "crash") -> tuple[Path,
 
 
 def test_last_record_cut_anywhere(tmp_path: Path) -> None:
-    """The last record cut at every 512 bytes, with zeros or garbage behind: the transaction before it is what is found."""
+    """The last record cut at every 512 bytes, with zeros or garbage behind: the one before it is the last."""
     origin, seed = make_crash(tmp_path, 6)
     journal = (origin / JOURNAL_ONE).read_bytes()
     offset, size, txn_id = records(journal)[-1]
@@ -236,8 +236,14 @@ def test_missing_journal_is_damage(tmp_path: Path) -> None:
 
 
 def test_header_copies(tmp_path: Path) -> None:
-    """Either copy of the header may be lost, whole or by a bit; both lost is refused."""
-    origin, seed = make_crash(tmp_path, 5)
+    """Either copy of the header may be lost, whole or by a bit, after checkpoints too; both lost is refused."""
+    seed = 12
+    with Env.create(tmp_path / "env") as env:
+        for number in range(1, 6):
+            write_numbers(env, seed, number, number)
+            if number < 5:
+                env.checkpoint()
+        origin = crash_copy(tmp_path / "env", tmp_path / "origin")
     data = origin / "data.pynori"
     whole = data.read_bytes()
     for offset in (0, 65536):
@@ -282,7 +288,7 @@ def test_damaged_page_is_named_again_and_again(tmp_path: Path) -> None:
 
 
 def test_several_lives_never_resurrect(tmp_path: Path) -> None:
-    """Torn tails in many lives, with small journals that are recycled: no transaction of a lost future ever comes back."""
+    """Torn tails in many lives, with recycled journals: no transaction of a lost future ever comes back."""
     dice = random.Random(3)
     directory = tmp_path / "life0"
     Env.create(directory).close()
@@ -325,12 +331,12 @@ def tear_last_record(directory: Path, last: int, dice: random.Random) -> int:
         for offset in range(0, len(journal), SECTOR):
             if journal[offset : offset + 4] != b"PYNJ":
                 continue
-            magic, version, flags = struct.unpack_from("<4sHH", journal, offset)
+            flags = struct.unpack_from("<H", journal, offset + 6)[0]
             in_journal, _, txn_id = struct.unpack_from("<QQQ", journal, offset + 24)
             stored = struct.unpack_from("<Q", journal, offset + 72)[0]
             if txn_id != last or in_journal != number or flags & 2 or checkpointed(directory) >= last:
                 continue
-            sectors = [s for s in range(offset, offset + 128 + stored, 512)]
+            sectors = list(range(offset, offset + 128 + stored, 512))
             with path.open("r+b") as file:
                 for sector in dice.sample(sectors, dice.randrange(1, len(sectors) + 1)):
                     file.seek(sector)

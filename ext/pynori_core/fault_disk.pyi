@@ -1,0 +1,14 @@
+"""Types of the failing disk."""
+
+import os
+from typing import Literal
+
+from pynori_core.disk import DiskHandle
+
+Operation = Literal["open", "write", "sync", "allocate", "rename", "unlink", "sync_dir", "read"]
+
+class FaultHandle(DiskHandle):
+    def __init__(self, directory: str | os.PathLike[str] | None = None) -> None: ...
+    def fail(self, operation: Operation, after: int = 1, error: str = "EIO", lasting: bool = True) -> None: ...
+    def heal(self) -> None: ...
+    def counts(self) -> dict[Operation, int]: ...
