@@ -8,7 +8,6 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
-
 from pynori_core.env import WriteTxn
 from pynori_core.errors import Busy, CorruptError, InvalidArgument, InvariantError, NotFound
 from pynori_core.views import TreeView
@@ -174,7 +173,7 @@ def test_appending_leaves_full_pages_behind(store: Store, append: bool) -> None:
             assert tree.statistics()["leaf_pages"] == -(-count // per_leaf)
 
 
-@pytest.mark.parametrize(("key", "waste_max"), [("orders/%08d", 1.15), ("orders/%d-A", 1.6)])
+@pytest.mark.parametrize(("key", "waste_max"), [("orders/%08d", 1.15), ("orders/%d-A", 1.7)])
 def test_keys_in_order_within_others_fill_their_pages(store: Store, key: str, waste_max: float) -> None:
     """Ids that count up in the middle of a tree leave full leaves behind; unpadded ones, random ones two thirds."""
     count = 6000
