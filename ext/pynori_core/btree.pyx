@@ -434,7 +434,7 @@ cdef inline const uint8_t* page_hinted(Txn* txn, uint64_t page) noexcept nogil:
         return NULL
     version = <PageVersion*>slot
     while version != NULL and version.txn_id > txn.id:
-        version = version.older
+        version = <PageVersion*>atomic_load_pointer(<void**>&version.older)
     return version.data if version != NULL and version.run == NULL else NULL
 
 
@@ -1151,29 +1151,32 @@ cdef int pack_siblings(Tree* tree, uint8_t* key, size_t* key_size, const void* l
             path.slots[level - 1] += 1
         elif code != OK:
             return code
-    more[0] = separator_behind(tree, &path, key, key_size)
+    separator = separator_behind(tree, &path)
     if tree.txn.error.code != OK:
         return txn_failure(tree.txn)
-    more[0] = more[0] and compare_bytes(key, key_size[0], last, last_size) <= 0
+    if separator != NULL and compare_bytes(branch_key(separator), separator.key_size, last, last_size) <= 0:
+        if unlikely(compare_bytes(branch_key(separator), separator.key_size, key, key_size[0]) <= 0):
+            return tree_corrupt(tree, path.pages[level - 1], "keys are not in order")
+        more[0] = True
+        key_size[0] = separator.key_size
+        memcpy(key, branch_key(separator), separator.key_size)
     return pages_merge(tree, &path, level - 1)
 
 
-cdef bint separator_behind(Tree* tree, Path* path, uint8_t* key, size_t* key_size) noexcept nogil:
-    """The first key behind everything below the path's last branch; False at the end of the tree."""
+cdef const BranchEntry* separator_behind(Tree* tree, Path* path) noexcept nogil:
+    """The first separator behind everything below the path's last branch; NULL at the end of the tree."""
     cdef int level = path.depth - 3
     cdef const uint8_t* page
     cdef const BranchEntry* separator
     while level >= 0:
         page = txn_page(tree.txn, path.pages[level])
         if unlikely(page == NULL):
-            return False
+            return NULL
         if path.slots[level] < page_count(page):
             separator = branch_entry(page, path.slots[level])
             if unlikely(separator == NULL or separator.key_size > KEY_SIZE_MAX):
                 tree_corrupt(tree, path.pages[level], "an entry lies outside the page")
-                return False
-            key_size[0] = separator.key_size
-            memcpy(key, branch_key(separator), separator.key_size)
-            return True
+                return NULL
+            return separator
         level -= 1
-    return False
+    return NULL
