@@ -130,11 +130,13 @@ cdef ReaderSlot* begin(Env* env, FileHeader* header, uint64_t* epoch) noexcept n
     """Stand between two commits and note where that is. From here on the checkpoint counts as a reader."""
     cdef ReaderSlot* reader
     journal_acquire(env)
+    mutex_lock(&env.mutex)
     reader = scratch_register(&env.scratch)
+    env.checkpoint_reader = reader
+    mutex_unlock(&env.mutex)
     if reader != NULL:
         reader.txn_id = env.published_txn
         epoch[0] = env.published_epoch
-        env.checkpoint_reader = True
         memcpy(header, &env.header, sizeof(FileHeader))
         header.checkpoint_txn = env.published_txn
         header.user_txn = env.published_user_txn
@@ -202,6 +204,8 @@ cdef int checkpoint_run(Env* env, uint64_t reader_wait_ms, ErrorDetail* error) n
             env.checkpoint_threshold = threshold if threshold > env.checkpoint_bytes else env.checkpoint_bytes
             env.checkpoints += 1
             env.checkpoint_pages += pages
-    env.checkpoint_reader = False
+    mutex_lock(&env.mutex)
+    env.checkpoint_reader = NULL
     scratch_unregister(reader)
+    mutex_unlock(&env.mutex)
     return result

@@ -1,7 +1,7 @@
 """An environment: one directory with a data file, journals and a lock. Open, recover, begin, commit, checkpoint,
 close."""
 
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from pynori_core.disk cimport Disk, DiskHandle
 from pynori_core.errors cimport ErrorDetail
 from pynori_core.state cimport CommitCallback, Env
@@ -64,8 +64,10 @@ cdef class Environment:           # `Env` for Python
     cdef Env* env                  # NULL once closed
     cdef readonly str directory    # "" in memory
     cdef DiskHandle disk           # kept alive as long as the environment is open
+    cdef uint32_t users            # calls from Python that are using `env`
 
-    cdef int opened(self) except -1
+    cdef Env* enter(self) except NULL
+    cdef void leave(self) noexcept
 
 cdef class ReadTxn(Transaction):
     cdef Txn memory

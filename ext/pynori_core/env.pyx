@@ -17,7 +17,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 from pynori_core.bits cimport (
-    atomic_load64, atomic_load_pointer, atomic_store64, fence,
+    atomic_add32, atomic_load32, atomic_load64, atomic_load_pointer, atomic_store64, atomic_store_pointer, fence,
 )
 from pynori_core.checkpoint cimport checkpoint_run, env_poison
 from pynori_core.disk cimport (
@@ -55,7 +55,7 @@ from pynori_core.state cimport (
 )
 from pynori_core.threads cimport (
     Condition, Mutex, condition_broadcast, condition_destroy, condition_init, condition_wait, condition_wait_ms,
-    mutex_destroy, mutex_init, mutex_lock, mutex_unlock, now_ms, thread_join, thread_start,
+    mutex_destroy, mutex_init, mutex_lock, mutex_unlock, now_ms, sleep_us, thread_join, thread_start,
 )
 from pynori_core.txn cimport (
     txn_allocate, txn_finish, txn_free, txn_modify, txn_page, txn_release, txn_rollback, txn_savepoint, txn_undo,
@@ -64,6 +64,7 @@ from pynori_core.txn cimport (
 cdef enum:
     FILE_PAGES_FIRST = 128         # 1 MB
     SCRATCH_WAIT_STEP_MS = 2       # between two looks at whether readers have left
+    USERS_POLL_US = 100            # between two looks at whether calls from Python have ended
 
 
 # Opening and closing.
@@ -319,16 +320,15 @@ cdef int close_begin(Env* env, ErrorDetail* error) noexcept nogil:
             error_set(error, E_BUSY, "%u read transactions are still open", readers(env))
     if result == OK:
         condition_broadcast(&env.changed)
-        while env.queue_count != 0 or env.journal_busy or env.checkpoint_running:
+        while env.queue_count != 0 or env.journal_busy or env.checkpoint_running or env.visitors != 0:
             condition_wait(&env.changed, &env.mutex)
     mutex_unlock(&env.mutex)
     return result
 
 
 cdef uint32_t readers(Env* env) noexcept nogil:
-    """Read transactions; the checkpoint's own registration is none."""
-    cdef uint32_t count = scratch_readers(&env.scratch)
-    return count - 1 if env.checkpoint_reader and count != 0 else count
+    """Read transactions; the checkpoint's own registration is none. Called with the mutex held."""
+    return scratch_readers(&env.scratch) - (env.checkpoint_reader != NULL)
 
 
 # Reading.
@@ -402,10 +402,18 @@ cdef void writer_give(Env* env) noexcept nogil:
     mutex_unlock(&env.mutex)
 
 
+cdef inline void leave(Env* env) noexcept nogil:
+    """The end of a visit, with the mutex held."""
+    env.visitors -= 1
+    if env.closing:
+        condition_broadcast(&env.changed)
+
+
 cdef int env_begin_write(Env* env, Txn* txn) noexcept nogil:
     clear_fast(&txn.error)
     txn.env = NULL
     mutex_lock(&env.mutex)
+    env.visitors += 1
     while env.writer_active and not env.closing and env.poison.code == OK:
         condition_wait(&env.changed, &env.mutex)
     if env.poison.code != OK:
@@ -416,6 +424,7 @@ cdef int env_begin_write(Env* env, Txn* txn) noexcept nogil:
         error_set(&txn.error, E_INVALID, "the environment is open for reading only")
     else:
         env.writer_active = True
+    leave(env)
     mutex_unlock(&env.mutex)
     if txn.error.code != OK:
         return txn.error.code
@@ -493,6 +502,8 @@ cdef int seal(Txn* txn, SealedTxn* sealed) noexcept nogil:
     env.sealed = env.writer.allocation
     env.sealed_txn = sealed.txn_id
     env.writer_active = False
+    if sealed.done != NULL:
+        env.visitors += 1          # env_commit goes on waiting in here
     condition_broadcast(&env.changed)
     mutex_unlock(&env.mutex)
     return OK
@@ -519,6 +530,7 @@ cdef int env_commit(Txn* txn, ErrorDetail* error) noexcept nogil:
             step_locked(env)
         else:
             condition_wait(&env.changed, &env.mutex)
+    leave(env)
     mutex_unlock(&env.mutex)
     if outcome.code != OK:
         error[0] = outcome
@@ -548,13 +560,17 @@ cdef bint env_journal_idle(Env* env) noexcept nogil:
 
 
 cdef int env_flush(Env* env, ErrorDetail* error) noexcept nogil:
+    cdef int result
     mutex_lock(&env.mutex)
+    env.visitors += 1
     while env.queue_count != 0 or env.journal_busy:
         condition_wait(&env.changed, &env.mutex)
-    if env.poison.code != OK:
+    result = env.poison.code
+    if result != OK:
         error[0] = env.poison
+    leave(env)
     mutex_unlock(&env.mutex)
-    return env.poison.code
+    return result
 
 
 # The journal step.
@@ -719,6 +735,7 @@ cdef int checkpoint_within(Env* env, uint64_t reader_wait_ms, ErrorDetail* error
         error_set(error, E_INVALID, "the environment is open for reading only")
         return E_INVALID
     mutex_lock(&env.mutex)
+    env.visitors += 1
     while env.checkpoint_running and not env.closing and now_ms() - start_ms < reader_wait_ms:
         condition_wait_ms(&env.changed, &env.mutex, reader_wait_ms)
     if env.checkpoint_running:
@@ -731,6 +748,9 @@ cdef int checkpoint_within(Env* env, uint64_t reader_wait_ms, ErrorDetail* error
     if outcome.code == OK:
         checkpoint_run(env, reader_wait_ms, &outcome)
         checkpoint_end(env, &outcome)
+    mutex_lock(&env.mutex)
+    leave(env)
+    mutex_unlock(&env.mutex)
     if outcome.code != OK:
         error[0] = outcome
     return outcome.code
@@ -751,7 +771,9 @@ cdef void env_statistics(Env* env, EnvStatistics* out) noexcept nogil:
     out.checkpoints = env.checkpoints
     out.checkpoint_pages = env.checkpoint_pages
     out.scratch_bytes = atomic_load64(&env.scratch.used_bytes)
+    mutex_lock(&env.mutex)
     out.readers = readers(env)
+    mutex_unlock(&env.mutex)
     out.file_pages = env.published_file_pages
     out.free_pages = env.published_free_pages
     out.writer_waits = env.writer_waits
@@ -830,14 +852,20 @@ cdef class Environment:
         Raises: Busy while transactions are open, and then stays open; DiskError when the last checkpoint failed.
         """
         cdef ErrorDetail error
+        cdef Env* env = self.env
         cdef int code
-        if self.env == NULL:
+        if env == NULL:
             return
         error_clear(&error)
+        atomic_store_pointer(<void**>&self.env, NULL)
         with nogil:
-            code = env_close(self.env, &error)
-        if code != E_BUSY:
-            self.env = NULL
+            # Calls of other threads that have begun are let out before anything is given back.
+            fence()
+            while atomic_load32(&self.users) != 0 and not env.writer_active:
+                sleep_us(USERS_POLL_US)
+            code = env_close(env, &error)
+        if code == E_BUSY:
+            atomic_store_pointer(<void**>&self.env, env)
         if code != OK:
             raise_error(&error)
 
@@ -847,19 +875,29 @@ cdef class Environment:
     def __exit__(self, kind, value, traceback):
         self.close()
 
-    cdef int opened(self) except -1:
+    cdef Env* enter(self) except NULL:
+        """The environment, kept open until leave."""
+        cdef Env* env
         cdef ErrorDetail error
-        if self.env == NULL:
+        atomic_add32(&self.users, 1)
+        fence()
+        env = <Env*>atomic_load_pointer(<void**>&self.env)
+        if env == NULL:
+            self.leave()
             error_clear(&error)
             error_set(&error, E_CLOSED, "the environment is closed")
             raise_error(&error)
-        return 0
+        return env
+
+    cdef void leave(self) noexcept:
+        atomic_add32(&self.users, <uint32_t>-1)
 
     def read(self):
         """A ReadTxn: a snapshot of the last published transaction."""
         cdef ReadTxn txn = ReadTxn.__new__(ReadTxn)
-        self.opened()
-        if env_begin_read(self.env, &txn.memory) != OK:
+        cdef int code = env_begin_read(self.enter(), &txn.memory)
+        self.leave()
+        if code != OK:
             raise_error(&txn.memory.error)
         txn.txn = &txn.memory
         txn.owner = self
@@ -868,10 +906,11 @@ cdef class Environment:
     def write(self):
         """A WriteTxn. Waits for the one that is being executed; one at a time."""
         cdef WriteTxn txn = WriteTxn.__new__(WriteTxn)
+        cdef Env* env = self.enter()
         cdef int code
-        self.opened()
         with nogil:
-            code = env_begin_write(self.env, &txn.memory)
+            code = env_begin_write(env, &txn.memory)
+        self.leave()
         if code != OK:
             raise_error(&txn.memory.error)
         txn.txn = &txn.memory
@@ -881,32 +920,35 @@ cdef class Environment:
     def checkpoint(self, uint64_t reader_wait_ms=CHECKPOINT_READER_WAIT_MS):
         """Write every page to the data file now. Raises Busy when a read transaction stays older than that."""
         cdef ErrorDetail error
+        cdef Env* env = self.enter()
         cdef int code
-        self.opened()
         error_clear(&error)
         with nogil:
-            code = checkpoint_within(self.env, reader_wait_ms, &error)
+            code = checkpoint_within(env, reader_wait_ms, &error)
+        self.leave()
         if code != OK:
             raise_error(&error)
 
     def statistics(self):
         """Counters since opening, by the names of EnvStatistics."""
         cdef EnvStatistics statistics
-        self.opened()
-        env_statistics(self.env, &statistics)
+        env_statistics(self.enter(), &statistics)
+        self.leave()
         return statistics
 
     @property
     def id(self):
         """16 bytes, chosen at creation."""
-        self.opened()
-        return (<const char*>env_id(self.env))[:16]
+        cdef bytes id = (<const char*>env_id(self.enter()))[:16]
+        self.leave()
+        return id
 
     @property
     def user_txn(self):
         """Last user transaction number that was committed."""
-        self.opened()
-        return env_user_txn(self.env)
+        cdef uint64_t number = env_user_txn(self.enter())
+        self.leave()
+        return number
 
 
 cdef Environment begin_environment(object directory, EnvOptions* options, bint create):

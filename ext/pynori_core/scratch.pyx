@@ -18,6 +18,7 @@ from pynori_core.threads cimport mutex_destroy, mutex_init, mutex_lock, mutex_un
 
 cdef extern from *:
     """
+    #include <string.h>
     #include <sys/mman.h>
     static void *pyn_memory_take(size_t size, int populate) {
         void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -30,9 +31,18 @@ cdef extern from *:
         return memory;
     }
     static void pyn_memory_give(void *memory, size_t size) { munmap(memory, size); }
+    /* The debug build fills what is given back, so that a page used after its end is noticed. */
+    static void pyn_poison(void *memory, size_t size) {
+    #ifdef PYNORI_DEBUG
+        memset(memory, 0xDD, size);
+    #else
+        (void)memory; (void)size;
+    #endif
+    }
     """
     void* memory_take "pyn_memory_take"(size_t size, int populate) noexcept nogil
     void memory_give "pyn_memory_give"(void* memory, size_t size) noexcept nogil
+    void poison "pyn_poison"(void* memory, size_t size) noexcept nogil
 
 cdef enum:
     CHUNK_BYTES_FIRST = 65536      # a small database stays small
@@ -209,6 +219,7 @@ cdef void scratch_give_buffer(Scratch* scratch, uint8_t* data, uint32_t pages) n
         scratch.reserved_bytes -= size_bytes
         atomic_add64(&scratch.used_bytes, -size_bytes)
         return
+    poison(data, <size_t>PAGE_SIZE << index)
     (<uint8_t**>data)[0] = scratch.buffers[index].free
     scratch.buffers[index].free = data
     atomic_add64(&scratch.used_bytes, -(<uint64_t>PAGE_SIZE << index))
@@ -231,6 +242,7 @@ cdef PageVersion* scratch_take_version(Scratch* scratch) noexcept nogil:
 
 
 cdef void scratch_give_version(Scratch* scratch, PageVersion* version) noexcept nogil:
+    poison(version, sizeof(PageVersion))
     version.next = scratch.versions
     scratch.versions = version
 

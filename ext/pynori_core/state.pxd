@@ -14,7 +14,7 @@ from pynori_core.format cimport FileHeader
 from pynori_core.journal cimport Journal
 from pynori_core.pager cimport Pager
 from pynori_core.record cimport RecordEncoder
-from pynori_core.scratch cimport PageVersion, Scratch
+from pynori_core.scratch cimport PageVersion, ReaderSlot, Scratch
 from pynori_core.threads cimport Condition, Mutex, Thread
 
 ctypedef void (*CommitCallback)(void* context, uint64_t txn_id, const ErrorDetail* outcome) noexcept nogil
@@ -84,6 +84,7 @@ cdef struct Env:
     Mutex mutex
     Condition changed
     bint closing
+    uint32_t visitors              # threads inside a call that may wait: closing waits for them to leave
     ErrorDetail poison             # code E_POISONED after a failed sync: no more writes
 
     bint writer_active
@@ -102,7 +103,7 @@ cdef struct Env:
     Thread journal_thread
 
     bint checkpoint_running
-    bint checkpoint_reader         # it is registered among the readers
+    ReaderSlot* checkpoint_reader  # its registration, which is no read transaction; changed under the mutex
     bint checkpoint_thread_started
     Thread checkpoint_thread
     uint64_t checkpoint_journal_bytes   # journal.bytes_written when the last checkpoint began

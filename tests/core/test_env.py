@@ -6,6 +6,7 @@ import random
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -471,3 +472,35 @@ def test_scratch_limit_makes_the_writer_wait(tmp_path: Path) -> None:
         assert counted["checkpoints"] > 0
         with env.read() as txn:
             check_model(txn, model)
+
+
+def test_closing_beside_calls_of_other_threads() -> None:
+    """Closing while other threads begin, commit and look around ends in Busy or Closed, never in a crash."""
+    for _ in range(30):
+        env = Env.create(None)
+        start = threading.Barrier(4)
+
+        def work(env: Env = env, start: threading.Barrier = start) -> None:
+            start.wait()
+            with contextlib.suppress(Closed, Busy):
+                while True:
+                    with env.write() as txn:
+                        txn.allocate(type=PLAIN)
+                    with env.read() as txn:
+                        txn.page(1)
+                    env.statistics()
+
+        threads = [threading.Thread(target=work) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        start.wait()
+        for _ in range(10_000):
+            try:
+                env.close()
+                break
+            except Busy:
+                time.sleep(0.0001)
+        for thread in threads:
+            thread.join()
+        with pytest.raises(Closed):
+            env.read()
