@@ -54,4 +54,5 @@ def test_what_clients_do_moves_the_metrics(serve, tmp_path: Path) -> None:
             assert after[f"pynori_{name}_total", "shop"] == 0
         for name in ("queue_transactions", "queue_size_bytes", "readers"):
             assert after[f"pynori_{name}", "shop"] == 0
-        assert server.terminate() == (0, "")
+        code, talk = server.terminate()
+        assert code == 0 and "warn" not in talk and "error" not in talk
