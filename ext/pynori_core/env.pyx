@@ -17,7 +17,8 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 from pynori_core.bits cimport (
-    atomic_add32, atomic_load32, atomic_load64, atomic_load_pointer, atomic_store64, atomic_store_pointer, fence,
+    atomic_add32, atomic_add64, atomic_load32, atomic_load64, atomic_load_pointer, atomic_store64,
+    atomic_store_pointer, fence,
 )
 from pynori_core.checkpoint cimport checkpoint_run, env_poison
 from pynori_core.disk cimport (
@@ -376,7 +377,7 @@ cdef void env_end_read(Txn* txn) noexcept nogil:
 cdef int wait_for_scratch(Env* env, ErrorDetail* error) noexcept nogil:
     """Too many page images in memory: the writer waits for the checkpoint, and for readers that hold old versions."""
     cdef uint64_t start_ms = now_ms()
-    env.writer_waits += 1
+    atomic_add64(&env.writer_waits, 1)
     while atomic_load64(&env.scratch.used_bytes) > env.scratch_bytes_max:
         checkpoint_start(env)
         mutex_lock(&env.mutex)
@@ -590,8 +591,8 @@ cdef void publish(Env* env, SealedTxn* sealed) noexcept nogil:
             older.next = first
             first = older
         version = version.next
-    env.published_file_pages = sealed.file_pages
-    env.published_free_pages = sealed.free_pages
+    atomic_store64(&env.published_file_pages, sealed.file_pages)
+    atomic_store64(&env.published_free_pages, sealed.free_pages)
     if sealed.user_txn_last >= sealed.user_txn_first:
         atomic_store64(&env.published_user_txn, sealed.user_txn_last)
     atomic_store64(&env.published_txn, sealed.txn_id)
@@ -622,10 +623,10 @@ cdef int write_record(Env* env, SealedTxn* sealed, ErrorDetail* outcome) noexcep
         outcome.errno_ = cause.errno_
         outcome.offset = cause.offset
         return E_UNKNOWN_OUTCOME
-    env.commits += 1
-    env.journal_plain_bytes += header.plain_size
-    env.pages_whole += env.encoder.pages_whole
-    env.pages_diff += env.encoder.pages_diff
+    atomic_add64(&env.commits, 1)
+    atomic_add64(&env.journal_plain_bytes, header.plain_size)
+    atomic_add64(&env.pages_whole, env.encoder.pages_whole)
+    atomic_add64(&env.pages_diff, env.encoder.pages_diff)
     if env.encoder.plain.capacity > RECORD_KEEP_BYTES_MAX:
         record_release(&env.encoder)
     return OK
@@ -646,7 +647,8 @@ cdef void step_locked(Env* env) noexcept nogil:
     if outcome.code == OK:
         if write_record(env, &sealed, &outcome) == OK:
             publish(env, &sealed)
-            due = env.journal.bytes_written - env.checkpoint_journal_bytes >= env.checkpoint_threshold
+            due = env.journal.bytes_written - env.checkpoint_journal_bytes \
+                >= atomic_load64(&env.checkpoint_threshold)
         else:
             env_poison(env, &outcome)
     journal_unreserve(&env.journal, sealed.bound_bytes)
@@ -762,21 +764,21 @@ cdef void env_statistics(Env* env, EnvStatistics* out) noexcept nogil:
     out.published_txn = atomic_load64(&env.published_txn)
     out.checkpoint_txn = atomic_load64(&env.checkpoint_txn)
     out.oldest_reader_txn = scratch_oldest_txn(&env.scratch, out.published_txn)
-    out.commits = env.commits
-    out.syncs = env.journal.syncs
-    out.journal_bytes = env.journal.bytes_written
-    out.journal_plain_bytes = env.journal_plain_bytes
-    out.pages_whole = env.pages_whole
-    out.pages_diff = env.pages_diff
-    out.checkpoints = env.checkpoints
-    out.checkpoint_pages = env.checkpoint_pages
+    out.commits = atomic_load64(&env.commits)
+    out.syncs = atomic_load64(&env.journal.syncs)
+    out.journal_bytes = atomic_load64(&env.journal.bytes_written)
+    out.journal_plain_bytes = atomic_load64(&env.journal_plain_bytes)
+    out.pages_whole = atomic_load64(&env.pages_whole)
+    out.pages_diff = atomic_load64(&env.pages_diff)
+    out.checkpoints = atomic_load64(&env.checkpoints)
+    out.checkpoint_pages = atomic_load64(&env.checkpoint_pages)
     out.scratch_bytes = atomic_load64(&env.scratch.used_bytes)
     mutex_lock(&env.mutex)
     out.readers = readers(env)
     mutex_unlock(&env.mutex)
-    out.file_pages = env.published_file_pages
-    out.free_pages = env.published_free_pages
-    out.writer_waits = env.writer_waits
+    out.file_pages = atomic_load64(&env.published_file_pages)
+    out.free_pages = atomic_load64(&env.published_free_pages)
+    out.writer_waits = atomic_load64(&env.writer_waits)
 
 
 cdef const uint8_t* env_id(Env* env) noexcept nogil:

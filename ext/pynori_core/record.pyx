@@ -4,7 +4,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memcmp, memcpy, memset
 
-from pynori_core.bits cimport load64
+from pynori_core.bits cimport atomic_load32, load64
 from pynori_core.checksum cimport hash64, hash128
 from pynori_core.codec cimport codec_check, lz4_bound, lz4_compress, lz4_decompress
 from pynori_core.errors cimport E_CORRUPT, E_NO_MEMORY, E_NOT_FOUND, E_TOO_LARGE, OK, error_set
@@ -183,7 +183,8 @@ cdef uint8_t* record_encode(RecordEncoder* encoder, PageVersion* first, uint64_t
             if version.flags & VERSION_RAW:
                 writer.entry.flags |= ENTRY_RAW
             encode_run_page(&writer, version)
-        elif version.flags & VERSION_FRESH or older == NULL or older.flags & VERSION_FREED \
+        elif version.flags & VERSION_FRESH or older == NULL \
+                or atomic_load32(&older.flags) & VERSION_FREED \
                 or older.logged_whole <= whole_limit:
             encode_page(&writer, version, ZEROS)
         else:

@@ -9,7 +9,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from pynori_core.bits cimport (
-    atomic_add64, atomic_and64, atomic_load32, atomic_load64, atomic_load_pointer, atomic_or64,
+    atomic_add32, atomic_add64, atomic_and64, atomic_load32, atomic_load64, atomic_load_pointer, atomic_or64,
     atomic_store64, compare_swap32, compare_swap64, compare_swap_pointer, fence, trailing_zeros64,
 )
 from pynori_core.errors cimport E_NO_MEMORY, OK, error_set
@@ -359,7 +359,7 @@ cdef uint64_t scratch_retire(Scratch* scratch, PageVersion* first, PageVersion* 
     else:
         batch = &scratch.retired[(scratch.retired_first + scratch.retired_count) & (RETIRED_BATCHES_MAX - 1)]
         batch.first = first
-        scratch.retired_count += 1
+        atomic_add32(&scratch.retired_count, 1)
     batch.last = last
     batch.epoch = epoch
     mutex_unlock(&scratch.retire_mutex)
@@ -372,7 +372,7 @@ cdef uint64_t scratch_reclaim(Scratch* scratch) noexcept nogil:
     cdef PageVersion* next
     cdef uint64_t oldest
     cdef uint64_t count = 0
-    if scratch.retired_count == 0:     # a stale answer only delays
+    if atomic_load32(&scratch.retired_count) == 0:     # a stale answer only delays
         return 0
     oldest = scratch_oldest_epoch(scratch)
     while True:
@@ -382,7 +382,7 @@ cdef uint64_t scratch_reclaim(Scratch* scratch) noexcept nogil:
             mutex_unlock(&scratch.retire_mutex)
             return count
         scratch.retired_first = (scratch.retired_first + 1) & (RETIRED_BATCHES_MAX - 1)
-        scratch.retired_count -= 1
+        atomic_add32(&scratch.retired_count, <uint32_t>-1)
         mutex_unlock(&scratch.retire_mutex)
         batch.last.next = NULL
         version = batch.first

@@ -31,6 +31,7 @@ from pynori import limits
 from pynori.documents.hilo import HiloRange, HiloRanges
 from pynori.documents.statistics import DatabaseStatistics
 from pynori.errors import Overloaded, from_engine
+from pynori.runtime import codecs  # noqa: F401  (hands the engine its LZ4, before anything is opened)
 from pynori.runtime.clock import Clock, SystemClock
 from pynori.runtime.rand import Rand, SystemRand
 
