@@ -18,7 +18,7 @@ cdef enum:
     KEY_SIZE_MAX = 2048
     INLINE_SIZE_MAX = 4000         # key + value of an entry that stays in the leaf; larger values become runs
     TREE_DEPTH_MAX = 32
-    VALUE_SIZE_MAX = 1 << 30       # a run is one buffer in memory until the checkpoint
+    VALUE_SIZE_MAX = 512000000     # a run of at most RUN_PAGES_MAX pages; it is one buffer in memory until the checkpoint
 
 cdef enum PutFlag:
     PUT_UPSERT = 0

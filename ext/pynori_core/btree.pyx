@@ -1,8 +1,8 @@
 """B+trees: lookup, put, delete, and the catalog. Pages are changed in place (in the transaction's private copies), so a
 change touches the leaf, the catalog page with the tree's counters, and only on a split or merge the branches above.
 
-A page that is full splits in the middle, or, when the new entry comes after all others of the tree, leaves the left page
-as it is. A page that falls below half merges with a neighbour when both fit into one page with room to spare; neighbours
+A leaf that is full splits in the middle; at the new entry when that goes on a run of entries inserted in order; and behind
+its last entry when the new one comes after all others of the tree. So keys that come in order leave full pages behind. A page that falls below half merges with a neighbour when both fit into one page with room to spare; neighbours
 that do not fit together are left alone, so two neighbours after a delete always hold more than one merged page would.
 An emptied page leaves the tree at once.
 """
@@ -31,9 +31,10 @@ cdef enum:
     # lies between lets a merged page take some inserts before it splits again.
     MERGE_BELOW = PAGE_ROOM // 2
     MERGE_TOGETHER = PAGE_ROOM - PAGE_ROOM // 8
-    # An entry that comes after all others of its leaf, yet not of the tree, leaves the left page full only when that
-    # holds so many entries: at random places this happens to one split in as many.
-    APPEND_ENTRIES_MIN = 32
+    # So many inserts, each at the place behind the one before, or with one entry between, make a run: ids that count up do
+    # that in the middle of a tree, where 'orders/1359' and 'orders/1360' have 'orders/136' between them.
+    INSERT_RUN_MIN = 12
+    INSERT_RUN_MAX = 65535
     CATALOG_PAGES_MAX = 65536 // CATALOG_TREES
 
 
@@ -545,7 +546,7 @@ cdef void leaf_entry_fill(uint8_t* place, uint32_t size, const void* key, size_t
 
 
 cdef uint32_t split_position(const uint8_t* page, uint32_t position, uint32_t size) noexcept nogil:
-    """How many entries go left when `page`, with an entry of `size` bytes added at `position`, is split; 0: corrupt.
+    """How many entries, the new one counted, go left when `page`, with an entry of `size` bytes added at `position`, is split; 0: corrupt.
 
     Both sides fit: an entry is smaller than half a page.
     """
@@ -569,33 +570,56 @@ cdef uint32_t split_position(const uint8_t* page, uint32_t position, uint32_t si
     return best
 
 
+cdef inline bint run_goes_on(const uint8_t* leaf, uint32_t position) noexcept nogil:
+    cdef const PageHeader* header = <const PageHeader*>leaf
+    return header.insert_run > 0 and (position == header.insert_next or position == <uint32_t>header.insert_next + 1)
+
+
+cdef inline void run_note(uint8_t* leaf, uint32_t position, uint32_t run) noexcept nogil:
+    (<PageHeader*>leaf).insert_next = <uint16_t>(position + 1)
+    (<PageHeader*>leaf).insert_run = <uint16_t>(run if run < INSERT_RUN_MAX else INSERT_RUN_MAX)
+
+
+cdef uint32_t split_at_run(const uint8_t* leaf, uint32_t position, uint32_t size) noexcept nogil:
+    """As split_position, for an entry that goes on a run: left are those before it, and itself if it fits."""
+    cdef uint32_t left = 0
+    cdef uint32_t index
+    for index in range(position):
+        left += entry_size(leaf, index) + SLOT_SIZE
+    return position + 1 if left + size + SLOT_SIZE <= PAGE_ROOM else position
+
+
 cdef uint8_t* leaf_split(Tree* tree, Path* path, uint32_t position, const void* key, size_t key_size, uint32_t size,
-                         uint32_t stored_size, bint append, uint64_t* page) noexcept nogil:
+                         uint32_t stored_size, uint64_t* page) noexcept nogil:
     """Split the leaf at the path's end and make room for an entry at `position`; return the entry, with its key set."""
     cdef uint64_t left_page = path.pages[path.depth - 1]
     cdef uint64_t right_page
     cdef uint8_t* left = txn_modify(tree.txn, left_page)
     cdef uint8_t* right = txn_allocate(tree.txn, 1, PAGE_TYPE_LEAF, tree.id, &right_page)
-    cdef uint8_t* place
-    cdef uint32_t count, keep
-    cdef bint sound = True
+    cdef uint8_t* place = NULL
+    cdef uint32_t count, keep, run
     cdef TreeHeader* header = header_modify(tree)
     if unlikely(left == NULL or right == NULL or header == NULL):
         return NULL
     header.leaf_pages += 1
     count = page_count(left)
-    keep = count if append else split_position(left, position, size)
-    if unlikely(keep == 0):
-        tree_corrupt(tree, left_page, "entries overlap")
-        return NULL
-    if position < keep:
-        sound = page_append_range(right, left, keep - 1, count) and page_truncate(left, keep - 1)
-        place = page_insert(left, position, size) if sound else NULL
-        page[0] = left_page
+    run = (<PageHeader*>left).insert_run + 1 if run_goes_on(left, position) else 1
+    if position == count and path_is_last(tree, path):
+        keep = count
+    elif run > INSERT_RUN_MIN and position > 0:
+        keep = split_at_run(left, position, size)
     else:
-        sound = page_append_range(right, left, keep, count) and (append or page_truncate(left, keep))
-        place = page_insert(right, position - keep, size) if sound else NULL
+        keep = split_position(left, position, size)
+    if position < keep:
+        if keep > 0 and page_append_range(right, left, keep - 1, count) and page_truncate(left, keep - 1):
+            place = page_insert(left, position, size)
+        page[0] = left_page
+        run_note(left, position, run)
+    else:
+        if keep > 0 and page_append_range(right, left, keep, count) and page_truncate(left, keep):
+            place = page_insert(right, position - keep, size)
         page[0] = right_page
+        run_note(right, position - keep, run)
     if unlikely(place == NULL):
         tree_corrupt(tree, left_page, "entries overlap")
         return NULL
@@ -752,19 +776,18 @@ cdef uint8_t* leaf_put(Tree* tree, Path* path, const uint8_t* leaf, const void* 
     cdef uint64_t page = path.pages[path.depth - 1]
     cdef uint8_t* place
     cdef uint8_t* writable
-    cdef bint append
     if page_gap(leaf) + (<const PageHeader*>leaf).holes >= size + SLOT_SIZE:
         writable = txn_modify(tree.txn, page)
         if unlikely(writable == NULL):
             return NULL
+        run_note(writable, position, (<PageHeader*>writable).insert_run + 1 if run_goes_on(writable, position) else 1)
         place = page_insert(writable, position, size)
         if unlikely(place == NULL):
             tree_corrupt(tree, page, "entries overlap")
             return NULL
         leaf_entry_fill(place, size, key, key_size, stored_size)
     else:
-        append = position == page_count(leaf) and (position >= APPEND_ENTRIES_MIN or path_is_last(tree, path))
-        place = leaf_split(tree, path, position, key, key_size, size, stored_size, append, &page)
+        place = leaf_split(tree, path, position, key, key_size, size, stored_size, &page)
     tree.last_page = page
     return place
 

@@ -37,12 +37,18 @@ def check(directory):
         env = Env.open(disk, read_only=True)
     except CorruptError as error:
         return [*findings, f"I7 violated: {error}" if "journal" in str(error) else f"I4 violated: {error}"]
-    with env, env.read() as txn:
+    with env:
+        findings += check_environment(env)
+    return findings[:FINDINGS_MAX]
+
+
+def check_environment(env):
+    """Findings about the pages, free space and trees of an open environment, as of its last transaction."""
+    with env.read() as txn:
         file_pages = env.statistics()["file_pages"]
-        found, owned = check_transaction(txn, file_pages)
-        findings += found
+        findings, owned = check_transaction(txn, file_pages)
         # Free space can be judged only when the trees could be walked to their ends.
-        check_free_space(txn, owned, file_pages, findings, not found)
+        check_free_space(txn, owned, file_pages, findings, not findings)
     return findings[:FINDINGS_MAX]
 
 

@@ -7,7 +7,7 @@ from libc.string cimport memset
 
 from weakref import WeakKeyDictionary, ref
 
-from pynori_core.bits cimport atomic_add32, atomic_load32, atomic_load_pointer, compare_swap_pointer
+from pynori_core.bits cimport atomic_add32, atomic_load32, atomic_load64, atomic_load_pointer, compare_swap_pointer
 from pynori_core.command cimport Batch, command_exception, command_results
 from pynori_core.errors cimport (
     E_BUSY,
@@ -89,6 +89,7 @@ cdef enum:
 
 cdef int sink_open(Sink* sink) except -1:
     sink.completed = NULL
+    sink.pushers = 0
     if wake_open(&sink.watched_fd, &sink.wake_fd):
         sink.watched_fd = -1
         raise OSError("no descriptor for waking the event loop can be had")
@@ -380,4 +381,7 @@ cdef UserTxn* run_all(Merger* merger, Sink* sink, UserTxn* waiting, int waiting_
             done = user
             on_their_way -= 1
             user = next
+    # All is fetched, but who pushed it last may be about to write to the descriptor, which is closed after this.
+    while atomic_load64(&sink.pushers):
+        sleep_us(CLOSE_LOOK_US)
     return done

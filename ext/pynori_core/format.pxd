@@ -64,7 +64,8 @@ cdef packed struct PageHeader:     # 64 bytes, at the start of every page except
     uint16_t upper                 # start of the entries' bytes
     uint16_t holes                 # bytes within [upper, PAGE_SIZE) that belong to no entry
     uint32_t run_pages             # PAGE_TYPE_RUN: pages of the run, this one included
-    uint32_t reserved
+    uint16_t insert_next           # leaf: position behind the entry inserted last; a guide for splits, promises nothing
+    uint16_t insert_run            # leaf: inserts in a row that came each behind the one before
     uint64_t value_size            # PAGE_TYPE_RUN: bytes of the value after this header
     uint64_t link                  # branch: child left of the first key; catalog: next catalog page
 

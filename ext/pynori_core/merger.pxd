@@ -34,6 +34,7 @@ cdef enum:
 
 cdef struct Sink:                      # where completed user transactions wait for an event loop
     void* completed                    # UserTxn, newest first; atomic
+    uint64_t pushers                   # threads inside a push; atomic. The sink stays as long as there are any
     int wake_fd                        # written to when `completed` was empty
     int watched_fd                     # readable then
 

@@ -160,6 +160,7 @@ cdef void sink_push(Sink* sink, UserTxn* newest, UserTxn* oldest) noexcept nogil
     """Put a chain, newest first, in front of what the event loop has not fetched; wake the loop if that was nothing."""
     cdef void* before
     cdef uint64_t one = 1
+    atomic_add64(&sink.pushers, 1)
     while True:
         before = atomic_load_pointer(&sink.completed)
         oldest.next = <UserTxn*>before
@@ -167,18 +168,14 @@ cdef void sink_push(Sink* sink, UserTxn* newest, UserTxn* oldest) noexcept nogil
             break
     if before == NULL:
         write_bytes(sink.wake_fd, &one, sizeof(one))
+    atomic_add64(&sink.pushers, <uint64_t>-1)
 
 
-cdef void complete(Merger* merger, UserList* users, const ErrorDetail* outcome) noexcept nogil:
-    """Answer a committed or failed transaction. Whoever is answered may free its UserTxn at once."""
-    cdef UserTxn* user = users.first
-    cdef UserTxn* next
-    cdef UserTxn* newest = NULL
-    cdef UserTxn* oldest = NULL
+cdef void complete_count(Merger* merger, UserTxn* user, const ErrorDetail* outcome) noexcept nogil:
+    """Set each one's outcome and count them, so that whoever is answered finds himself counted."""
     cdef uint64_t commands = 0
     cdef uint64_t failed = 0
     while user != NULL:
-        next = user.next
         if outcome != NULL and outcome.code != OK:
             # A refusal was found against a state that is not durable either, so it gets the same answer.
             user.failure.code = outcome.code
@@ -188,6 +185,20 @@ cdef void complete(Merger* merger, UserList* users, const ErrorDetail* outcome) 
         else:
             user.number = 0
             failed += 1
+        user = user.next
+    atomic_add64(&merger.counters.commands, commands)
+    atomic_add64(&merger.counters.failed, failed)
+
+
+cdef void complete(Merger* merger, UserList* users, const ErrorDetail* outcome) noexcept nogil:
+    """Answer a committed or failed transaction. Whoever is answered may free its UserTxn at once."""
+    cdef UserTxn* user = users.first
+    cdef UserTxn* next
+    cdef UserTxn* newest = NULL
+    cdef UserTxn* oldest = NULL
+    complete_count(merger, user, outcome)
+    while user != NULL:
+        next = user.next
         if newest != NULL and newest.sink != user.sink:
             sink_push(newest.sink, newest, oldest)
             newest = NULL
@@ -202,8 +213,6 @@ cdef void complete(Merger* merger, UserList* users, const ErrorDetail* outcome) 
             user.next = newest
             newest = user
         user = next
-    atomic_add64(&merger.counters.commands, commands)
-    atomic_add64(&merger.counters.failed, failed)
     if newest != NULL:
         sink_push(newest.sink, newest, oldest)
 
@@ -544,7 +553,7 @@ cdef void* writer_main(void* argument) noexcept nogil:
 
 
 cdef bint writer_cleans(Merger* merger) noexcept nogil:
-    """Use idle time for one step of cleaning; the lock is held before and after, not between. False: nothing to clean."""
+    """Use idle time for one step of cleaning; the lock is held before and after, not between. False: no need."""
     cdef bint cleaned
     if merger.writing or merger.queue.first != NULL or merger.closing:
         return False

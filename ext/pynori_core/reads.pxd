@@ -2,7 +2,7 @@
 
 What goes to the wire is assembled here as ready bytes. A read of one document or a few keeps the GIL (see items.pxd); a
 listing gives it up, since it may be long and is then run off the event loop. A stream holds its snapshot until it ends
-or is closed; it belongs to one thread at a time.
+or is closed; it belongs to one thread at a time, and may be closed by any.
 """
 
 cimport cython
@@ -10,6 +10,14 @@ from libc.stdint cimport uint64_t
 
 from pynori_core.items cimport DocumentStore, ItemForm, Snapshot
 from pynori_core.listing cimport Walk
+
+
+# Whoever takes a stream to STREAM_CLOSED gives the snapshot back, and nobody else.
+cdef enum StreamState:
+    STREAM_CLOSED = 0                  # holds nothing
+    STREAM_IDLE = 1                    # holds the snapshot, and the store entered
+    STREAM_BUSY = 2                    # somebody is stepping
+    STREAM_CLOSING = 3                 # somebody is stepping, and closes it afterwards
 
 
 @cython.final
@@ -29,6 +37,6 @@ cdef class DocumentStream:
     cdef DocumentStore store
     cdef Snapshot snapshot
     cdef Walk walk
-    cdef bint is_open                  # holds the snapshot, and the store entered
+    cdef uint64_t state                # StreamState, atomic
     cdef bint items                    # gives StreamItems instead of JSON
     cdef object __weakref__

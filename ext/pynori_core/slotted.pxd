@@ -104,6 +104,11 @@ cdef inline uint64_t branch_child(const uint8_t* page, uint32_t position) noexce
     return entry.child if entry != NULL else 0
 
 
+# Whether an entry of at least `size` bytes can begin at `offset`. One comparison: what lies before upper wraps around.
+cdef inline bint entry_inside(uint32_t offset, uint32_t upper, uint32_t size) noexcept nogil:
+    return upper + size <= PAGE_SIZE and offset - upper <= PAGE_SIZE - size - upper
+
+
 # Position of the first entry >= key (count when there is none) and whether it is equal, or SEARCH_CORRUPT. The search
 # starts at `guess` < count and moves away from it in growing steps until it has the key between two entries; a good guess
 # costs one or two probes, a bad one a few more than halving from the start would.
@@ -112,12 +117,13 @@ cdef inline int search_integer(const uint8_t* page, uint32_t guess, uint32_t key
                                bint* found) noexcept nogil:
     cdef uint32_t low = 0
     cdef uint32_t high = page_count(page)
+    cdef uint32_t upper = (<const PageHeader*>page).upper
     cdef uint32_t step = 1
     cdef uint32_t offset
     cdef uint64_t probe
     while low < high:
         offset = slot_offset(page, guess)
-        if unlikely(offset > PAGE_SIZE - INTEGER_KEY_SIZE - key_offset):
+        if unlikely(not entry_inside(offset, upper, key_offset + INTEGER_KEY_SIZE)):
             return SEARCH_CORRUPT
         probe = load64_be(page + offset + key_offset)
         if probe == key:
@@ -181,12 +187,13 @@ cdef inline int search_bytes(const uint8_t* page, uint32_t key_offset, const uin
                              bint* found) noexcept nogil:
     cdef uint32_t low = 0
     cdef uint32_t high = page_count(page)
+    cdef uint32_t upper = (<const PageHeader*>page).upper
     cdef uint32_t middle, offset, probe_size
     cdef int order
     while low < high:
         middle = (low + high) >> 1
         offset = slot_offset(page, middle)
-        if unlikely(offset > PAGE_SIZE - key_offset):
+        if unlikely(not entry_inside(offset, upper, key_offset)):
             return SEARCH_CORRUPT
         # Both entries that may come next are on their way while this one is compared.
         prefetch(page + slot_offset(page, (low + middle) >> 1))

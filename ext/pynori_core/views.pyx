@@ -31,11 +31,18 @@ cdef int raise_code(Transaction owner, int code) except -1:
     return raise_error(&detail)
 
 
+cdef int live(Transaction owner) except -1:
+    if owner.txn.env == NULL:
+        raise ValueError("the transaction has ended")
+    return 0
+
+
 cdef class TreeView:
     """A tree in a transaction. Keys are bytes, or ints from 0 to 2**64 - 1 where the tree is integer-keyed."""
 
     def __init__(self, Transaction txn, bytes name, bint create=False, bint integer=False):
         cdef int code
+        live(txn)
         self.owner = txn
         self.name = name
         if create:
@@ -47,6 +54,7 @@ cdef class TreeView:
 
     cdef bytes key_bytes(self, object key):
         cdef uint8_t encoded[8]
+        live(self.owner)
         if self.tree.flags & TREE_INTEGER:
             store64_be(encoded, key)
             return encoded[:8]
@@ -86,7 +94,9 @@ cdef class TreeView:
 
     def drop(self):
         """Free all pages of the tree and its name; the view is of no use afterwards."""
-        cdef int code = tree_drop(&self.tree)
+        cdef int code
+        live(self.owner)
+        code = tree_drop(&self.tree)
         if code != OK:
             raise_code(self.owner, code)
 
@@ -100,7 +110,9 @@ cdef class TreeView:
         return (key for key, _ in self.items())
 
     cdef const TreeHeader* header(self) except NULL:
-        cdef const TreeHeader* header = tree_header(&self.tree)
+        cdef const TreeHeader* header
+        live(self.owner)
+        header = tree_header(&self.tree)
         if header == NULL:
             raise_error(&self.owner.txn.error)
         return header
@@ -174,6 +186,7 @@ cdef class TreeIterator:
     def __next__(self):
         cdef Value value
         cdef int code
+        live(self.view.owner)
         if not self.started:
             self.started = True
             code = self.position()

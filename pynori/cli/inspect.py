@@ -45,7 +45,7 @@ def command(directory: Path, view: str, argument: str | None) -> None:
 
 def _view(view: str, argument: str) -> Callable[[str], Iterable[str]]:
     """The engine's printer of a view, called with the directory."""
-    from pynori_core import dump
+    import pynori_core.dump as dump
 
     printers: dict[str, Callable[[str], Iterable[str]]] = {
         "header": dump.header,

@@ -42,7 +42,7 @@ class Store:
         """The raft index of the last applied command (0: none) and everything in `tables`."""
         found: dict[str, dict[str, Any]] = {table: {} for table in tables}
         with self._env.write() as txn:
-            # A table that is new in this version gets its tree here, so that nothing below has to ask whether it is there.
+            # A table that is new in this version gets its tree here: nothing below has to ask whether it is there.
             for name in (_STATE_TREE, *map(_tree_name, tables)):
                 txn.tree(name, create=True)
         with self._env.read() as txn:

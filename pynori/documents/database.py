@@ -31,6 +31,7 @@ from pynori import limits
 from pynori.documents.hilo import HiloRange, HiloRanges
 from pynori.documents.statistics import DatabaseStatistics
 from pynori.errors import Overloaded, from_engine
+from pynori.runtime import codecs  # noqa: F401  (hands the engine its LZ4, before anything is opened)
 from pynori.runtime.clock import Clock, SystemClock
 from pynori.runtime.rand import Rand, SystemRand
 
@@ -180,6 +181,11 @@ class Database:
             return self._reader.load(list(ids), list(includes), metadata_only)
         except EngineError as error:
             raise from_engine(error) from error
+
+    @property
+    def answer(self) -> Callable[[bytes, str], bytes | None]:
+        """The native short cut of `load` for one id: (head, id) -> the whole HTTP message, None when it is not there."""
+        return self._reader.answer
 
     @with_our_errors
     def list_by_prefix(

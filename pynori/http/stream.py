@@ -127,7 +127,7 @@ def prefix_stream(request: Request, database: Database) -> Iterator[bytes]:
 
 
 def as_lines(documents: Iterator[bytes]) -> Generator[bytes, None, None]:
-    """Bare documents: the Node client reads nothing else here; results of queries are the ones that stand in an Item."""
+    """Bare documents: the Node client reads nothing else here. Only results of queries stand in an `Item`."""
     try:
         for document in documents:
             yield document + b"\n"

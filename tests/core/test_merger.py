@@ -12,8 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pynori_core.check_documents import check_documents
+from pynori_core.check_trees import check_transaction
 from pynori_core.command import Batch
 from pynori_core.document_writer import Dispatcher, DocumentWriter
+from pynori_core.env import Env
 from pynori_core.errors import Closed, ConcurrencyError, EngineError
 from pynori_core.items import DocumentStore
 from pynori_core.reads import DocumentReader, DocumentStream
@@ -23,11 +26,21 @@ from pynori.runtime import codecs  # noqa: F401  (hands the engine its LZ4)
 BODY = b'{"text":"' + b"x" * 900 + b'"}'
 
 
+def checked(directory: Path) -> None:
+    """Every invariant holds in the closed database of that directory."""
+    with Env.open(str(directory), read_only=True) as env:
+        txn = env.read()
+        findings = check_transaction(txn, env.statistics()["file_pages"])[0] + check_documents(txn)
+        txn.close()
+    assert not findings, "\n".join(findings)
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[DocumentStore]:
     made = DocumentStore.create(str(tmp_path / "db"), bytes(range(16)), "A")
     yield made
     made.close()
+    checked(tmp_path / "db")
 
 
 @pytest.fixture
@@ -218,6 +231,29 @@ def test_close_finishes_what_waits_and_refuses_what_comes(store: DocumentStore) 
     assert store.counts()[0] == 300
 
 
+def test_a_long_queue_is_sealed_while_the_next_is_executed(store: DocumentStore, writer: DocumentWriter) -> None:
+    """More than one transaction can hold goes through the journal's thread, in order, failures in their places."""
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        dispatcher = Dispatcher.acquire(loop, lambda error: error)
+        futures = []
+        for number in range(60):
+            batch = one(f"big/{number}", b'{"text":"%s"}' % (b"%08d" % number * 130_000))
+            if number % 10 == 9:
+                batch.put("big/0", b"{}", "")
+            futures.append(loop.create_future())
+            writer.submit(batch, futures[-1], dispatcher)
+        outcomes = await asyncio.gather(*futures, return_exceptions=True)
+        assert [isinstance(outcome, ConcurrencyError) for outcome in outcomes] == [n % 10 == 9 for n in range(60)]
+        dispatcher.release()
+
+    asyncio.run(run())
+    counters = writer.counters()
+    assert counters["commits"] >= 4 and counters["commits_inline"] < counters["commits"]
+    assert (counters["rollbacks"], counters["repeated"], store.counts()[0]) == (6, 0, 54)
+
+
 def test_a_cancelled_future_changes_nothing_for_others(writer: DocumentWriter, store: DocumentStore) -> None:
     """Who stops waiting loses the answer; the write and the other answers stand."""
 
@@ -323,6 +359,7 @@ def test_a_kill_loses_nothing_that_was_answered(tmp_path: Path, delay_ms: int) -
     assert writer.execute(one("after"))[0].etag == len(items) + 1
     writer.close()
     store.close()
+    checked(tmp_path / "db")
 
 
 def test_a_failed_open_says_why(tmp_path: Path) -> None:

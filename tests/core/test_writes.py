@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pynori_core.check_documents import check_documents
+from pynori_core.check_trees import check_transaction
 from pynori_core.command import Batch, CommandResult
 from pynori_core.document_writer import DocumentWriter
+from pynori_core.env import Env
 from pynori_core.errors import CollectionMismatch, ConcurrencyError, EngineError, InvalidArgument, JsonError, TooLarge
 from pynori_core.items import DocumentStore
 from pynori_core.reads import DocumentReader, DocumentStream
@@ -16,6 +19,15 @@ from pynori.runtime import codecs  # noqa: F401  (hands the engine its LZ4)
 
 DATABASE_ID = bytes(range(16))
 ID_TEXT = "AAECAwQFBgcICQoLDA0ODw"
+
+
+def checked(directory: Path) -> None:
+    """Every invariant holds in the closed database of that directory."""
+    with Env.open(str(directory), read_only=True) as env:
+        txn = env.read()
+        findings = check_transaction(txn, env.statistics()["file_pages"])[0] + check_documents(txn)
+        txn.close()
+    assert not findings, "\n".join(findings)
 
 
 class Engine:
@@ -33,6 +45,8 @@ class Engine:
     def close(self) -> None:
         self.writer.close()
         self.store.close()
+        if self.directory is not None:
+            checked(self.directory)
 
     def reopen(self) -> None:
         self.close()
@@ -63,8 +77,8 @@ class Engine:
 
 
 @pytest.fixture
-def engine() -> Any:
-    made = Engine()
+def engine(tmp_path: Path) -> Any:
+    made = Engine(tmp_path / "db")
     yield made
     made.close()
 

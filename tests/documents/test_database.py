@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pynori_core.blittable import Document
+from pynori_core.errors import EngineError
 
 from pynori import errors
 from pynori.documents.database import Database, DatabaseOptions
@@ -259,6 +261,45 @@ def test_streams_hold_their_snapshot() -> None:
         closed.close()
         assert list(closed) == []
         assert database.statistics().readers == 0
+
+    with_database(body)
+
+
+def test_a_stream_is_closed_from_elsewhere() -> None:
+    """Closing a stream while a thread steps it ends the stepping and gives the snapshot back."""
+
+    async def body(database: Database) -> None:
+        await asyncio.gather(*(database.put(f"n/{number}", document(pad="x" * 500)) for number in range(2000)))
+        for _ in range(5):
+            stream = database.stream(prefix="n/")
+            stepping = asyncio.get_running_loop().run_in_executor(None, lambda stream=stream: len(list(stream)))
+            await asyncio.sleep(0.001)
+            stream.close()
+            assert await stepping <= 2000
+            assert database.statistics().readers == 0
+
+    with_database(body)
+
+
+def test_a_part_of_a_parsed_body() -> None:
+    """put_value stores an object inside a parsed body as the same document that its text would be."""
+
+    async def body(database: Database) -> None:
+        plain = b'{"a":1.50,"b":[{"c":"d"}],"@metadata":{"@collection":"Users","@id":"old"}}'
+        text = b'{"Commands":[{"Document":%s}]}' % plain
+        value = Document.from_json(text)["Commands"][0]["Document"]
+        batch = database.batch()
+        batch.put_value("users/1", value)
+        batch.put("users/2", plain)
+        results = await database.submit(batch)
+        assert [each.collection for each in results] == ["Users", "Users"]
+        first, second = database.get("users/1"), database.get("users/2")
+        assert first is not None and second is not None
+        assert first.json == second.json.replace(b"users/2", b"users/1").replace(b"A:2-", b"A:1-")
+        with pytest.raises((TypeError, EngineError)):
+            database.batch().put_value("a", Document.from_json(text)["Commands"])
+        with pytest.raises(TypeError):
+            database.batch().put_value("a", {"a": 1})
 
     with_database(body)
 

@@ -1,0 +1,186 @@
+"""Check of what the tables of a database promise: D1 to D5 of pynori/documents/TABLES.md, over one snapshot.
+
+Every index entry is followed to its row, every body is validated, and everything is counted anew. A finding names the
+invariant and the etag; the walk goes on after it. It ends after FINDINGS_MAX findings.
+"""
+
+from libc.stddef cimport size_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memcmp, memcpy
+
+from pynori_core.blittable cimport blittable_validate
+from pynori_core.btree cimport Tree, Value, tree_open
+from pynori_core.cursor cimport Cursor, cursor_first, cursor_init, cursor_next, cursor_value
+from pynori_core.errors cimport E_NOT_FOUND, OK, ErrorDetail, error_exception, error_set
+from pynori_core.identifier cimport ID_KEY_SIZE_MAX, ID_SIZE_MAX, identifier_key, identifier_spelling
+from pynori_core.table cimport (
+    SET_ALL,
+    IndexEntry,
+    RowScan,
+    scan_next,
+    scan_start,
+    set_contains,
+    set_count,
+    table_row,
+)
+from pynori_core.tables cimport (
+    COVER_SIMPLE_VECTOR,
+    COVER_SPELLING,
+    INDEX_ID,
+    ITEM_DOCUMENT,
+    ITEM_TOMBSTONE,
+    CollectionRecord,
+    Cover,
+    DatabaseState,
+    DocumentTables,
+    Item,
+    collection_read,
+    item_decode,
+    state_read,
+    tables_open,
+    tables_set,
+)
+from pynori_core.txn cimport Transaction, Txn
+
+FINDINGS_MAX = 200
+
+
+cdef class Checker:
+    cdef Txn* txn
+    cdef DocumentTables tables
+    cdef DatabaseState state
+    cdef list findings
+    cdef dict counts                   # (collection, kind) -> live rows
+    cdef uint64_t live
+
+    cdef int finding(self, str text) except -1:
+        self.findings.append(text)
+        return 0
+
+    cdef int entries(self) except -1:
+        """D1 to D3 from the index's side."""
+        cdef Cursor cursor
+        cdef Value value
+        cdef IndexEntry entry
+        cdef int code
+        cursor_init(&cursor, &self.tables.items.indexes[INDEX_ID])
+        code = cursor_first(&cursor)
+        while code == OK and len(self.findings) < FINDINGS_MAX:
+            code = cursor_value(&cursor, &value)
+            if code != OK:
+                break
+            memcpy(&entry, value.data, sizeof(IndexEntry))
+            self.live += 1
+            self.entry(cursor.key, cursor.key_size, &entry)
+            code = cursor_next(&cursor)
+        return self.ended(code)
+
+    cdef int entry(self, const uint8_t* key, size_t key_size, IndexEntry* entry) except -1:
+        cdef Cover* cover = <Cover*>entry.cover
+        cdef Value row
+        cdef Item item
+        cdef uint8_t made[ID_KEY_SIZE_MAX]
+        cdef uint64_t spelling = 0
+        cdef bint is_told
+        place = f"etag {entry.row_id}"
+        if table_row(&self.tables.items, entry.row_id, entry.page, &row) != OK or item_decode(
+                self.txn, entry.row_id, &row, &item) != OK:
+            return self.finding(f"D2: {place}: an index entry leads to no readable row")
+        if entry.row_id > self.state.last_etag:
+            self.finding(f"D1: {place}: beyond the last etag, {self.state.last_etag}")
+        if item.header.kind != cover.kind or item.header.collection != cover.collection:
+            self.finding(f"D2: {place}: kind or collection of the index entry and of the row differ")
+        if item.header.id_size > ID_SIZE_MAX or identifier_key(
+                item.id, item.header.id_size, made) != key_size or memcmp(made, key, key_size):
+            return self.finding(f"D2: {place}: the row's id has another key")
+        is_told = identifier_spelling(item.id, item.header.id_size, key, key_size, &spelling)
+        if cover.flags & COVER_SPELLING and (not is_told or spelling != cover.spelling):
+            self.finding(f"D2: {place}: the index entry spells the id in another way")
+        if (item.header.vector_count == 0) != bool(cover.flags & COVER_SIMPLE_VECTOR):
+            self.finding(f"D2: {place}: the index entry is wrong about the change vector")
+        if item.header.kind == ITEM_DOCUMENT and blittable_validate(item.body, item.body_size, NULL) != OK:
+            self.finding(f"D2: {place}: the body is no valid document")
+        return self.sets(entry.row_id, item.header.collection, item.header.kind)
+
+    cdef int sets(self, uint64_t etag, uint32_t collection, uint8_t kind) except -1:
+        if kind != ITEM_DOCUMENT and kind != ITEM_TOMBSTONE:
+            return self.finding(f"D2: etag {etag}: unknown kind {kind}")
+        if not set_contains(&self.tables.items, SET_ALL, etag) or not set_contains(
+                &self.tables.items, tables_set(collection, kind), etag):
+            self.finding(f"D3: etag {etag}: alive, and not in its sets")
+        if set_contains(&self.tables.items, tables_set(0, ITEM_TOMBSTONE), etag) != (kind == ITEM_TOMBSTONE):
+            self.finding(f"D3: etag {etag}: wrong about the set of tombstones")
+        place = (collection, kind)
+        self.counts[place] = self.counts.get(place, 0) + 1
+        return 0
+
+    cdef int totals(self) except -1:
+        """D3 and D4: nothing else is in the sets, and the counts are right."""
+        cdef CollectionRecord record
+        cdef const uint8_t* name
+        cdef size_t name_size
+        cdef uint32_t number
+        cdef uint64_t documents = 0
+        cdef uint64_t tombstones = 0
+        for number in range(1, self.state.collections + 1):
+            if collection_read(&self.tables, number, &record, &name, &name_size) != OK:
+                self.finding(f"D4: collection {number} is not there")
+                continue
+            documents += record.documents
+            tombstones += record.tombstones
+            for kind, told in ((ITEM_DOCUMENT, record.documents), (ITEM_TOMBSTONE, record.tombstones)):
+                counted = self.counts.pop((number, kind), 0)
+                members = set_count(&self.tables.items, tables_set(number, kind))
+                if counted != told or counted != members:
+                    self.finding(f"D4: collection {number}, kind {kind}: {counted} rows, told {told}, set {members}")
+        if self.counts:
+            self.finding(f"D4: rows of collections that are not there: {sorted(self.counts)[:5]}")
+        if documents != self.state.documents or tombstones != self.state.tombstones:
+            self.finding("D4: the database's counts are not the sums of its collections'")
+        if set_count(&self.tables.items, SET_ALL) != self.live:
+            self.finding(f"D3: {set_count(&self.tables.items, SET_ALL)} live rows, {self.live} index entries")
+        if set_count(&self.tables.items, tables_set(0, ITEM_TOMBSTONE)) != tombstones:
+            self.finding("D3: the set of tombstones has another size than the collections' count")
+        return 0
+
+    cdef int order(self) except -1:
+        """D5: numbers of user transactions never fall along the etags."""
+        cdef RowScan scan
+        cdef Item item
+        cdef uint64_t last = 0
+        cdef int code = scan_start(&scan, &self.tables.items, SET_ALL, 0, False)
+        while code == OK and len(self.findings) < FINDINGS_MAX:
+            code = scan_next(&scan)
+            if code == OK:
+                code = item_decode(self.txn, scan.row_id, &scan.row, &item)
+            if code == OK:
+                if item.header.user_txn < last:
+                    self.finding(f"D5: etag {scan.row_id}: user transaction {item.header.user_txn} after {last}")
+                last = item.header.user_txn
+        return self.ended(code)
+
+    cdef int ended(self, int code) except -1:
+        cdef ErrorDetail error
+        if code != OK and code != E_NOT_FOUND:
+            error = self.txn.error
+            error_set(&error, code, b"the walk through the tables failed")
+            self.finding(f"D2: {error_exception(&error)}")
+        return 0
+
+
+def check_documents(Transaction owner not None):
+    """Findings about the database in the transaction's environment; none when it holds no database."""
+    cdef Checker checker = Checker.__new__(Checker)
+    cdef Tree tree
+    checker.txn = owner.txn
+    checker.findings = []
+    checker.counts = {}
+    if tree_open(owner.txn, b"database", 8, &tree) == E_NOT_FOUND:
+        return checker.findings
+    if tables_open(owner.txn, 0, &checker.tables) != OK or state_read(&checker.tables, &checker.state) != OK:
+        checker.ended(owner.txn.error.code)
+        return checker.findings
+    checker.entries()
+    checker.totals()
+    checker.order()
+    return checker.findings
