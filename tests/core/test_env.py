@@ -537,7 +537,7 @@ def test_snapshots_with_little_memory(tmp_path: Path, seed: int) -> None:
     dice = random.Random(seed)
     model = Model()
     held: list[tuple[object, Model]] = []
-    with Env.create(tmp_path / "env", scratch_bytes_max=8 << 20, checkpoint_bytes=100_000) as env:
+    with Env.create(tmp_path / "env", scratch_bytes_max=24 << 20, checkpoint_bytes=100_000) as env:
         for _ in range(200):
             model = random_txn(env, model, dice)
             if dice.random() < 0.3:
