@@ -18,7 +18,7 @@ from libc.string cimport memcpy, memset
 
 from pynori_core.bits cimport (
     atomic_add32, atomic_add64, atomic_load32, atomic_load64, atomic_load_pointer, atomic_store64,
-    atomic_store_pointer, fence,
+    atomic_or32, atomic_store_pointer, fence, max64,
 )
 from pynori_core.checkpoint cimport checkpoint_run, env_poison
 from pynori_core.disk cimport (
@@ -47,8 +47,8 @@ from pynori_core.record cimport (
 )
 from pynori_core.recovery cimport recovery_run
 from pynori_core.scratch cimport (
-    PageVersion, ReaderSlot, scratch_close, scratch_oldest_txn, scratch_open, scratch_readers, scratch_reclaim,
-    scratch_register, scratch_retire, scratch_unregister,
+    VERSION_RETIRED, PageVersion, ReaderSlot, scratch_close, scratch_collect, scratch_oldest_txn, scratch_open,
+    scratch_readers, scratch_reclaim, scratch_register, scratch_retire, scratch_unregister,
 )
 from pynori_core.state cimport (
     CHECKPOINT_BYTES_DEFAULT, CHECKPOINT_READER_WAIT_MS, JOURNAL_THREAD_IDLE_MS, SCRATCH_BYTES_DEFAULT,
@@ -65,6 +65,7 @@ from pynori_core.txn cimport (
 cdef enum:
     FILE_PAGES_FIRST = 128         # 1 MB
     SCRATCH_WAIT_STEP_MS = 2       # between two looks at whether readers have left
+    COLLECT_SHARE = 8              # collecting starts at this part of the memory limit, and after growth by this part
     USERS_POLL_US = 100            # between two looks at whether calls from Python have ended
 
 
@@ -101,6 +102,7 @@ cdef Env* env_new(const EnvOptions* options, ErrorDetail* error) noexcept nogil:
     env.disk = options.disk
     env.read_only = options.read_only
     env.scratch_bytes_max = options.scratch_bytes_max if options.scratch_bytes_max else SCRATCH_BYTES_DEFAULT
+    env.collect_bytes = env.scratch_bytes_max // COLLECT_SHARE
     env.checkpoint_bytes = options.checkpoint_bytes if options.checkpoint_bytes else CHECKPOINT_BYTES_DEFAULT
     env.checkpoint_threshold = env.checkpoint_bytes
     return env
@@ -374,6 +376,14 @@ cdef void env_end_read(Txn* txn) noexcept nogil:
 
 # Writing.
 
+cdef void collect(Env* env) noexcept nogil:
+    """Versions that nobody sees go, however long a snapshot is open; next time when a good deal has come together."""
+    cdef uint64_t used
+    scratch_collect(&env.scratch, atomic_load64(&env.published_txn))
+    used = atomic_load64(&env.scratch.used_bytes)
+    env.collect_bytes = max64(env.scratch_bytes_max // COLLECT_SHARE, used + used // COLLECT_SHARE)
+
+
 cdef int wait_for_scratch(Env* env, ErrorDetail* error) noexcept nogil:
     """Too many page images in memory: the writer waits for the checkpoint, and for readers that hold old versions."""
     cdef uint64_t start_ms = now_ms()
@@ -389,6 +399,7 @@ cdef int wait_for_scratch(Env* env, ErrorDetail* error) noexcept nogil:
         if error.code != OK:
             return error.code
         scratch_reclaim(&env.scratch)
+        scratch_collect(&env.scratch, atomic_load64(&env.published_txn))
         if now_ms() - start_ms > SCRATCH_WAIT_MS_MAX:
             error_set(error, E_BUSY, "page versions fill the memory limit of %llu bytes: a read transaction stays open",
                       <unsigned long long>env.scratch_bytes_max)
@@ -403,7 +414,7 @@ cdef void writer_give(Env* env) noexcept nogil:
     mutex_unlock(&env.mutex)
 
 
-cdef inline void leave(Env* env) noexcept nogil:
+cdef void visit_end(Env* env) noexcept nogil:
     """The end of a visit, with the mutex held."""
     env.visitors -= 1
     if env.closing:
@@ -425,11 +436,13 @@ cdef int env_begin_write(Env* env, Txn* txn) noexcept nogil:
         error_set(&txn.error, E_INVALID, "the environment is open for reading only")
     else:
         env.writer_active = True
-    leave(env)
+    visit_end(env)
     mutex_unlock(&env.mutex)
     if txn.error.code != OK:
         return txn.error.code
     scratch_reclaim(&env.scratch)
+    if atomic_load64(&env.scratch.used_bytes) > env.collect_bytes:
+        collect(env)
     if atomic_load64(&env.scratch.used_bytes) > env.scratch_bytes_max \
             and wait_for_scratch(env, &txn.error) != OK:
         writer_give(env)
@@ -531,7 +544,7 @@ cdef int env_commit(Txn* txn, ErrorDetail* error) noexcept nogil:
             step_locked(env)
         else:
             condition_wait(&env.changed, &env.mutex)
-    leave(env)
+    visit_end(env)
     mutex_unlock(&env.mutex)
     if outcome.code != OK:
         error[0] = outcome
@@ -569,7 +582,7 @@ cdef int env_flush(Env* env, ErrorDetail* error) noexcept nogil:
     result = env.poison.code
     if result != OK:
         error[0] = env.poison
-    leave(env)
+    visit_end(env)
     mutex_unlock(&env.mutex)
     return result
 
@@ -588,6 +601,8 @@ cdef void publish(Env* env, SealedTxn* sealed) noexcept nogil:
         if older != NULL:
             if last == NULL:
                 last = older
+            older.logged_whole = sealed.txn_id
+            atomic_or32(&older.flags, VERSION_RETIRED)
             older.next = first
             first = older
         version = version.next
@@ -751,7 +766,7 @@ cdef int checkpoint_within(Env* env, uint64_t reader_wait_ms, ErrorDetail* error
         checkpoint_run(env, reader_wait_ms, &outcome)
         checkpoint_end(env, &outcome)
     mutex_lock(&env.mutex)
-    leave(env)
+    visit_end(env)
     mutex_unlock(&env.mutex)
     if outcome.code != OK:
         error[0] = outcome

@@ -18,7 +18,8 @@ cdef extern from "<stdlib.h>" nogil:
     int posix_memalign(void** memory, size_t alignment, size_t size) noexcept
 
 cdef enum:
-    BLOCK_SIZE = 64                # bytes compared at a time
+    STRETCH_SIZE = 512             # bytes compared at a time where nothing has changed
+    BLOCK_SIZE = 64                # and where something has
     RANGE_JOIN_BYTES = 8           # ranges that lie closer become one: a PageRange costs 4 bytes and a copy
     HASH_SIZE = 8                  # PageHeader.hash, which is not logged
 
@@ -100,7 +101,17 @@ cdef void range_add(PageWriter* writer, uint32_t start, uint32_t end) noexcept n
 
 
 cdef void compare_span(PageWriter* writer, const uint8_t* base, uint32_t start, uint32_t end) noexcept nogil:
-    """Ranges of [start, end) in which the image differs from the base: block by block, ends trimmed to the byte."""
+    """Ranges of [start, end) in which the image differs from the base: most of a page is equal, in long stretches."""
+    cdef uint32_t stop
+    while start < end:
+        stop = start + STRETCH_SIZE if end - start > STRETCH_SIZE else end
+        if memcmp(writer.image + start, base + start, stop - start) != 0:
+            compare_blocks(writer, base, start, stop)
+        start = stop
+
+
+cdef void compare_blocks(PageWriter* writer, const uint8_t* base, uint32_t start, uint32_t end) noexcept nogil:
+    """Block by block, the ends of what differs trimmed to the byte."""
     cdef const uint8_t* image = writer.image
     cdef uint32_t stop, first, last
     while start < end:

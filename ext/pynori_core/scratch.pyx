@@ -5,12 +5,13 @@ one call where the system can do that.
 """
 
 from libc.stdint cimport UINT64_MAX
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport calloc, free, qsort
 from libc.string cimport memset
 
 from pynori_core.bits cimport (
-    atomic_add32, atomic_add64, atomic_and64, atomic_load32, atomic_load64, atomic_load_pointer, atomic_or64,
-    atomic_store64, compare_swap32, compare_swap64, compare_swap_pointer, fence, trailing_zeros64,
+    atomic_add32, atomic_add64, atomic_and64, atomic_load32, atomic_load64, atomic_load_pointer, atomic_or32,
+    atomic_or64, atomic_store32, atomic_store64, atomic_store_pointer, compare_swap32, compare_swap64,
+    compare_swap_pointer, fence, trailing_zeros64,
 )
 from pynori_core.errors cimport E_NO_MEMORY, OK, error_set
 from pynori_core.format cimport PAGE_SIZE
@@ -309,6 +310,7 @@ cdef ReaderSlot* scratch_register(Scratch* scratch) noexcept nogil:
 
 
 cdef void scratch_unregister(ReaderSlot* reader) noexcept nogil:
+    atomic_store64(&reader.txn_id, 0)
     atomic_store64(&reader.epoch, 0)
 
 
@@ -331,7 +333,7 @@ cdef uint64_t scratch_oldest_txn(Scratch* scratch, uint64_t published) noexcept 
     for i in range(atomic_load32(&scratch.readers_high)):
         if atomic_load64(&scratch.readers[i].epoch) != 0:
             txn_id = atomic_load64(&scratch.readers[i].txn_id)
-            if txn_id < published:
+            if 0 < txn_id < published:
                 published = txn_id
     return published
 
@@ -346,6 +348,10 @@ cdef uint32_t scratch_readers(Scratch* scratch) noexcept nogil:
 
 
 cdef uint64_t scratch_retire(Scratch* scratch, PageVersion* first, PageVersion* last) noexcept nogil:
+    return retire(scratch, first, last, False)
+
+
+cdef uint64_t retire(Scratch* scratch, PageVersion* first, PageVersion* last, bint collected) noexcept nogil:
     cdef RetiredBatch* batch
     cdef uint64_t epoch
     mutex_lock(&scratch.retire_mutex)
@@ -356,9 +362,11 @@ cdef uint64_t scratch_retire(Scratch* scratch, PageVersion* first, PageVersion* 
     if scratch.retired_count == RETIRED_BATCHES_MAX:
         batch = &scratch.retired[(scratch.retired_first + RETIRED_BATCHES_MAX - 1) & (RETIRED_BATCHES_MAX - 1)]
         batch.last.next = first
+        batch.collected &= collected
     else:
         batch = &scratch.retired[(scratch.retired_first + scratch.retired_count) & (RETIRED_BATCHES_MAX - 1)]
         batch.first = first
+        batch.collected = collected
         atomic_add32(&scratch.retired_count, 1)
     batch.last = last
     batch.epoch = epoch
@@ -392,3 +400,122 @@ cdef uint64_t scratch_reclaim(Scratch* scratch) noexcept nogil:
             scratch_give_version(scratch, version)
             version = next
             count += 1
+
+
+# Collecting.
+
+cdef struct Snapshots:             # ascending
+    uint64_t txn_ids[READERS_MAX]
+    uint32_t count
+    uint64_t published             # readers that register from now on see this transaction or a later one
+
+
+cdef int compare_txn_ids(const void* a, const void* b) noexcept nogil:
+    cdef uint64_t first = (<const uint64_t*>a)[0]
+    cdef uint64_t second = (<const uint64_t*>b)[0]
+    return (first > second) - (first < second)
+
+
+cdef bint gather_snapshots(Scratch* scratch, Snapshots* snapshots) noexcept nogil:
+    """False: a reader is just registering, and nobody knows yet what it will see."""
+    cdef uint64_t txn_id
+    cdef uint32_t i
+    snapshots.count = 0
+    fence()                        # pairs with scratch_register: who is not seen here sees `published` or later
+    for i in range(atomic_load32(&scratch.readers_high)):
+        if atomic_load64(&scratch.readers[i].epoch) != 0:
+            txn_id = atomic_load64(&scratch.readers[i].txn_id)
+            if txn_id == 0:
+                return False
+            snapshots.txn_ids[snapshots.count] = txn_id
+            snapshots.count += 1
+    qsort(snapshots.txn_ids, snapshots.count, sizeof(uint64_t), compare_txn_ids)
+    return True
+
+
+cdef bint is_seen(const Snapshots* snapshots, uint64_t first_txn, uint64_t end_txn) noexcept nogil:
+    """Whether a snapshot lies in [first_txn, end_txn)."""
+    cdef uint32_t low = 0
+    cdef uint32_t high = snapshots.count
+    cdef uint32_t middle
+    while low < high:
+        middle = (low + high) >> 1
+        if snapshots.txn_ids[middle] < first_txn:
+            low = middle + 1
+        else:
+            high = middle
+    return (low < snapshots.count and snapshots.txn_ids[low] < end_txn) or end_txn > snapshots.published
+
+
+cdef void collect_page(Scratch* scratch, uint64_t page, const Snapshots* snapshots) noexcept nogil:
+    """Below a version that the oldest snapshot sees, or that is older, nothing is looked at: it may be gone already."""
+    cdef PageVersion* above = <PageVersion*>atomic_load_pointer(scratch_slot(scratch, page))
+    cdef PageVersion* version
+    cdef uint64_t oldest = snapshots.txn_ids[0]
+    if <uint64_t>above <= SLOT_VERIFIED:
+        return
+    while above.txn_id > oldest:
+        version = <PageVersion*>atomic_load_pointer(<void**>&above.older)
+        if version == NULL:
+            return
+        if atomic_load32(&version.flags) & VERSION_RETIRED \
+                and not is_seen(snapshots, version.txn_id, version.logged_whole):
+            scratch_drop_data(scratch, version)
+            atomic_or32(&version.flags, VERSION_COLLECTED)
+            atomic_store_pointer(<void**>&above.older, version.older)
+        else:
+            above = version
+
+
+cdef uint64_t collect_batch(Scratch* scratch, RetiredBatch* batch, const Snapshots* snapshots,
+                            PageVersion** collected) noexcept nogil:
+    """Moves the batch's collected versions to the list `collected`; returns how many."""
+    cdef PageVersion* version = batch.first
+    cdef PageVersion* next
+    cdef PageVersion** link = &batch.first
+    cdef uint64_t count = 0
+    batch.last.next = NULL
+    while version != NULL:
+        next = version.next
+        if version.data != NULL and atomic_load32(&version.flags) & VERSION_RETIRED:
+            collect_page(scratch, version.page, snapshots)
+        if atomic_load32(&version.flags) & VERSION_COLLECTED:
+            version.next = collected[0]
+            collected[0] = version
+            count += 1
+        else:
+            link[0] = version
+            link = &version.next
+            batch.last = version
+        version = next
+    link[0] = NULL
+    return count
+
+
+cdef uint64_t scratch_collect(Scratch* scratch, uint64_t published) noexcept nogil:
+    cdef Snapshots snapshots
+    cdef RetiredBatch* batch
+    cdef PageVersion* collected = NULL
+    cdef PageVersion* last
+    cdef uint64_t count = 0
+    cdef uint32_t kept = 0
+    cdef uint32_t i
+    snapshots.published = published
+    if not gather_snapshots(scratch, &snapshots) or snapshots.count == 0:
+        return 0
+    mutex_lock(&scratch.retire_mutex)
+    for i in range(scratch.retired_count):
+        batch = &scratch.retired[(scratch.retired_first + i) & (RETIRED_BATCHES_MAX - 1)]
+        if not batch.collected:
+            count += collect_batch(scratch, batch, &snapshots, &collected)
+        if batch.first != NULL:
+            scratch.retired[(scratch.retired_first + kept) & (RETIRED_BATCHES_MAX - 1)] = batch[0]
+            kept += 1
+    atomic_store32(&scratch.retired_count, kept)
+    mutex_unlock(&scratch.retire_mutex)
+    if collected != NULL:
+        last = collected
+        while last.next != NULL:
+            last = last.next
+        retire(scratch, collected, last, True)
+    return count
