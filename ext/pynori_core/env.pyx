@@ -26,8 +26,8 @@ from pynori_core.disk cimport (
     disk_open_real,
 )
 from pynori_core.errors cimport (
-    E_BUSY, E_CLOSED, E_CORRUPT, E_INVALID, E_NO_MEMORY, E_UNKNOWN_OUTCOME, OK, ErrorDetail, error_clear, error_set,
-    raise_error,
+    E_BUSY, E_CLOSED, E_CORRUPT, E_INVALID, E_NO_MEMORY, E_UNKNOWN_OUTCOME, E_VERSION, OK, ErrorDetail, error_clear,
+    error_set, raise_error,
 )
 from pynori_core.format cimport (
     BITMAP_PAGES, PAGE_BITMAP_FIRST, PAGE_CATALOG, PAGE_HEADER_A, PAGE_HEADER_B, PAGE_SHIFT, PAGE_SIZE,
@@ -48,7 +48,7 @@ from pynori_core.record cimport (
 from pynori_core.recovery cimport recovery_run
 from pynori_core.scratch cimport (
     VERSION_RETIRED, PageVersion, ReaderSlot, scratch_close, scratch_collect, scratch_oldest_txn, scratch_open,
-    scratch_readers, scratch_reclaim, scratch_register, scratch_retire, scratch_unregister,
+    scratch_readers, scratch_reclaim, scratch_register, scratch_retire, scratch_unregister, scratch_trim,
 )
 from pynori_core.state cimport (
     CHECKPOINT_BYTES_DEFAULT, CHECKPOINT_READER_WAIT_MS, JOURNAL_THREAD_IDLE_MS, SCRATCH_BYTES_DEFAULT,
@@ -65,6 +65,7 @@ from pynori_core.txn cimport (
 cdef enum:
     FILE_PAGES_FIRST = 128         # 1 MB
     SCRATCH_WAIT_STEP_MS = 2       # between two looks at whether readers have left
+    SCRATCH_KEEP_BYTES = 4194304   # free memory of each buffer size that is kept
     COLLECT_SHARE = 8              # collecting starts at this part of the memory limit, and after growth by this part
     USERS_POLL_US = 100            # between two looks at whether calls from Python have ended
 
@@ -243,6 +244,10 @@ cdef int env_open(const char* directory, const EnvOptions* options, Env** env, E
 
 cdef int check_header(Env* env, ErrorDetail* error) noexcept nogil:
     """The length that the header promises is there before anything is mapped."""
+    if env.header.features_read_only != 0 and not env.read_only:
+        error_set(error, E_VERSION, "data.pynori uses features 0x%x, with which this build may only read it",
+                  env.header.features_read_only)
+        return E_VERSION
     if env.header.file_pages > env.pager.file_pages or env.header.file_pages <= PAGE_HEADER_B:
         error_set(error, E_CORRUPT, "data.pynori has %llu whole pages, its header says %llu",
                   <unsigned long long>env.pager.file_pages, <unsigned long long>env.header.file_pages)
@@ -765,12 +770,28 @@ cdef int checkpoint_within(Env* env, uint64_t reader_wait_ms, ErrorDetail* error
     if outcome.code == OK:
         checkpoint_run(env, reader_wait_ms, &outcome)
         checkpoint_end(env, &outcome)
+    if outcome.code == OK:
+        trim(env)
     mutex_lock(&env.mutex)
     visit_end(env)
     mutex_unlock(&env.mutex)
     if outcome.code != OK:
         error[0] = outcome
     return outcome.code
+
+
+cdef void trim(Env* env) noexcept nogil:
+    """After a checkpoint that was asked for, which is a quiet moment: memory that page images no longer need goes."""
+    cdef bint quiet
+    mutex_lock(&env.mutex)
+    quiet = not env.writer_active and not env.closing
+    if quiet:
+        env.writer_active = True
+    mutex_unlock(&env.mutex)
+    if quiet:
+        scratch_reclaim(&env.scratch)
+        scratch_trim(&env.scratch, SCRATCH_KEEP_BYTES)
+        writer_give(env)
 
 
 # Looking at it.
@@ -788,6 +809,7 @@ cdef void env_statistics(Env* env, EnvStatistics* out) noexcept nogil:
     out.checkpoints = atomic_load64(&env.checkpoints)
     out.checkpoint_pages = atomic_load64(&env.checkpoint_pages)
     out.scratch_bytes = atomic_load64(&env.scratch.used_bytes)
+    out.scratch_reserved_bytes = env.scratch.reserved_bytes
     mutex_lock(&env.mutex)
     out.readers = readers(env)
     mutex_unlock(&env.mutex)

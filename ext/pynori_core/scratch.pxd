@@ -74,8 +74,10 @@ cdef struct RetiredBatch:
     bint collected                 # holds nothing but collected versions
 
 cdef struct Pool:                  # buffers of one size
-    uint8_t* free                  # linked through their first bytes
-    uint64_t made                  # buffers in existence
+    uint8_t** free                 # a stack: the one used last is taken first
+    uint64_t free_count
+    uint64_t cold_count            # at the bottom of the stack: their memory was given back to the system
+    uint64_t made                  # buffers in existence; the stack has room for all of them
 
 cdef struct MemoryChunk:
     MemoryChunk* next
@@ -114,6 +116,8 @@ cdef uint64_t scratch_next_dirty(Scratch* scratch, uint64_t page) noexcept nogil
 cdef PageVersion* scratch_take_version(Scratch* scratch) noexcept nogil       # zeroed
 cdef uint8_t* scratch_take_buffer(Scratch* scratch, uint32_t pages) noexcept nogil
 cdef void scratch_give_buffer(Scratch* scratch, uint8_t* data, uint32_t pages) noexcept nogil
+# Gives the memory of free buffers back to the system, all but `keep_bytes` of each size. They fault in again when used.
+cdef void scratch_trim(Scratch* scratch, uint64_t keep_bytes) noexcept nogil
 cdef RunBuffer* scratch_take_run(Scratch* scratch, uint32_t pages) noexcept nogil
 cdef void scratch_drop_run(Scratch* scratch, RunBuffer* run) noexcept nogil         # one reference
 cdef void scratch_drop_data(Scratch* scratch, PageVersion* version) noexcept nogil  # the image, not the version

@@ -1,11 +1,11 @@
-"""Memory behind `scratch.pxd`: chunks that are cut into buffers and come back to pools, never to the system.
+"""Memory behind `scratch.pxd`: chunks that are cut into buffers and come back to pools.
 
 Fresh memory is dear (a fault for every 4 KB), so buffers are reused last in, first out, and chunks are populated in
-one call where the system can do that.
+one call where the system can do that. Only `scratch_trim` lets the system have memory back.
 """
 
 from libc.stdint cimport UINT64_MAX
-from libc.stdlib cimport calloc, free, qsort
+from libc.stdlib cimport calloc, free, qsort, realloc
 from libc.string cimport memset
 
 from pynori_core.bits cimport (
@@ -32,6 +32,7 @@ cdef extern from *:
         return memory;
     }
     static void pyn_memory_give(void *memory, size_t size) { munmap(memory, size); }
+    static void pyn_memory_discard(void *memory, size_t size) { (void)madvise(memory, size, MADV_DONTNEED); }
     /* The debug build fills what is given back, so that a page used after its end is noticed. */
     static void pyn_poison(void *memory, size_t size) {
     #ifdef PYNORI_DEBUG
@@ -43,6 +44,7 @@ cdef extern from *:
     """
     void* memory_take "pyn_memory_take"(size_t size, int populate) noexcept nogil
     void memory_give "pyn_memory_give"(void* memory, size_t size) noexcept nogil
+    void memory_discard "pyn_memory_discard"(void* memory, size_t size) noexcept nogil
     void poison "pyn_poison"(void* memory, size_t size) noexcept nogil
 
 cdef enum:
@@ -83,6 +85,8 @@ cdef void scratch_close(Scratch* scratch) noexcept nogil:
         memory_give(chunk.data, chunk.size_bytes)
         free(chunk)
         chunk = next
+    for i in range(BUFFER_CLASSES):
+        free(scratch.buffers[i].free)
     mutex_destroy(&scratch.retire_mutex)
     memset(scratch, 0, sizeof(Scratch))
 
@@ -175,26 +179,31 @@ cdef inline int buffer_class(uint32_t pages) noexcept nogil:
     return index
 
 
-cdef bint pool_fill(Scratch* scratch, int index) noexcept nogil:
-    cdef uint64_t piece_bytes = <uint64_t>PAGE_SIZE << index
+cdef bint pool_fill(Scratch* scratch, Pool* pool, uint64_t piece_bytes) noexcept nogil:
     cdef uint64_t size_bytes = scratch.chunk_bytes if scratch.chunk_bytes > piece_bytes else piece_bytes
-    cdef uint8_t* data = chunk_take(scratch, size_bytes)
-    cdef uint64_t offset = size_bytes
+    cdef uint64_t count = size_bytes // piece_bytes
+    cdef uint8_t** grown = <uint8_t**>realloc(pool.free, (pool.made + count) * sizeof(uint8_t*))
+    cdef uint8_t* data
+    cdef uint64_t i
+    if grown == NULL:
+        return False
+    pool.free = grown
+    data = chunk_take(scratch, size_bytes)
     if data == NULL:
         return False
     if scratch.chunk_bytes < CHUNK_BYTES_MAX:
         scratch.chunk_bytes *= 2
-    while offset >= piece_bytes:
-        offset -= piece_bytes
-        (<uint8_t**>(data + offset))[0] = scratch.buffers[index].free
-        scratch.buffers[index].free = data + offset
-        scratch.buffers[index].made += 1
+    for i in range(count):
+        pool.free[pool.free_count] = data + (count - 1 - i) * piece_bytes
+        pool.free_count += 1
+    pool.made += count
     return True
 
 
 cdef uint8_t* scratch_take_buffer(Scratch* scratch, uint32_t pages) noexcept nogil:
     cdef int index = buffer_class(pages)
-    cdef uint64_t size_bytes
+    cdef Pool* pool = &scratch.buffers[index]
+    cdef uint64_t size_bytes = <uint64_t>PAGE_SIZE << index
     cdef uint8_t* data
     if index >= BUFFER_CLASSES:
         size_bytes = <uint64_t>pages * PAGE_SIZE
@@ -203,27 +212,43 @@ cdef uint8_t* scratch_take_buffer(Scratch* scratch, uint32_t pages) noexcept nog
             scratch.reserved_bytes += size_bytes
             atomic_add64(&scratch.used_bytes, size_bytes)
         return data
-    if scratch.buffers[index].free == NULL and not pool_fill(scratch, index):
+    if pool.free_count == 0 and not pool_fill(scratch, pool, size_bytes):
         return NULL
-    data = scratch.buffers[index].free
-    scratch.buffers[index].free = (<uint8_t**>data)[0]
-    atomic_add64(&scratch.used_bytes, <uint64_t>PAGE_SIZE << index)
-    return data
+    pool.free_count -= 1
+    if pool.cold_count > pool.free_count:
+        pool.cold_count = pool.free_count
+        scratch.reserved_bytes += size_bytes
+    atomic_add64(&scratch.used_bytes, size_bytes)
+    return pool.free[pool.free_count]
 
 
 cdef void scratch_give_buffer(Scratch* scratch, uint8_t* data, uint32_t pages) noexcept nogil:
     cdef int index = buffer_class(pages)
-    cdef uint64_t size_bytes
+    cdef Pool* pool = &scratch.buffers[index]
+    cdef uint64_t size_bytes = <uint64_t>PAGE_SIZE << index
     if index >= BUFFER_CLASSES:
         size_bytes = <uint64_t>pages * PAGE_SIZE
         memory_give(data, size_bytes)
         scratch.reserved_bytes -= size_bytes
         atomic_add64(&scratch.used_bytes, -size_bytes)
         return
-    poison(data, <size_t>PAGE_SIZE << index)
-    (<uint8_t**>data)[0] = scratch.buffers[index].free
-    scratch.buffers[index].free = data
-    atomic_add64(&scratch.used_bytes, -(<uint64_t>PAGE_SIZE << index))
+    poison(data, size_bytes)
+    pool.free[pool.free_count] = data
+    pool.free_count += 1
+    atomic_add64(&scratch.used_bytes, -size_bytes)
+
+
+cdef void scratch_trim(Scratch* scratch, uint64_t keep_bytes) noexcept nogil:
+    cdef Pool* pool
+    cdef uint64_t size_bytes
+    cdef int index
+    for index in range(BUFFER_CLASSES):
+        pool = &scratch.buffers[index]
+        size_bytes = <uint64_t>PAGE_SIZE << index
+        while pool.cold_count < pool.free_count and (pool.free_count - pool.cold_count) * size_bytes > keep_bytes:
+            memory_discard(pool.free[pool.cold_count], size_bytes)
+            pool.cold_count += 1
+            scratch.reserved_bytes -= size_bytes
 
 
 cdef PageVersion* scratch_take_version(Scratch* scratch) noexcept nogil:
