@@ -11,7 +11,9 @@ Only after 4 may anything be forgotten.
 from libc.stdint cimport UINT64_MAX, uint64_t
 from libc.string cimport memcpy
 
-from pynori_core.bits cimport atomic_load32, atomic_load_pointer, atomic_or32, atomic_store64, compare_swap_pointer
+from pynori_core.bits cimport (
+    atomic_add64, atomic_load32, atomic_load_pointer, atomic_or32, atomic_store64, compare_swap_pointer,
+)
 from pynori_core.errors cimport E_BUSY, E_CLOSED, E_POISONED, OK, error_set
 from pynori_core.format cimport PAGE_TYPE_RUN, FileHeader, PageHeader
 from pynori_core.journal cimport journal_recycle
@@ -135,7 +137,7 @@ cdef ReaderSlot* begin(Env* env, FileHeader* header, uint64_t* epoch) noexcept n
     env.checkpoint_reader = reader
     mutex_unlock(&env.mutex)
     if reader != NULL:
-        reader.txn_id = env.published_txn
+        atomic_store64(&reader.txn_id, env.published_txn)
         epoch[0] = env.published_epoch
         memcpy(header, &env.header, sizeof(FileHeader))
         header.checkpoint_txn = env.published_txn
@@ -201,9 +203,10 @@ cdef int checkpoint_run(Env* env, uint64_t reader_wait_ms, ErrorDetail* error) n
             journal_recycle(&env.journal, header.journal_first)
             threshold = pages * 8192 * BYTES_PER_CHECKPOINTED_BYTE
             threshold = threshold if threshold < CHECKPOINT_BYTES_MAX else CHECKPOINT_BYTES_MAX
-            env.checkpoint_threshold = threshold if threshold > env.checkpoint_bytes else env.checkpoint_bytes
-            env.checkpoints += 1
-            env.checkpoint_pages += pages
+            atomic_store64(&env.checkpoint_threshold,
+                           threshold if threshold > env.checkpoint_bytes else env.checkpoint_bytes)
+            atomic_add64(&env.checkpoints, 1)
+            atomic_add64(&env.checkpoint_pages, pages)
     mutex_lock(&env.mutex)
     env.checkpoint_reader = NULL
     scratch_unregister(reader)

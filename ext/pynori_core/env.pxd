@@ -28,7 +28,8 @@ cdef struct EnvStatistics:         # counters since opening; a snapshot, each fi
     uint64_t pages_diff
     uint64_t checkpoints
     uint64_t checkpoint_pages
-    uint64_t scratch_bytes
+    uint64_t scratch_bytes         # page images in memory
+    uint64_t scratch_reserved_bytes  # memory for them that was had from the system
     uint64_t readers
     uint64_t file_pages
     uint64_t free_pages
@@ -54,7 +55,8 @@ cdef int env_seal(Txn* txn, CommitCallback callback, void* context) noexcept nog
 # True when nothing is being written: env_commit will not wait and gives the lowest latency.
 cdef bint env_journal_idle(Env* env) noexcept nogil
 cdef int env_flush(Env* env, ErrorDetail* error) noexcept nogil       # wait for all sealed transactions
-cdef int env_checkpoint(Env* env, ErrorDetail* error) noexcept nogil  # and wait for it
+# Waits for it; then gives scratch memory back that is not needed any more. For quiet moments.
+cdef int env_checkpoint(Env* env, ErrorDetail* error) noexcept nogil
 cdef void env_statistics(Env* env, EnvStatistics* out) noexcept nogil
 cdef const uint8_t* env_id(Env* env) noexcept nogil                   # 16 bytes
 cdef uint64_t env_user_txn(Env* env) noexcept nogil                   # last user transaction number that was committed

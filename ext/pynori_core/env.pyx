@@ -17,7 +17,8 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 from pynori_core.bits cimport (
-    atomic_add32, atomic_load32, atomic_load64, atomic_load_pointer, atomic_store64, atomic_store_pointer, fence,
+    atomic_add32, atomic_add64, atomic_load32, atomic_load64, atomic_load_pointer, atomic_store64,
+    atomic_or32, atomic_store_pointer, fence, max64,
 )
 from pynori_core.checkpoint cimport checkpoint_run, env_poison
 from pynori_core.disk cimport (
@@ -25,8 +26,8 @@ from pynori_core.disk cimport (
     disk_open_real,
 )
 from pynori_core.errors cimport (
-    E_BUSY, E_CLOSED, E_CORRUPT, E_INVALID, E_NO_MEMORY, E_UNKNOWN_OUTCOME, OK, ErrorDetail, error_clear, error_set,
-    raise_error,
+    E_BUSY, E_CLOSED, E_CORRUPT, E_INVALID, E_NO_MEMORY, E_UNKNOWN_OUTCOME, E_VERSION, OK, ErrorDetail, error_clear,
+    error_set, raise_error,
 )
 from pynori_core.format cimport (
     BITMAP_PAGES, PAGE_BITMAP_FIRST, PAGE_CATALOG, PAGE_HEADER_A, PAGE_HEADER_B, PAGE_SHIFT, PAGE_SIZE,
@@ -46,8 +47,8 @@ from pynori_core.record cimport (
 )
 from pynori_core.recovery cimport recovery_run
 from pynori_core.scratch cimport (
-    PageVersion, ReaderSlot, scratch_close, scratch_oldest_txn, scratch_open, scratch_readers, scratch_reclaim,
-    scratch_register, scratch_retire, scratch_unregister,
+    VERSION_RETIRED, PageVersion, ReaderSlot, scratch_close, scratch_collect, scratch_oldest_txn, scratch_open,
+    scratch_readers, scratch_reclaim, scratch_register, scratch_retire, scratch_unregister, scratch_trim,
 )
 from pynori_core.state cimport (
     CHECKPOINT_BYTES_DEFAULT, CHECKPOINT_READER_WAIT_MS, JOURNAL_THREAD_IDLE_MS, SCRATCH_BYTES_DEFAULT,
@@ -64,6 +65,8 @@ from pynori_core.txn cimport (
 cdef enum:
     FILE_PAGES_FIRST = 128         # 1 MB
     SCRATCH_WAIT_STEP_MS = 2       # between two looks at whether readers have left
+    SCRATCH_KEEP_BYTES = 4194304   # free memory of each buffer size that is kept
+    COLLECT_SHARE = 8              # collecting starts at this part of the memory limit, and after growth by this part
     USERS_POLL_US = 100            # between two looks at whether calls from Python have ended
 
 
@@ -100,6 +103,7 @@ cdef Env* env_new(const EnvOptions* options, ErrorDetail* error) noexcept nogil:
     env.disk = options.disk
     env.read_only = options.read_only
     env.scratch_bytes_max = options.scratch_bytes_max if options.scratch_bytes_max else SCRATCH_BYTES_DEFAULT
+    env.collect_bytes = env.scratch_bytes_max // COLLECT_SHARE
     env.checkpoint_bytes = options.checkpoint_bytes if options.checkpoint_bytes else CHECKPOINT_BYTES_DEFAULT
     env.checkpoint_threshold = env.checkpoint_bytes
     return env
@@ -240,6 +244,10 @@ cdef int env_open(const char* directory, const EnvOptions* options, Env** env, E
 
 cdef int check_header(Env* env, ErrorDetail* error) noexcept nogil:
     """The length that the header promises is there before anything is mapped."""
+    if env.header.features_read_only != 0 and not env.read_only:
+        error_set(error, E_VERSION, "data.pynori uses features 0x%x, with which this build may only read it",
+                  env.header.features_read_only)
+        return E_VERSION
     if env.header.file_pages > env.pager.file_pages or env.header.file_pages <= PAGE_HEADER_B:
         error_set(error, E_CORRUPT, "data.pynori has %llu whole pages, its header says %llu",
                   <unsigned long long>env.pager.file_pages, <unsigned long long>env.header.file_pages)
@@ -373,10 +381,18 @@ cdef void env_end_read(Txn* txn) noexcept nogil:
 
 # Writing.
 
+cdef void collect(Env* env) noexcept nogil:
+    """Versions that nobody sees go, however long a snapshot is open; next time when a good deal has come together."""
+    cdef uint64_t used
+    scratch_collect(&env.scratch, atomic_load64(&env.published_txn))
+    used = atomic_load64(&env.scratch.used_bytes)
+    env.collect_bytes = max64(env.scratch_bytes_max // COLLECT_SHARE, used + used // COLLECT_SHARE)
+
+
 cdef int wait_for_scratch(Env* env, ErrorDetail* error) noexcept nogil:
     """Too many page images in memory: the writer waits for the checkpoint, and for readers that hold old versions."""
     cdef uint64_t start_ms = now_ms()
-    env.writer_waits += 1
+    atomic_add64(&env.writer_waits, 1)
     while atomic_load64(&env.scratch.used_bytes) > env.scratch_bytes_max:
         checkpoint_start(env)
         mutex_lock(&env.mutex)
@@ -388,6 +404,7 @@ cdef int wait_for_scratch(Env* env, ErrorDetail* error) noexcept nogil:
         if error.code != OK:
             return error.code
         scratch_reclaim(&env.scratch)
+        scratch_collect(&env.scratch, atomic_load64(&env.published_txn))
         if now_ms() - start_ms > SCRATCH_WAIT_MS_MAX:
             error_set(error, E_BUSY, "page versions fill the memory limit of %llu bytes: a read transaction stays open",
                       <unsigned long long>env.scratch_bytes_max)
@@ -402,7 +419,7 @@ cdef void writer_give(Env* env) noexcept nogil:
     mutex_unlock(&env.mutex)
 
 
-cdef inline void leave(Env* env) noexcept nogil:
+cdef void visit_end(Env* env) noexcept nogil:
     """The end of a visit, with the mutex held."""
     env.visitors -= 1
     if env.closing:
@@ -424,11 +441,13 @@ cdef int env_begin_write(Env* env, Txn* txn) noexcept nogil:
         error_set(&txn.error, E_INVALID, "the environment is open for reading only")
     else:
         env.writer_active = True
-    leave(env)
+    visit_end(env)
     mutex_unlock(&env.mutex)
     if txn.error.code != OK:
         return txn.error.code
     scratch_reclaim(&env.scratch)
+    if atomic_load64(&env.scratch.used_bytes) > env.collect_bytes:
+        collect(env)
     if atomic_load64(&env.scratch.used_bytes) > env.scratch_bytes_max \
             and wait_for_scratch(env, &txn.error) != OK:
         writer_give(env)
@@ -530,7 +549,7 @@ cdef int env_commit(Txn* txn, ErrorDetail* error) noexcept nogil:
             step_locked(env)
         else:
             condition_wait(&env.changed, &env.mutex)
-    leave(env)
+    visit_end(env)
     mutex_unlock(&env.mutex)
     if outcome.code != OK:
         error[0] = outcome
@@ -568,7 +587,7 @@ cdef int env_flush(Env* env, ErrorDetail* error) noexcept nogil:
     result = env.poison.code
     if result != OK:
         error[0] = env.poison
-    leave(env)
+    visit_end(env)
     mutex_unlock(&env.mutex)
     return result
 
@@ -587,11 +606,13 @@ cdef void publish(Env* env, SealedTxn* sealed) noexcept nogil:
         if older != NULL:
             if last == NULL:
                 last = older
+            older.logged_whole = sealed.txn_id
+            atomic_or32(&older.flags, VERSION_RETIRED)
             older.next = first
             first = older
         version = version.next
-    env.published_file_pages = sealed.file_pages
-    env.published_free_pages = sealed.free_pages
+    atomic_store64(&env.published_file_pages, sealed.file_pages)
+    atomic_store64(&env.published_free_pages, sealed.free_pages)
     if sealed.user_txn_last >= sealed.user_txn_first:
         atomic_store64(&env.published_user_txn, sealed.user_txn_last)
     atomic_store64(&env.published_txn, sealed.txn_id)
@@ -622,10 +643,10 @@ cdef int write_record(Env* env, SealedTxn* sealed, ErrorDetail* outcome) noexcep
         outcome.errno_ = cause.errno_
         outcome.offset = cause.offset
         return E_UNKNOWN_OUTCOME
-    env.commits += 1
-    env.journal_plain_bytes += header.plain_size
-    env.pages_whole += env.encoder.pages_whole
-    env.pages_diff += env.encoder.pages_diff
+    atomic_add64(&env.commits, 1)
+    atomic_add64(&env.journal_plain_bytes, header.plain_size)
+    atomic_add64(&env.pages_whole, env.encoder.pages_whole)
+    atomic_add64(&env.pages_diff, env.encoder.pages_diff)
     if env.encoder.plain.capacity > RECORD_KEEP_BYTES_MAX:
         record_release(&env.encoder)
     return OK
@@ -646,7 +667,8 @@ cdef void step_locked(Env* env) noexcept nogil:
     if outcome.code == OK:
         if write_record(env, &sealed, &outcome) == OK:
             publish(env, &sealed)
-            due = env.journal.bytes_written - env.checkpoint_journal_bytes >= env.checkpoint_threshold
+            due = env.journal.bytes_written - env.checkpoint_journal_bytes \
+                >= atomic_load64(&env.checkpoint_threshold)
         else:
             env_poison(env, &outcome)
     journal_unreserve(&env.journal, sealed.bound_bytes)
@@ -748,12 +770,28 @@ cdef int checkpoint_within(Env* env, uint64_t reader_wait_ms, ErrorDetail* error
     if outcome.code == OK:
         checkpoint_run(env, reader_wait_ms, &outcome)
         checkpoint_end(env, &outcome)
+    if outcome.code == OK:
+        trim(env)
     mutex_lock(&env.mutex)
-    leave(env)
+    visit_end(env)
     mutex_unlock(&env.mutex)
     if outcome.code != OK:
         error[0] = outcome
     return outcome.code
+
+
+cdef void trim(Env* env) noexcept nogil:
+    """After a checkpoint that was asked for, which is a quiet moment: memory that page images no longer need goes."""
+    cdef bint quiet
+    mutex_lock(&env.mutex)
+    quiet = not env.writer_active and not env.closing
+    if quiet:
+        env.writer_active = True
+    mutex_unlock(&env.mutex)
+    if quiet:
+        scratch_reclaim(&env.scratch)
+        scratch_trim(&env.scratch, SCRATCH_KEEP_BYTES)
+        writer_give(env)
 
 
 # Looking at it.
@@ -762,21 +800,22 @@ cdef void env_statistics(Env* env, EnvStatistics* out) noexcept nogil:
     out.published_txn = atomic_load64(&env.published_txn)
     out.checkpoint_txn = atomic_load64(&env.checkpoint_txn)
     out.oldest_reader_txn = scratch_oldest_txn(&env.scratch, out.published_txn)
-    out.commits = env.commits
-    out.syncs = env.journal.syncs
-    out.journal_bytes = env.journal.bytes_written
-    out.journal_plain_bytes = env.journal_plain_bytes
-    out.pages_whole = env.pages_whole
-    out.pages_diff = env.pages_diff
-    out.checkpoints = env.checkpoints
-    out.checkpoint_pages = env.checkpoint_pages
+    out.commits = atomic_load64(&env.commits)
+    out.syncs = atomic_load64(&env.journal.syncs)
+    out.journal_bytes = atomic_load64(&env.journal.bytes_written)
+    out.journal_plain_bytes = atomic_load64(&env.journal_plain_bytes)
+    out.pages_whole = atomic_load64(&env.pages_whole)
+    out.pages_diff = atomic_load64(&env.pages_diff)
+    out.checkpoints = atomic_load64(&env.checkpoints)
+    out.checkpoint_pages = atomic_load64(&env.checkpoint_pages)
     out.scratch_bytes = atomic_load64(&env.scratch.used_bytes)
+    out.scratch_reserved_bytes = env.scratch.reserved_bytes
     mutex_lock(&env.mutex)
     out.readers = readers(env)
     mutex_unlock(&env.mutex)
-    out.file_pages = env.published_file_pages
-    out.free_pages = env.published_free_pages
-    out.writer_waits = env.writer_waits
+    out.file_pages = atomic_load64(&env.published_file_pages)
+    out.free_pages = atomic_load64(&env.published_free_pages)
+    out.writer_waits = atomic_load64(&env.writer_waits)
 
 
 cdef const uint8_t* env_id(Env* env) noexcept nogil:

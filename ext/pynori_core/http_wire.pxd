@@ -16,7 +16,6 @@ cdef enum:
     WIRE_HEAD_BYTES_MAX = 32768      # of target and fields together
     WIRE_FIELDS_MAX = 100
     WIRE_KNOWN_BYTES_MAX = 2048      # of a field block that is remembered
-    WIRE_JOINED_BYTES_MAX = 65536    # larger bodies are handed over behind their head instead of being copied to it
     WIRE_BUCKETS = 16                # of the duration histogram; WIRE_BOUNDS_US in the .pyx
 
 

@@ -14,7 +14,6 @@ cdef const char* WRITTEN_MIDDLE = b'","ChangeVector":"'
 cdef const char* WRITTEN_END = b'"}'
 cdef enum:
     WRITTEN_FIXED_BYTES = 7 + 18 + 2
-cdef const char* READ_MIDDLE = b'"\r\n\r\n'
 cdef bytes VERSION_END = b" HTTP/1.1"
 cdef dict METHODS = {b"GET": "GET", b"PUT": "PUT", b"POST": "POST", b"DELETE": "DELETE", b"HEAD": "HEAD"}
 # Fields that must not come twice: two readers of such a request could understand it differently.
@@ -85,10 +84,11 @@ cdef class Wire:
         began = now_us()
         try:
             begin = len(self.read.prefix)
-            loaded = self.read.act((PyUnicode_DecodeASCII(<const char*>text + begin, id_end - begin, NULL),))
-            if not loaded.found:
+            message = self.read.act(
+                self.moment.read_head, PyUnicode_DecodeASCII(<const char*>text + begin, id_end - begin, NULL))
+            if message is None:
                 return False
-            write_read(self.transport, self.moment.read_head, loaded.etag, loaded.body)
+            self.transport.write(message)
         except Exception:
             return False  # the whole way meets the same error and answers it
         self.requests += 1
@@ -179,9 +179,9 @@ cdef class Wire:
         self.known_size = head_end - line_end + body_size
         self.known = self.fields
 
-    def remember_read(self, bytes prefix not None, load, state, index):
-        """Answer requests whose line is prefix, id, version by `load((id,))`, while state.raft_index is `index`."""
-        remember_repeated(self.read, prefix, load, state, index)
+    def remember_read(self, bytes prefix not None, answer, state, index):
+        """Answer requests whose line is prefix, id, version by answer(head, id), while state.raft_index is `index`."""
+        remember_repeated(self.read, prefix, answer, state, index)
 
     def remember_write(self, bytes prefix not None, put, state, index):
         """Run requests whose line is prefix, id, version by `put(id, body)`, while state.raft_index is `index`."""
@@ -307,25 +307,3 @@ cdef bint write_written(object transport, bytes head, str id, str change_vector)
 cdef inline char* append(char* here, const char* text, Py_ssize_t size) noexcept nogil:
     memcpy(here, text, size)
     return here + size
-
-
-cdef object write_read(object transport, bytes head, str etag, bytes body):
-    """Write a 200 with this etag and body."""
-    cdef char[64] length
-    cdef int length_size = snprintf(length, sizeof(length), "Content-Length: %zd\r\nETag: \"", <Py_ssize_t>len(body))
-    cdef bytes etag_bytes = etag.encode("ascii")
-    cdef bint joined = len(body) <= WIRE_JOINED_BYTES_MAX
-    cdef Py_ssize_t size = len(head) + length_size + len(etag_bytes) + 5 + (len(body) if joined else 0)
-    cdef bytes out = PyBytes_FromStringAndSize(NULL, size)
-    cdef char* here = PyBytes_AS_STRING(out)
-    here = append(here, <const char*>head, len(head))
-    here = append(here, length, length_size)
-    here = append(here, <const char*>etag_bytes, len(etag_bytes))
-    here = append(here, READ_MIDDLE, 5)
-    if joined:
-        append(here, <const char*>body, len(body))
-        transport.write(out)
-    else:
-        transport.write(out)
-        transport.write(body)
-    return None

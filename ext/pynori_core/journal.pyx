@@ -6,6 +6,7 @@ from libc.stdlib cimport calloc, free, strtoull
 from libc.stdio cimport snprintf
 from libc.string cimport memcpy, memset, strlen, strncmp
 
+from pynori_core.bits cimport atomic_add64
 from pynori_core.disk cimport (
     DISK_CREATE, DISK_DIRECT, DISK_NAME_MAX, DISK_READ_ONLY, DISK_SYNC_DATA, DISK_SYNC_FULL, disk_error, disk_write,
 )
@@ -301,8 +302,8 @@ cdef int append_bytes(Journal* journal, RecordHeader* header, uint8_t* record, E
         result = journal.disk.sync(file, DISK_SYNC_DATA)
     if result != 0:
         return disk_error(error, result, b"write a record", file.name, journal.offset)
-    journal.syncs += 1
-    journal.bytes_written += size_bytes
+    atomic_add64(&journal.syncs, 1)
+    atomic_add64(&journal.bytes_written, size_bytes)
     journal.chain = header.header_hash
     mutex_lock(&journal.mutex)
     journal.offset += size_bytes

@@ -1,11 +1,12 @@
 """Answer reads: find, write JSON, make one object of it."""
 
 cimport cython
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t
 from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
 
 from pynori_core.bits cimport atomic_store64, compare_swap64
 from pynori_core.change_vector cimport VECTOR_TEXT_MAX
@@ -109,6 +110,46 @@ cdef class DocumentReader:
         """As get, without JSON."""
         return read_one(self.store, id, FORM_NONE)
 
+    def answer(self, bytes head not None, str id not None):
+        """The HTTP message that answers a load of one document without includes; None when it is not there.
+
+        head: status line and constant fields. Behind them come Content-Length, ETag, and the body of `load`.
+        """
+        cdef uint8_t key[ID_KEY_SIZE_MAX]
+        cdef char vector_text[VECTOR_TEXT_MAX]
+        cdef size_t vector_size = 0
+        cdef Snapshot snapshot
+        cdef Item item
+        cdef Output* output
+        cdef int code
+        cdef DocumentStore store = self.store
+        cdef object exception = None
+        cdef bytes message = None
+        cdef Text text = text_of(id)
+        if text.size == 0 or text.size > ID_SIZE_MAX:
+            return None
+        store_enter_or_raise(store)
+        output = store_take_output(store)
+        output_append(output, b'{"Results":[', 12)
+        code = snapshot_begin(store, &snapshot)
+        if code == OK:
+            code = snapshot_find(&snapshot, key, identifier_key(text.data, text.size, key), &item)
+        if code == OK:
+            code = item_write(&snapshot, &item, FORM_FULL, output, vector_text, &vector_size)
+        if code == OK:
+            output_append(output, b'],"Includes":{}}', 16)
+            code = output.failure
+        if code == OK:
+            message = message_of(head, vector_text, vector_size, output)
+        elif code != E_NOT_FOUND:
+            exception = snapshot_exception(&snapshot, code)
+        snapshot_end(&snapshot)
+        store_keep_output(store, output)
+        store_leave(store)
+        if exception is not None:
+            raise exception
+        return message
+
     def load(self, list ids not None, list includes not None, bint metadata_only=False):
         """Several documents, null for each missing one, and what they name under the include paths.
 
@@ -164,6 +205,36 @@ cdef class DocumentReader:
         """Documents of a collection in order of their last change: {"Results":[...]}."""
         return list_all(DocumentStream.of_collection(self.store, collection, start, page_size, descending),
                         metadata_only)
+
+
+cdef bytes message_of(bytes head, const char* etag, size_t etag_size, const Output* body):
+    """head, Content-Length, ETag, blank line, body."""
+    cdef char digits[20]
+    cdef size_t rest = body.size
+    cdef int first = 20
+    cdef char* here
+    while True:
+        first -= 1
+        digits[first] = c'0' + <char>(rest % 10)
+        rest //= 10
+        if rest == 0:
+            break
+    message = PyBytes_FromStringAndSize(
+        NULL, len(head) + 16 + (20 - first) + 9 + <Py_ssize_t>etag_size + 5 + <Py_ssize_t>body.size)
+    here = PyBytes_AS_STRING(message)
+    here = put(here, PyBytes_AS_STRING(head), <size_t>len(head))
+    here = put(here, b"Content-Length: ", 16)
+    here = put(here, &digits[first], 20 - first)
+    here = put(here, b'\r\nETag: "', 9)
+    here = put(here, etag, etag_size)
+    here = put(here, b'"\r\n\r\n', 5)
+    put(here, <const char*>body.data, body.size)
+    return message
+
+
+cdef inline char* put(char* target, const char* source, size_t size) noexcept nogil:
+    memcpy(target, source, size)
+    return target + size
 
 
 cdef StoredDocument read_one(DocumentStore store, str id, ItemForm form):

@@ -4,7 +4,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memcmp, memcpy, memset
 
-from pynori_core.bits cimport load64
+from pynori_core.bits cimport atomic_load32, load64
 from pynori_core.checksum cimport hash64, hash128
 from pynori_core.codec cimport codec_check, lz4_bound, lz4_compress, lz4_decompress
 from pynori_core.errors cimport E_CORRUPT, E_NO_MEMORY, E_NOT_FOUND, E_TOO_LARGE, OK, error_set
@@ -18,7 +18,8 @@ cdef extern from "<stdlib.h>" nogil:
     int posix_memalign(void** memory, size_t alignment, size_t size) noexcept
 
 cdef enum:
-    BLOCK_SIZE = 64                # bytes compared at a time
+    STRETCH_SIZE = 512             # bytes compared at a time where nothing has changed
+    BLOCK_SIZE = 64                # and where something has
     RANGE_JOIN_BYTES = 8           # ranges that lie closer become one: a PageRange costs 4 bytes and a copy
     HASH_SIZE = 8                  # PageHeader.hash, which is not logged
 
@@ -100,7 +101,17 @@ cdef void range_add(PageWriter* writer, uint32_t start, uint32_t end) noexcept n
 
 
 cdef void compare_span(PageWriter* writer, const uint8_t* base, uint32_t start, uint32_t end) noexcept nogil:
-    """Ranges of [start, end) in which the image differs from the base: block by block, ends trimmed to the byte."""
+    """Ranges of [start, end) in which the image differs from the base: most of a page is equal, in long stretches."""
+    cdef uint32_t stop
+    while start < end:
+        stop = start + STRETCH_SIZE if end - start > STRETCH_SIZE else end
+        if memcmp(writer.image + start, base + start, stop - start) != 0:
+            compare_blocks(writer, base, start, stop)
+        start = stop
+
+
+cdef void compare_blocks(PageWriter* writer, const uint8_t* base, uint32_t start, uint32_t end) noexcept nogil:
+    """Block by block, the ends of what differs trimmed to the byte."""
     cdef const uint8_t* image = writer.image
     cdef uint32_t stop, first, last
     while start < end:
@@ -183,7 +194,8 @@ cdef uint8_t* record_encode(RecordEncoder* encoder, PageVersion* first, uint64_t
             if version.flags & VERSION_RAW:
                 writer.entry.flags |= ENTRY_RAW
             encode_run_page(&writer, version)
-        elif version.flags & VERSION_FRESH or older == NULL or older.flags & VERSION_FREED \
+        elif version.flags & VERSION_FRESH or older == NULL \
+                or atomic_load32(&older.flags) & VERSION_FREED \
                 or older.logged_whole <= whole_limit:
             encode_page(&writer, version, ZEROS)
         else:

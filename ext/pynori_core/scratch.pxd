@@ -9,8 +9,12 @@ Reuse of memory goes by epochs. A reader registers the epoch in which it began, 
 unlinked from the slots is retired with the epoch that begins with it; it is freed when no registered reader is of an
 earlier epoch. Invariant: an unlinked version keeps txn_id and older as they were until it is freed.
 
-Pools, `scratch_take_*` and `scratch_reclaim` belong to whoever holds the writer's lock. Slots are changed by
-compare-and-swap. Retiring and registering may happen on any thread.
+A long-lived snapshot holds up the epochs, but it sees only one version of a page. Those between it and the newest that
+no registered snapshot sees are *collected*: their data goes at once, since no reader ever looks at it, and the emptied
+version stays until its epoch, since a reader may be stepping over it.
+
+Pools, `scratch_take_*`, `scratch_reclaim` and `scratch_collect` belong to whoever holds the writer's lock. Slots are
+changed by compare-and-swap. Retiring and registering may happen on any thread.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
@@ -37,6 +41,8 @@ cdef enum VersionFlag:
     VERSION_FLUSHED = 8            # the data file holds exactly this version
     VERSION_RAW = 16               # inner page of a run
     VERSION_COVERED = 32           # a newer version of the same transaction lies above
+    VERSION_RETIRED = 64           # superseded by the published transaction whose number logged_whole then holds
+    VERSION_COLLECTED = 128        # taken out of its chain, its data given back
 
 cdef struct RunBuffer:             # shared memory of a run's versions
     uint32_t references
@@ -49,7 +55,8 @@ cdef struct PageVersion:           # 64 bytes
     uint64_t page
     PageVersion* older             # next older version, or NULL: what is older lies in the data file
     uint8_t* data                  # PAGE_SIZE bytes; NULL with VERSION_FREED
-    uint64_t logged_whole          # transaction whose record holds the last whole image; 0: none yet
+    # transaction whose record holds the last whole image; 0: none yet. See VERSION_RETIRED
+    uint64_t logged_whole
     RunBuffer* run                 # owner of `data`, or NULL when the pool is
     PageVersion* next              # in the list of its transaction, later in the retire queue or the pool
     uint32_t savepoint             # savepoint number at its last copy, see txn_savepoint
@@ -57,17 +64,20 @@ cdef struct PageVersion:           # 64 bytes
 
 cdef struct ReaderSlot:            # a cache line of its own
     uint64_t epoch                 # 0: free
-    uint64_t txn_id                # its snapshot; for statistics
+    uint64_t txn_id                # its snapshot; 0: not known yet
     uint64_t padding[6]
 
 cdef struct RetiredBatch:
     uint64_t epoch                 # freed when no reader is of an earlier one
     PageVersion* first
     PageVersion* last
+    bint collected                 # holds nothing but collected versions
 
 cdef struct Pool:                  # buffers of one size
-    uint8_t* free                  # linked through their first bytes
-    uint64_t made                  # buffers in existence
+    uint8_t** free                 # a stack: the one used last is taken first
+    uint64_t free_count
+    uint64_t cold_count            # at the bottom of the stack: their memory was given back to the system
+    uint64_t made                  # buffers in existence; the stack has room for all of them
 
 cdef struct MemoryChunk:
     MemoryChunk* next
@@ -106,6 +116,8 @@ cdef uint64_t scratch_next_dirty(Scratch* scratch, uint64_t page) noexcept nogil
 cdef PageVersion* scratch_take_version(Scratch* scratch) noexcept nogil       # zeroed
 cdef uint8_t* scratch_take_buffer(Scratch* scratch, uint32_t pages) noexcept nogil
 cdef void scratch_give_buffer(Scratch* scratch, uint8_t* data, uint32_t pages) noexcept nogil
+# Gives the memory of free buffers back to the system, all but `keep_bytes` of each size. They fault in again when used.
+cdef void scratch_trim(Scratch* scratch, uint64_t keep_bytes) noexcept nogil
 cdef RunBuffer* scratch_take_run(Scratch* scratch, uint32_t pages) noexcept nogil
 cdef void scratch_drop_run(Scratch* scratch, RunBuffer* run) noexcept nogil         # one reference
 cdef void scratch_drop_data(Scratch* scratch, PageVersion* version) noexcept nogil  # the image, not the version
@@ -122,3 +134,5 @@ cdef uint32_t scratch_readers(Scratch* scratch) noexcept nogil
 cdef uint64_t scratch_retire(Scratch* scratch, PageVersion* first, PageVersion* last) noexcept nogil
 # Frees what no reader can see; returns how many versions.
 cdef uint64_t scratch_reclaim(Scratch* scratch) noexcept nogil
+# Gives the data of retired versions back that neither a registered snapshot nor one from `published` on sees.
+cdef uint64_t scratch_collect(Scratch* scratch, uint64_t published) noexcept nogil

@@ -1,16 +1,17 @@
-"""Memory behind `scratch.pxd`: chunks that are cut into buffers and come back to pools, never to the system.
+"""Memory behind `scratch.pxd`: chunks that are cut into buffers and come back to pools.
 
 Fresh memory is dear (a fault for every 4 KB), so buffers are reused last in, first out, and chunks are populated in
-one call where the system can do that.
+one call where the system can do that. Only `scratch_trim` lets the system have memory back.
 """
 
 from libc.stdint cimport UINT64_MAX
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport calloc, free, qsort, realloc
 from libc.string cimport memset
 
 from pynori_core.bits cimport (
-    atomic_add64, atomic_and64, atomic_load32, atomic_load64, atomic_load_pointer, atomic_or64,
-    atomic_store64, compare_swap32, compare_swap64, compare_swap_pointer, fence, trailing_zeros64,
+    atomic_add32, atomic_add64, atomic_and64, atomic_load32, atomic_load64, atomic_load_pointer, atomic_or32,
+    atomic_or64, atomic_store32, atomic_store64, atomic_store_pointer, compare_swap32, compare_swap64,
+    compare_swap_pointer, fence, trailing_zeros64,
 )
 from pynori_core.errors cimport E_NO_MEMORY, OK, error_set
 from pynori_core.format cimport PAGE_SIZE
@@ -31,6 +32,7 @@ cdef extern from *:
         return memory;
     }
     static void pyn_memory_give(void *memory, size_t size) { munmap(memory, size); }
+    static void pyn_memory_discard(void *memory, size_t size) { (void)madvise(memory, size, MADV_DONTNEED); }
     /* The debug build fills what is given back, so that a page used after its end is noticed. */
     static void pyn_poison(void *memory, size_t size) {
     #ifdef PYNORI_DEBUG
@@ -42,6 +44,7 @@ cdef extern from *:
     """
     void* memory_take "pyn_memory_take"(size_t size, int populate) noexcept nogil
     void memory_give "pyn_memory_give"(void* memory, size_t size) noexcept nogil
+    void memory_discard "pyn_memory_discard"(void* memory, size_t size) noexcept nogil
     void poison "pyn_poison"(void* memory, size_t size) noexcept nogil
 
 cdef enum:
@@ -82,6 +85,8 @@ cdef void scratch_close(Scratch* scratch) noexcept nogil:
         memory_give(chunk.data, chunk.size_bytes)
         free(chunk)
         chunk = next
+    for i in range(BUFFER_CLASSES):
+        free(scratch.buffers[i].free)
     mutex_destroy(&scratch.retire_mutex)
     memset(scratch, 0, sizeof(Scratch))
 
@@ -174,26 +179,31 @@ cdef inline int buffer_class(uint32_t pages) noexcept nogil:
     return index
 
 
-cdef bint pool_fill(Scratch* scratch, int index) noexcept nogil:
-    cdef uint64_t piece_bytes = <uint64_t>PAGE_SIZE << index
+cdef bint pool_fill(Scratch* scratch, Pool* pool, uint64_t piece_bytes) noexcept nogil:
     cdef uint64_t size_bytes = scratch.chunk_bytes if scratch.chunk_bytes > piece_bytes else piece_bytes
-    cdef uint8_t* data = chunk_take(scratch, size_bytes)
-    cdef uint64_t offset = size_bytes
+    cdef uint64_t count = size_bytes // piece_bytes
+    cdef uint8_t** grown = <uint8_t**>realloc(pool.free, (pool.made + count) * sizeof(uint8_t*))
+    cdef uint8_t* data
+    cdef uint64_t i
+    if grown == NULL:
+        return False
+    pool.free = grown
+    data = chunk_take(scratch, size_bytes)
     if data == NULL:
         return False
     if scratch.chunk_bytes < CHUNK_BYTES_MAX:
         scratch.chunk_bytes *= 2
-    while offset >= piece_bytes:
-        offset -= piece_bytes
-        (<uint8_t**>(data + offset))[0] = scratch.buffers[index].free
-        scratch.buffers[index].free = data + offset
-        scratch.buffers[index].made += 1
+    for i in range(count):
+        pool.free[pool.free_count] = data + (count - 1 - i) * piece_bytes
+        pool.free_count += 1
+    pool.made += count
     return True
 
 
 cdef uint8_t* scratch_take_buffer(Scratch* scratch, uint32_t pages) noexcept nogil:
     cdef int index = buffer_class(pages)
-    cdef uint64_t size_bytes
+    cdef Pool* pool = &scratch.buffers[index]
+    cdef uint64_t size_bytes = <uint64_t>PAGE_SIZE << index
     cdef uint8_t* data
     if index >= BUFFER_CLASSES:
         size_bytes = <uint64_t>pages * PAGE_SIZE
@@ -202,27 +212,43 @@ cdef uint8_t* scratch_take_buffer(Scratch* scratch, uint32_t pages) noexcept nog
             scratch.reserved_bytes += size_bytes
             atomic_add64(&scratch.used_bytes, size_bytes)
         return data
-    if scratch.buffers[index].free == NULL and not pool_fill(scratch, index):
+    if pool.free_count == 0 and not pool_fill(scratch, pool, size_bytes):
         return NULL
-    data = scratch.buffers[index].free
-    scratch.buffers[index].free = (<uint8_t**>data)[0]
-    atomic_add64(&scratch.used_bytes, <uint64_t>PAGE_SIZE << index)
-    return data
+    pool.free_count -= 1
+    if pool.cold_count > pool.free_count:
+        pool.cold_count = pool.free_count
+        scratch.reserved_bytes += size_bytes
+    atomic_add64(&scratch.used_bytes, size_bytes)
+    return pool.free[pool.free_count]
 
 
 cdef void scratch_give_buffer(Scratch* scratch, uint8_t* data, uint32_t pages) noexcept nogil:
     cdef int index = buffer_class(pages)
-    cdef uint64_t size_bytes
+    cdef Pool* pool = &scratch.buffers[index]
+    cdef uint64_t size_bytes = <uint64_t>PAGE_SIZE << index
     if index >= BUFFER_CLASSES:
         size_bytes = <uint64_t>pages * PAGE_SIZE
         memory_give(data, size_bytes)
         scratch.reserved_bytes -= size_bytes
         atomic_add64(&scratch.used_bytes, -size_bytes)
         return
-    poison(data, <size_t>PAGE_SIZE << index)
-    (<uint8_t**>data)[0] = scratch.buffers[index].free
-    scratch.buffers[index].free = data
-    atomic_add64(&scratch.used_bytes, -(<uint64_t>PAGE_SIZE << index))
+    poison(data, size_bytes)
+    pool.free[pool.free_count] = data
+    pool.free_count += 1
+    atomic_add64(&scratch.used_bytes, -size_bytes)
+
+
+cdef void scratch_trim(Scratch* scratch, uint64_t keep_bytes) noexcept nogil:
+    cdef Pool* pool
+    cdef uint64_t size_bytes
+    cdef int index
+    for index in range(BUFFER_CLASSES):
+        pool = &scratch.buffers[index]
+        size_bytes = <uint64_t>PAGE_SIZE << index
+        while pool.cold_count < pool.free_count and (pool.free_count - pool.cold_count) * size_bytes > keep_bytes:
+            memory_discard(pool.free[pool.cold_count], size_bytes)
+            pool.cold_count += 1
+            scratch.reserved_bytes -= size_bytes
 
 
 cdef PageVersion* scratch_take_version(Scratch* scratch) noexcept nogil:
@@ -309,6 +335,7 @@ cdef ReaderSlot* scratch_register(Scratch* scratch) noexcept nogil:
 
 
 cdef void scratch_unregister(ReaderSlot* reader) noexcept nogil:
+    atomic_store64(&reader.txn_id, 0)
     atomic_store64(&reader.epoch, 0)
 
 
@@ -331,7 +358,7 @@ cdef uint64_t scratch_oldest_txn(Scratch* scratch, uint64_t published) noexcept 
     for i in range(atomic_load32(&scratch.readers_high)):
         if atomic_load64(&scratch.readers[i].epoch) != 0:
             txn_id = atomic_load64(&scratch.readers[i].txn_id)
-            if txn_id < published:
+            if 0 < txn_id < published:
                 published = txn_id
     return published
 
@@ -346,6 +373,10 @@ cdef uint32_t scratch_readers(Scratch* scratch) noexcept nogil:
 
 
 cdef uint64_t scratch_retire(Scratch* scratch, PageVersion* first, PageVersion* last) noexcept nogil:
+    return retire(scratch, first, last, False)
+
+
+cdef uint64_t retire(Scratch* scratch, PageVersion* first, PageVersion* last, bint collected) noexcept nogil:
     cdef RetiredBatch* batch
     cdef uint64_t epoch
     mutex_lock(&scratch.retire_mutex)
@@ -356,10 +387,12 @@ cdef uint64_t scratch_retire(Scratch* scratch, PageVersion* first, PageVersion* 
     if scratch.retired_count == RETIRED_BATCHES_MAX:
         batch = &scratch.retired[(scratch.retired_first + RETIRED_BATCHES_MAX - 1) & (RETIRED_BATCHES_MAX - 1)]
         batch.last.next = first
+        batch.collected &= collected
     else:
         batch = &scratch.retired[(scratch.retired_first + scratch.retired_count) & (RETIRED_BATCHES_MAX - 1)]
         batch.first = first
-        scratch.retired_count += 1
+        batch.collected = collected
+        atomic_add32(&scratch.retired_count, 1)
     batch.last = last
     batch.epoch = epoch
     mutex_unlock(&scratch.retire_mutex)
@@ -372,7 +405,7 @@ cdef uint64_t scratch_reclaim(Scratch* scratch) noexcept nogil:
     cdef PageVersion* next
     cdef uint64_t oldest
     cdef uint64_t count = 0
-    if scratch.retired_count == 0:     # a stale answer only delays
+    if atomic_load32(&scratch.retired_count) == 0:     # a stale answer only delays
         return 0
     oldest = scratch_oldest_epoch(scratch)
     while True:
@@ -382,7 +415,7 @@ cdef uint64_t scratch_reclaim(Scratch* scratch) noexcept nogil:
             mutex_unlock(&scratch.retire_mutex)
             return count
         scratch.retired_first = (scratch.retired_first + 1) & (RETIRED_BATCHES_MAX - 1)
-        scratch.retired_count -= 1
+        atomic_add32(&scratch.retired_count, <uint32_t>-1)
         mutex_unlock(&scratch.retire_mutex)
         batch.last.next = NULL
         version = batch.first
@@ -392,3 +425,122 @@ cdef uint64_t scratch_reclaim(Scratch* scratch) noexcept nogil:
             scratch_give_version(scratch, version)
             version = next
             count += 1
+
+
+# Collecting.
+
+cdef struct Snapshots:             # ascending
+    uint64_t txn_ids[READERS_MAX]
+    uint32_t count
+    uint64_t published             # readers that register from now on see this transaction or a later one
+
+
+cdef int compare_txn_ids(const void* a, const void* b) noexcept nogil:
+    cdef uint64_t first = (<const uint64_t*>a)[0]
+    cdef uint64_t second = (<const uint64_t*>b)[0]
+    return (first > second) - (first < second)
+
+
+cdef bint gather_snapshots(Scratch* scratch, Snapshots* snapshots) noexcept nogil:
+    """False: a reader is just registering, and nobody knows yet what it will see."""
+    cdef uint64_t txn_id
+    cdef uint32_t i
+    snapshots.count = 0
+    fence()                        # pairs with scratch_register: who is not seen here sees `published` or later
+    for i in range(atomic_load32(&scratch.readers_high)):
+        if atomic_load64(&scratch.readers[i].epoch) != 0:
+            txn_id = atomic_load64(&scratch.readers[i].txn_id)
+            if txn_id == 0:
+                return False
+            snapshots.txn_ids[snapshots.count] = txn_id
+            snapshots.count += 1
+    qsort(snapshots.txn_ids, snapshots.count, sizeof(uint64_t), compare_txn_ids)
+    return True
+
+
+cdef bint is_seen(const Snapshots* snapshots, uint64_t first_txn, uint64_t end_txn) noexcept nogil:
+    """Whether a snapshot lies in [first_txn, end_txn)."""
+    cdef uint32_t low = 0
+    cdef uint32_t high = snapshots.count
+    cdef uint32_t middle
+    while low < high:
+        middle = (low + high) >> 1
+        if snapshots.txn_ids[middle] < first_txn:
+            low = middle + 1
+        else:
+            high = middle
+    return (low < snapshots.count and snapshots.txn_ids[low] < end_txn) or end_txn > snapshots.published
+
+
+cdef void collect_page(Scratch* scratch, uint64_t page, const Snapshots* snapshots) noexcept nogil:
+    """Below a version that the oldest snapshot sees, or that is older, nothing is looked at: it may be gone already."""
+    cdef PageVersion* above = <PageVersion*>atomic_load_pointer(scratch_slot(scratch, page))
+    cdef PageVersion* version
+    cdef uint64_t oldest = snapshots.txn_ids[0]
+    if <uint64_t>above <= SLOT_VERIFIED:
+        return
+    while above.txn_id > oldest:
+        version = <PageVersion*>atomic_load_pointer(<void**>&above.older)
+        if version == NULL:
+            return
+        if atomic_load32(&version.flags) & VERSION_RETIRED \
+                and not is_seen(snapshots, version.txn_id, version.logged_whole):
+            scratch_drop_data(scratch, version)
+            atomic_or32(&version.flags, VERSION_COLLECTED)
+            atomic_store_pointer(<void**>&above.older, version.older)
+        else:
+            above = version
+
+
+cdef uint64_t collect_batch(Scratch* scratch, RetiredBatch* batch, const Snapshots* snapshots,
+                            PageVersion** collected) noexcept nogil:
+    """Moves the batch's collected versions to the list `collected`; returns how many."""
+    cdef PageVersion* version = batch.first
+    cdef PageVersion* next
+    cdef PageVersion** link = &batch.first
+    cdef uint64_t count = 0
+    batch.last.next = NULL
+    while version != NULL:
+        next = version.next
+        if version.data != NULL and atomic_load32(&version.flags) & VERSION_RETIRED:
+            collect_page(scratch, version.page, snapshots)
+        if atomic_load32(&version.flags) & VERSION_COLLECTED:
+            version.next = collected[0]
+            collected[0] = version
+            count += 1
+        else:
+            link[0] = version
+            link = &version.next
+            batch.last = version
+        version = next
+    link[0] = NULL
+    return count
+
+
+cdef uint64_t scratch_collect(Scratch* scratch, uint64_t published) noexcept nogil:
+    cdef Snapshots snapshots
+    cdef RetiredBatch* batch
+    cdef PageVersion* collected = NULL
+    cdef PageVersion* last
+    cdef uint64_t count = 0
+    cdef uint32_t kept = 0
+    cdef uint32_t i
+    snapshots.published = published
+    if not gather_snapshots(scratch, &snapshots) or snapshots.count == 0:
+        return 0
+    mutex_lock(&scratch.retire_mutex)
+    for i in range(scratch.retired_count):
+        batch = &scratch.retired[(scratch.retired_first + i) & (RETIRED_BATCHES_MAX - 1)]
+        if not batch.collected:
+            count += collect_batch(scratch, batch, &snapshots, &collected)
+        if batch.first != NULL:
+            scratch.retired[(scratch.retired_first + kept) & (RETIRED_BATCHES_MAX - 1)] = batch[0]
+            kept += 1
+    atomic_store32(&scratch.retired_count, kept)
+    mutex_unlock(&scratch.retire_mutex)
+    if collected != NULL:
+        last = collected
+        while last.next != NULL:
+            last = last.next
+        retire(scratch, collected, last, True)
+    return count

@@ -71,6 +71,7 @@ cdef struct Env:
     RecordEncoder encoder
     FileHeader header              # as last written, or read at opening
     uint64_t scratch_bytes_max
+    uint64_t collect_bytes         # scratch memory beyond which the writer collects
     uint64_t checkpoint_bytes
 
     uint64_t published_txn         # what new readers see; stored with release

@@ -182,6 +182,11 @@ class Database:
         except EngineError as error:
             raise from_engine(error) from error
 
+    @property
+    def answer(self) -> Callable[[bytes, str], bytes | None]:
+        """The native short cut of `load` for one id: (head, id) -> the HTTP message, None when it is not there."""
+        return self._reader.answer
+
     @with_our_errors
     def list_by_prefix(
         self, prefix: str, *, matches: str = "", exclude: str = "", start_after: str = "", start: int = 0,

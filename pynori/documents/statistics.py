@@ -25,11 +25,17 @@ class DatabaseStatistics:
     commits_inline: int
     queue_count: int
     queue_bytes: int
-    # The environment: syncs, bytes written to the journal, checkpoints, open snapshots, and how often the writer had to
-    # wait for memory.
+    # The environment: syncs, what was written to the journal (bytes, and page images whole or as a difference),
+    # checkpoints and the pages they wrote, memory of pages that are not checkpointed yet, free pages of the data file,
+    # open snapshots, and how often the writer had to wait for memory.
     syncs: int
     journal_bytes: int
+    pages_whole: int
+    pages_diff: int
     checkpoints: int
+    checkpoint_pages: int
+    scratch_bytes: int
+    free_pages: int
     readers: int
     writer_waits: int
 
@@ -56,7 +62,12 @@ class DatabaseStatistics:
             queue_bytes=merger["queue_bytes"],
             syncs=environment["syncs"],
             journal_bytes=environment["journal_bytes"],
+            pages_whole=environment["pages_whole"],
+            pages_diff=environment["pages_diff"],
             checkpoints=environment["checkpoints"],
+            checkpoint_pages=environment["checkpoint_pages"],
+            scratch_bytes=environment["scratch_bytes"],
+            free_pages=environment["free_pages"],
             readers=environment["readers"],
             writer_waits=environment["writer_waits"],
         )

@@ -161,7 +161,7 @@ class Listener:
 
     def _count_native(self, connection: Connection) -> None:
         for operation, (buckets, sum_ms) in zip(("get", "put"), connection.take_durations(), strict=True):
-            if sum_ms:
+            if any(buckets):
                 self.server.metrics.requests(operation).add(buckets, sum_ms)
 
     # ---------------------------------------------------------------- what every answer carries

@@ -113,7 +113,7 @@ class Connection(Wire, asyncio.Protocol):
         prefix = f"{request.method} {request.path}?id=".encode("ascii")
         watched = state if request.state_fields else None
         if request.method == "GET":
-            self.remember_read(prefix, database.load, watched, index)
+            self.remember_read(prefix, database.answer, watched, index)
         elif request.method == "PUT":
             self.write_path = request.path
             self.remember_write(prefix, database.put, watched, index)

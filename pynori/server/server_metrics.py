@@ -9,6 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
 from pynori.cluster.state import ClusterState
+from pynori.errors import PynoriError
 from pynori.server.data_directory import DataDirectory
 from pynori.server.databases import Databases, OpenDatabase
 
@@ -18,6 +19,27 @@ _DATABASE_GAUGES = (
     ("tombstones", "Tombstones of the database.", "tombstones"),
     ("last_etag", "Etag of the last change.", "last_etag"),
     ("database_size_bytes", "Size of the database's files.", "size_bytes"),
+    ("database_free_pages", "Pages of the data file that are free.", "free_pages"),
+    ("queue_transactions", "User transactions that wait for the writer.", "queue_count"),
+    ("queue_size_bytes", "Size of the user transactions that wait for the writer.", "queue_bytes"),
+    ("scratch_size_bytes", "Memory of pages that are newer than the data file or still read.", "scratch_bytes"),
+    ("readers", "Snapshots that are open.", "readers"),
+)
+# All since the database was opened.
+_DATABASE_COUNTERS = (
+    ("transactions", "User transactions handed to the writer.", "transactions"),
+    ("transactions_failed", "User transactions that failed and left nothing.", "transactions_failed"),
+    ("transactions_refused", "User transactions refused because the writer's queue was full.", "transactions_refused"),
+    ("commands", "Commands of user transactions that were committed.", "commands"),
+    ("commits", "Commits, each of one or more user transactions.", "commits"),
+    ("commits_inline", "Commits that were written without the journal's thread.", "commits_inline"),
+    ("journal_syncs", "Syncs of the journal.", "syncs"),
+    ("journal_written_bytes", "Bytes written to the journal.", "journal_bytes"),
+    ("journal_whole_pages", "Pages logged whole.", "pages_whole"),
+    ("journal_diff_pages", "Pages logged as a difference to their last state.", "pages_diff"),
+    ("checkpoints", "Checkpoints of the journal into the data file.", "checkpoints"),
+    ("checkpoint_pages", "Pages that checkpoints wrote into the data file.", "checkpoint_pages"),
+    ("writer_waits", "Times that the writer waited for memory for pages.", "writer_waits"),
 )
 
 
@@ -45,13 +67,24 @@ def server_families(databases: Databases, state: ClusterState, directory: DataDi
 
 
 def _database_families(opened: list[OpenDatabase]) -> Iterator[Metric]:
-    families = [
-        (GaugeMetricFamily(f"pynori_{name}", sentence, labels=["database"]), field)
-        for name, sentence, field in _DATABASE_GAUGES
-    ]
+    readable = GaugeMetricFamily(
+        "pynori_database_readable", "1 when the database tells its statistics, else 0.", labels=["database"]
+    )
+    families: list[tuple[GaugeMetricFamily | CounterMetricFamily, str]] = []
+    for name, sentence, field in _DATABASE_GAUGES:
+        families.append((GaugeMetricFamily(f"pynori_{name}", sentence, labels=["database"]), field))
+    for name, sentence, field in _DATABASE_COUNTERS:
+        families.append((CounterMetricFamily(f"pynori_{name}", sentence, labels=["database"]), field))
     for each in opened:
-        statistics = each.database.statistics()
+        try:
+            statistics = each.database.statistics()
+        except PynoriError:
+            # One broken database does not take the metrics of all others with it.
+            readable.add_metric([each.name], 0)
+            continue
+        readable.add_metric([each.name], 1)
         for family, field in families:
             family.add_metric([each.name], getattr(statistics, field))
+    yield readable
     for family, _ in families:
         yield family

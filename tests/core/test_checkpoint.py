@@ -249,3 +249,23 @@ def test_checkpoint_that_was_asked_for_gives_up() -> None:
             with pytest.raises(Busy):
                 env.checkpoint(reader_wait_ms=30)
         env.checkpoint()
+
+
+def test_a_checkpoint_that_was_asked_for_gives_memory_back(tmp_path: Path) -> None:
+    """After a burst, env.checkpoint() returns scratch memory to the system; the next burst works in it again."""
+    with Env.create(tmp_path / "env") as env:
+        for _ in range(3):
+            with env.write() as txn:
+                run = txn.allocate(3000, 5)
+            with env.write() as txn:
+                pages = [txn.allocate(type=PLAIN) for _ in range(3000)]
+                for page in pages:
+                    txn.patch(page, 100, b"burst")
+            assert env.statistics()["scratch_reserved_bytes"] > 6000 * 8192
+            env.checkpoint()
+            assert env.statistics()["scratch_reserved_bytes"] < 8 << 20
+            with env.write() as txn:
+                assert txn.page(pages[-1])[100:105] == b"burst"
+                txn.free(run, 3000)
+                for page in pages:
+                    txn.free(page)

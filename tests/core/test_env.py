@@ -504,3 +504,48 @@ def test_closing_beside_calls_of_other_threads() -> None:
             thread.join()
         with pytest.raises(Closed):
             env.read()
+
+
+def test_a_long_snapshot_does_not_fill_the_memory() -> None:
+    """Thousands of commits beside old snapshots keep one image a page for each of them, and the snapshots stay true."""
+    with Env.create(None, scratch_bytes_max=3_000_000) as env:
+        with env.write() as txn:
+            pages = [txn.allocate(type=PLAIN) for _ in range(40)]
+        held = []
+        for value in range(1, 4000):
+            with env.write() as txn:
+                for page in random.Random(value).sample(pages, 10):
+                    txn.patch(page, 100, value.to_bytes(8, "little"))
+            if value in (500, 501, 1700):
+                txn = env.read()
+                held.append((txn, [txn.page(page)[:200] for page in pages]))
+        assert env.statistics()["scratch_bytes"] < 3_000_000
+        assert env.statistics()["writer_waits"] == 0
+        for txn, seen in held:
+            assert [txn.page(page)[:200] for page in pages] == seen
+            txn.close()
+        with env.write() as txn:
+            txn.patch(pages[0], 100, b"x")
+        with env.write() as txn:
+            txn.patch(pages[0], 100, b"y")
+        assert env.statistics()["scratch_bytes"] <= 43 * 8192
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_snapshots_with_little_memory(tmp_path: Path, seed: int) -> None:
+    """Random transactions and random snapshots stay true while versions between them are collected all the time."""
+    dice = random.Random(seed)
+    model = Model()
+    held: list[tuple[object, Model]] = []
+    with Env.create(tmp_path / "env", scratch_bytes_max=24 << 20, checkpoint_bytes=100_000) as env:
+        for _ in range(200):
+            model = random_txn(env, model, dice)
+            if dice.random() < 0.3:
+                held.append((env.read(), model))
+            if len(held) > 6 or (held and dice.random() < 0.2):
+                txn, seen = held.pop(dice.randrange(len(held)))
+                check_model(txn, seen)
+                txn.close()
+        for txn, seen in held:
+            check_model(txn, seen)
+            txn.close()

@@ -10,8 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
+from pynori_core.checksum import xxh3_64_of
 from pynori_core.env import Env
-from pynori_core.errors import CorruptError, EngineError
+from pynori_core.errors import CorruptError, EngineError, VersionError
 from pynori_core.fault_disk import FaultHandle
 
 from tests.core import crash_writer
@@ -408,3 +409,25 @@ def test_many_pages_are_recovered_in_bounded_memory(tmp_path: Path) -> None:
     with Env.open(copy) as env, env.read() as txn:
         assert env.statistics()["scratch_bytes"] == 0
         assert txn.id == 9
+
+
+def test_unknown_versions_and_features_are_refused(tmp_path: Path) -> None:
+    """A newer format or an incompatible feature is refused by its number; a read-only feature allows reading only."""
+    directory = tmp_path / "env"
+    with Env.create(directory) as env:
+        write_numbers(env, 1, 1, 3)
+    data = directory / "data.pynori"
+    whole = data.read_bytes()
+    for offset, value, reading in ((8, 2, False), (20, 0x40, False), (16, 0x80, True)):
+        content = bytearray(whole)
+        for copy in (0, 65536):
+            content[copy + offset : copy + offset + 4] = struct.pack("<I", value)
+            content[copy + 504 : copy + 512] = struct.pack("<Q", xxh3_64_of(bytes(content[copy : copy + 504])))
+        data.write_bytes(content)
+        with pytest.raises(VersionError, match=str(value) if offset == 8 else hex(value)):
+            Env.open(directory)
+        if reading:
+            with Env.open(directory, read_only=True) as env:
+                check_images(env, 1, 3)
+    data.write_bytes(whole)
+    Env.open(directory).close()

@@ -92,13 +92,16 @@ def test_multi_get(run, open_api) -> None:
                 {"Url": "/databases/other/docs", "Query": "?id=1"},
                 {"Url": "/databases/db/multi_get", "Method": "POST", "Content": {"Requests": []}},
                 {"Url": None},
+                {"Url": url, "Query": "?&id=users/2", "Headers": {"If-None-Match": '"404 Response"'}},
             ]
             answer = await api.json("POST", "/databases/db/multi_get", {"Requests": requests})
             results = answer["Results"]
-            assert [r["StatusCode"] for r in results] == [200, 404, 304, 200, 200, 400, 200, 200, 400, 400, 400, 400]
+            expected = [200, 404, 304, 200, 200, 400, 200, 200, 400, 400, 400, 400, 404]
+            assert [r["StatusCode"] for r in results] == expected
             assert results[0]["Result"]["Results"][0]["Name"] == "ada"
             assert results[0]["Headers"]["ETag"] == etag
-            assert results[1]["Result"] is None and results[2]["Result"] is None
+            assert results[1]["Result"] == {"Results": [None], "Includes": {}} and results[2]["Result"] is None
+            assert results[12]["Result"] == results[1]["Result"]
             assert results[6]["Result"]["Results"] == results[7]["Result"]["Results"] == results[0]["Result"]["Results"]
             assert results[5]["Result"]["Type"].endswith("RouteNotFoundException")
 
