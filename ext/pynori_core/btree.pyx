@@ -127,14 +127,17 @@ cdef inline uint64_t child_ask(Tree* tree, const uint8_t* branch, int position, 
                                const void* key) noexcept nogil:
     """The child at a position of a branch at `level`. Memory is asked for its lines before the first is waited for.
 
-    Most pages are in the map; should this one be in a version, or not exist, three lines were asked for in vain. The
-    third lies where an entry would be if keys were dense and entries of one size and appended; right or wrong, it has
-    the address of that half of the page translated.
+    Most pages are in the map; should this one be in a version, three lines were asked for in vain. The third lies
+    where an entry would be if keys were dense and entries of one size and appended; right or wrong, it has the address
+    of that half of the page translated.
     """
     cdef uint64_t page = branch_child(branch, position)
-    cdef const uint8_t* data = tree.txn.map_base + (page << PAGE_SHIFT)
     cdef uint64_t offset = PAGE_SIZE // 2
     cdef uint64_t low, high, here
+    cdef const uint8_t* data
+    if unlikely(page >= tree.txn.map_pages):
+        return page  # damage; who looks the page up says so
+    data = tree.txn.map_base + (page << PAGE_SHIFT)
     if level == 1 and tree.flags & TREE_INTEGER and separators(branch, position, &low, &high):
         here = load64_be(key) - low + 1
         high -= low
