@@ -17,7 +17,7 @@ CORE_FLOORS: list[list[str]] = [
     ["blittable", "schema", "builder", "json", "framing", "http_wire"],
     ["disk", "fault_disk", "pager", "scratch", "record", "journal"],
     ["freespace", "state", "txn", "checkpoint", "recovery", "env"],
-    ["slotted", "btree", "cursor", "table", "views"],
+    ["slotted", "catalog", "btree", "cursor", "table", "views"],
     [
         "change_vector", "timestamp", "identifier", "tables", "command", "writes", "items", "includes", "listing",
         "reads",

@@ -1,4 +1,4 @@
-"""The main job on real input: 140,000 places through the official clients, the server killed in mid-write ten times.
+"""The main job on real input: 170,000 places through the official clients, the server killed in mid-write ten times.
 
     python bench/macro/cities.py [--kills 10] [--places 0] [--packages FOLDER] [--keep]
 

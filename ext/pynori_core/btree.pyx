@@ -1,29 +1,31 @@
-"""B+trees: lookup, put, delete, and the catalog. Pages are changed in place (in the transaction's private copies), so a
+"""B+trees: lookup, put, delete, pack, drop. Pages are changed in place (in the transaction's private copies), so a
 change touches the leaf, the catalog page with the tree's counters, and only on a split or merge the branches above.
 
-A leaf that is full splits in the middle; at the new entry when that goes on a run of entries inserted in order; and behind
-its last entry when the new one comes after all others of the tree. So keys that come in order leave full pages behind. A page that falls below half merges with a neighbour when both fit into one page with room to spare; neighbours
+A leaf that is full splits in the middle; at the new entry when that goes on a run of entries inserted in order; and
+behind its last entry when the new one comes after all others of the tree. So keys that come in order leave full pages
+behind. A page that falls below half merges with a neighbour when both fit into one page with room to spare; neighbours
 that do not fit together are left alone, so two neighbours after a delete always hold more than one merged page would.
 An emptied page leaves the tree at once.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcpy, memset
 from pynori_core.bits cimport atomic_load_pointer, compare_bytes, likely, load64_be, store64, unlikely
-from pynori_core.errors cimport E_CORRUPT, E_INVALID, E_NOT_FOUND, E_TOO_LARGE, OK, error_set
+from pynori_core.catalog cimport header_modify, header_remove, tree_corrupt, tree_header, txn_failure
+from pynori_core.errors cimport E_INVALID, E_NOT_FOUND, OK
 from pynori_core.format cimport (
-    CATALOG_TREES, LEAF_RUN, PAGE_CATALOG, PAGE_SHIFT, PAGE_SIZE, PAGE_TYPE_BRANCH, PAGE_TYPE_CATALOG, PAGE_TYPE_LEAF,
-    PAGE_TYPE_RUN, TREE_INTEGER, TREE_NAME_MAX, BranchEntry, LeafEntry, PageHeader, RunReference, catalog_tree,
+    LEAF_RUN, PAGE_SHIFT, PAGE_SIZE, PAGE_TYPE_BRANCH, PAGE_TYPE_LEAF, PAGE_TYPE_RUN, TREE_INTEGER, BranchEntry,
+    LeafEntry, PageHeader, RunReference, TreeHeader,
 )
 from pynori_core.slotted cimport (
-    BRANCH_KEY_OFFSET, INTEGER_KEY_SIZE, LEAF_KEY_OFFSET, PAGE_ROOM, SEARCH_CORRUPT, SLOT_SIZE, SLOTS_START, branch_child,
-    branch_entry, branch_entry_size, branch_key, branch_search, entry_size, even_guess, leaf_entry, leaf_entry_size,
-    leaf_key, leaf_search, leaf_value, page_append_range, page_compact, page_count, page_gap, page_insert, page_remove,
-    page_sound, page_truncate, page_used, prefetch, search_integer,
+    BRANCH_KEY_OFFSET, INTEGER_KEY_SIZE, LEAF_KEY_OFFSET, PAGE_ROOM, SEARCH_CORRUPT, SLOT_SIZE, SLOTS_START,
+    branch_child, branch_entry, branch_entry_size, branch_key, branch_search, entry_size, even_guess, leaf_entry,
+    leaf_entry_size, leaf_key, leaf_search, leaf_value, page_append_range, page_compact, page_count, page_gap,
+    page_insert, page_remove, page_sound, page_truncate, page_used, prefetch, search_integer,
 )
 from pynori_core.txn cimport (
-    SLOT_CHUNK_PAGES, SLOT_CHUNK_SHIFT, SLOT_UNVERIFIED, SLOT_VERIFIED, PageVersion, txn_allocate, txn_free, txn_modify,
-    txn_page,
+    SLOT_CHUNK_PAGES, SLOT_CHUNK_SHIFT, SLOT_UNVERIFIED, SLOT_VERIFIED, PageVersion, Txn, txn_allocate, txn_free,
+    txn_modify, txn_page,
 )
 
 cdef enum:
@@ -31,245 +33,10 @@ cdef enum:
     # lies between lets a merged page take some inserts before it splits again.
     MERGE_BELOW = PAGE_ROOM // 2
     MERGE_TOGETHER = PAGE_ROOM - PAGE_ROOM // 8
-    # So many inserts, each at the place behind the one before, or with one entry between, make a run: ids that count up do
-    # that in the middle of a tree, where 'orders/1359' and 'orders/1360' have 'orders/136' between them.
+    # So many inserts, each at the place behind the one before, or with one entry between, make a run: ids that count up
+    # do that in the middle of a tree, where 'orders/1359' and 'orders/1360' have 'orders/136' between them.
     INSERT_RUN_MIN = 12
     INSERT_RUN_MAX = 65535
-    CATALOG_PAGES_MAX = 65536 // CATALOG_TREES
-
-
-# Catalog
-
-cdef const TreeHeader* tree_header(Tree* tree) noexcept nogil:
-    cdef const uint8_t* page = txn_page(tree.txn, tree.catalog)
-    if unlikely(page == NULL):
-        return NULL
-    return catalog_tree(page, tree.id % CATALOG_TREES)
-
-
-cdef TreeHeader* header_modify(Tree* tree) noexcept nogil:
-    cdef uint8_t* page = txn_modify(tree.txn, tree.catalog)
-    if unlikely(page == NULL):
-        return NULL
-    return catalog_tree(page, tree.id % CATALOG_TREES)
-
-
-cdef int tree_corrupt(Tree* tree, uint64_t page, const char* what) noexcept nogil:
-    cdef const TreeHeader* header = tree_header(tree)
-    cdef const char* name = NULL
-    cdef int name_size = 0
-    if header != NULL:
-        name = <const char*>header.name
-        name_size = <int>header.name_size if header.name_size <= TREE_NAME_MAX else TREE_NAME_MAX
-    error_set(&tree.txn.error, E_CORRUPT, "data.pynori page %llu, tree %u '%.*s': %s", <unsigned long long>page,
-              <unsigned>tree.id, name_size, name, what)
-    tree.txn.error.offset = page << PAGE_SHIFT
-    return E_CORRUPT
-
-
-cdef int txn_failure(Txn* txn) noexcept nogil:
-    """The code of the failure that a function of txn answered with NULL."""
-    return txn.error.code
-
-
-cdef const uint8_t* catalog_page(Txn* txn, uint64_t page) noexcept nogil:
-    cdef const uint8_t* data = txn_page(txn, page)
-    if unlikely(data == NULL):
-        return NULL
-    if unlikely((<const PageHeader*>data).type != PAGE_TYPE_CATALOG or (<const PageHeader*>data).page != page):
-        error_set(&txn.error, E_CORRUPT, "data.pynori page %llu: not a catalog page", <unsigned long long>page)
-        return NULL
-    return data
-
-
-cdef int catalog_find(Txn* txn, const char* name, size_t name_size, Tree* tree, uint64_t* free_page, uint32_t* free_id,
-                      uint64_t* last_page, uint32_t* pages) noexcept nogil:
-    """Find a tree by name: E_NOT_FOUND, with the first free place (free_page 0: none) and the last page of the chain."""
-    cdef uint64_t page = PAGE_CATALOG
-    cdef const uint8_t* data
-    cdef const TreeHeader* header
-    cdef uint32_t index
-    free_page[0] = 0
-    pages[0] = 0
-    while page != 0:
-        data = catalog_page(txn, page)
-        if unlikely(data == NULL):
-            return txn_failure(txn)
-        if unlikely(pages[0] >= CATALOG_PAGES_MAX):
-            error_set(&txn.error, E_CORRUPT, "data.pynori page %llu: endless chain of catalog pages",
-                      <unsigned long long>page)
-            return E_CORRUPT
-        for index in range(<uint32_t>CATALOG_TREES):
-            header = catalog_tree(data, index)
-            if header.root == 0:
-                if free_page[0] == 0:
-                    free_page[0] = page
-                    free_id[0] = pages[0] * CATALOG_TREES + index
-            elif header.name_size == name_size and memcmp(header.name, name, name_size) == 0:
-                memset(tree, 0, sizeof(Tree))
-                tree.txn = txn
-                tree.id = <uint16_t>(pages[0] * CATALOG_TREES + index)
-                tree.flags = header.flags
-                tree.catalog = page
-                return OK
-        last_page[0] = page
-        pages[0] += 1
-        page = (<const PageHeader*>data).link
-    return E_NOT_FOUND
-
-
-cdef int tree_open(Txn* txn, const char* name, size_t name_size, Tree* tree) noexcept nogil:
-    cdef uint64_t free_page, last_page
-    cdef uint32_t free_id, pages
-    if name_size == 0 or name_size > TREE_NAME_MAX:
-        return E_INVALID
-    return catalog_find(txn, name, name_size, tree, &free_page, &free_id, &last_page, &pages)
-
-
-cdef int tree_open_id(Txn* txn, uint16_t id, Tree* tree) noexcept nogil:
-    cdef uint64_t page = PAGE_CATALOG
-    cdef const uint8_t* data
-    cdef uint32_t skip
-    for skip in range(id // CATALOG_TREES + 1):
-        if page == 0:
-            return E_NOT_FOUND
-        data = catalog_page(txn, page)
-        if unlikely(data == NULL):
-            return txn_failure(txn)
-        if skip < id // CATALOG_TREES:
-            page = (<const PageHeader*>data).link
-    memset(tree, 0, sizeof(Tree))
-    tree.txn = txn
-    tree.id = id
-    tree.catalog = page
-    if catalog_tree(data, id % CATALOG_TREES).root == 0:
-        return E_NOT_FOUND
-    tree.flags = catalog_tree(data, id % CATALOG_TREES).flags
-    return OK
-
-
-cdef int catalog_extend(Txn* txn, uint64_t last_page, uint64_t* page) noexcept nogil:
-    cdef uint8_t* data = txn_allocate(txn, 1, PAGE_TYPE_CATALOG, 0, page)
-    if unlikely(data == NULL):
-        return txn_failure(txn)
-    # No gap: everything after the header is content.
-    (<PageHeader*>data).lower = PAGE_SIZE
-    data = txn_modify(txn, last_page)
-    if unlikely(data == NULL):
-        return txn_failure(txn)
-    (<PageHeader*>data).link = page[0]
-    return OK
-
-
-cdef int tree_create(Txn* txn, const char* name, size_t name_size, uint16_t flags, Tree* tree) noexcept nogil:
-    cdef uint64_t place, last_page, root
-    cdef uint32_t id, pages
-    cdef int code
-    cdef uint8_t* data
-    cdef TreeHeader* header
-    if name_size == 0 or name_size > TREE_NAME_MAX:
-        return E_INVALID
-    code = catalog_find(txn, name, name_size, tree, &place, &id, &last_page, &pages)
-    if code == OK:
-        return OK if tree.flags == flags else E_INVALID
-    if code != E_NOT_FOUND:
-        return code
-    if place == 0:
-        id = pages * CATALOG_TREES
-        if pages >= CATALOG_PAGES_MAX:
-            error_set(&txn.error, E_TOO_LARGE, "more than %u trees", <unsigned>id)
-            return E_TOO_LARGE
-        code = catalog_extend(txn, last_page, &place)
-        if code != OK:
-            return code
-    memset(tree, 0, sizeof(Tree))
-    tree.txn = txn
-    tree.id = <uint16_t>id
-    tree.flags = flags
-    tree.catalog = place
-    if unlikely(txn_allocate(txn, 1, PAGE_TYPE_LEAF, tree.id, &root) == NULL):
-        return txn_failure(txn)
-    data = txn_modify(txn, place)
-    if unlikely(data == NULL):
-        return txn_failure(txn)
-    (<PageHeader*>data).count += 1
-    header = catalog_tree(data, id % CATALOG_TREES)
-    memset(header, 0, sizeof(TreeHeader))
-    header.root = root
-    header.leaf_pages = 1
-    header.depth = 1
-    header.flags = flags
-    header.name_size = <uint32_t>name_size
-    memcpy(header.name, name, name_size)
-    return OK
-
-
-cdef int tree_adopt(Tree* tree, uint16_t rows) noexcept nogil:
-    cdef TreeHeader* header = header_modify(tree)
-    if unlikely(header == NULL):
-        return txn_failure(tree.txn)
-    header.rows = rows
-    return OK
-
-
-cdef int drop_leaf(Tree* tree, uint64_t page, const uint8_t* leaf) noexcept nogil:
-    """Free the runs of a leaf and the leaf."""
-    cdef uint32_t position
-    cdef const LeafEntry* entry
-    cdef int code
-    for position in range(page_count(leaf)):
-        entry = leaf_entry(leaf, position)
-        if unlikely(entry == NULL):
-            return tree_corrupt(tree, page, "an entry lies outside the page")
-        if entry.flags & LEAF_RUN:
-            code = run_free(tree, page, entry)
-            if code != OK:
-                return code
-    return txn_free(tree.txn, page, 1)
-
-
-cdef int tree_drop(Tree* tree) noexcept nogil:
-    cdef const TreeHeader* header = tree_header(tree)
-    cdef Path path
-    cdef const uint8_t* page
-    cdef uint8_t* catalog
-    cdef int code = OK
-    cdef int level, depth
-    cdef uint64_t child
-    if unlikely(header == NULL):
-        return txn_failure(tree.txn)
-    depth = header.depth
-    if unlikely(depth < 1 or depth > TREE_DEPTH_MAX):
-        return tree_corrupt(tree, tree.catalog, "depth out of bounds")
-    # Depth first: each branch is left, and freed, after its last child.
-    path.pages[0] = header.root
-    path.slots[0] = 0
-    path.depth = 1
-    while path.depth > 0:
-        level = depth - path.depth
-        page = tree_page(tree, path.pages[path.depth - 1], level)
-        if unlikely(page == NULL):
-            return txn_failure(tree.txn)
-        if level > 0 and path.slots[path.depth - 1] <= page_count(page):
-            child = branch_child(page, path.slots[path.depth - 1])
-            path.slots[path.depth - 1] += 1
-            path.pages[path.depth] = child
-            path.slots[path.depth] = 0
-            path.depth += 1
-            continue
-        path.depth -= 1
-        if level == 0:
-            code = drop_leaf(tree, path.pages[path.depth], page)
-        else:
-            code = txn_free(tree.txn, path.pages[path.depth], 1)
-        if code != OK:
-            return code
-    catalog = txn_modify(tree.txn, tree.catalog)
-    if unlikely(catalog == NULL):
-        return txn_failure(tree.txn)
-    memset(catalog_tree(catalog, tree.id % CATALOG_TREES), 0, sizeof(TreeHeader))
-    (<PageHeader*>catalog).count -= 1
-    return OK
 
 
 # Lookup
@@ -434,7 +201,7 @@ cdef inline const uint8_t* page_hinted(Txn* txn, uint64_t page) noexcept nogil:
         return NULL
     version = <PageVersion*>slot
     while version != NULL and version.txn_id > txn.id:
-        version = version.older
+        version = <PageVersion*>atomic_load_pointer(<void**>&version.older)
     return version.data if version != NULL and version.run == NULL else NULL
 
 
@@ -546,7 +313,8 @@ cdef void leaf_entry_fill(uint8_t* place, uint32_t size, const void* key, size_t
 
 
 cdef uint32_t split_position(const uint8_t* page, uint32_t position, uint32_t size) noexcept nogil:
-    """How many entries, the new one counted, go left when `page`, with an entry of `size` bytes added at `position`, is split; 0: corrupt.
+    """How many entries, the new one counted, go left when `page`, with an entry of `size` bytes added at `position`,
+    is split; 0: corrupt.
 
     Both sides fit: an entry is smaller than half a page.
     """
@@ -952,7 +720,8 @@ cdef int leaf_delete(Tree* tree, Path* path, const uint8_t* leaf) noexcept nogil
 
 
 cdef int pages_merge(Tree* tree, Path* path, int level) noexcept nogil:
-    """From a level of the path upwards: drop what is empty, merge what is less than half full. The path becomes stale."""
+    """From a level of the path upwards: drop what is empty, merge what is less than half full. The path becomes
+    stale."""
     cdef const uint8_t* page = txn_page(tree.txn, path.pages[level])
     cdef bint empty
     cdef int code
@@ -1151,29 +920,88 @@ cdef int pack_siblings(Tree* tree, uint8_t* key, size_t* key_size, const void* l
             path.slots[level - 1] += 1
         elif code != OK:
             return code
-    more[0] = separator_behind(tree, &path, key, key_size)
+    separator = separator_behind(tree, &path)
     if tree.txn.error.code != OK:
         return txn_failure(tree.txn)
-    more[0] = more[0] and compare_bytes(key, key_size[0], last, last_size) <= 0
+    if separator != NULL and compare_bytes(branch_key(separator), separator.key_size, last, last_size) <= 0:
+        if unlikely(compare_bytes(branch_key(separator), separator.key_size, key, key_size[0]) <= 0):
+            return tree_corrupt(tree, path.pages[level - 1], "keys are not in order")
+        more[0] = True
+        key_size[0] = separator.key_size
+        memcpy(key, branch_key(separator), separator.key_size)
     return pages_merge(tree, &path, level - 1)
 
 
-cdef bint separator_behind(Tree* tree, Path* path, uint8_t* key, size_t* key_size) noexcept nogil:
-    """The first key behind everything below the path's last branch; False at the end of the tree."""
+cdef const BranchEntry* separator_behind(Tree* tree, Path* path) noexcept nogil:
+    """The first separator behind everything below the path's last branch; NULL at the end of the tree."""
     cdef int level = path.depth - 3
     cdef const uint8_t* page
     cdef const BranchEntry* separator
     while level >= 0:
         page = txn_page(tree.txn, path.pages[level])
         if unlikely(page == NULL):
-            return False
+            return NULL
         if path.slots[level] < page_count(page):
             separator = branch_entry(page, path.slots[level])
             if unlikely(separator == NULL or separator.key_size > KEY_SIZE_MAX):
                 tree_corrupt(tree, path.pages[level], "an entry lies outside the page")
-                return False
-            key_size[0] = separator.key_size
-            memcpy(key, branch_key(separator), separator.key_size)
-            return True
+                return NULL
+            return separator
         level -= 1
-    return False
+    return NULL
+
+
+# Drop
+
+cdef int drop_leaf(Tree* tree, uint64_t page, const uint8_t* leaf) noexcept nogil:
+    """Free the runs of a leaf and the leaf."""
+    cdef uint32_t position
+    cdef const LeafEntry* entry
+    cdef int code
+    for position in range(page_count(leaf)):
+        entry = leaf_entry(leaf, position)
+        if unlikely(entry == NULL):
+            return tree_corrupt(tree, page, "an entry lies outside the page")
+        if entry.flags & LEAF_RUN:
+            code = run_free(tree, page, entry)
+            if code != OK:
+                return code
+    return txn_free(tree.txn, page, 1)
+
+
+cdef int tree_drop(Tree* tree) noexcept nogil:
+    cdef const TreeHeader* header = tree_header(tree)
+    cdef Path path
+    cdef const uint8_t* page
+    cdef int code = OK
+    cdef int level, depth
+    cdef uint64_t child
+    if unlikely(header == NULL):
+        return txn_failure(tree.txn)
+    depth = header.depth
+    if unlikely(depth < 1 or depth > TREE_DEPTH_MAX):
+        return tree_corrupt(tree, tree.catalog, "depth out of bounds")
+    # Depth first: each branch is left, and freed, after its last child.
+    path.pages[0] = header.root
+    path.slots[0] = 0
+    path.depth = 1
+    while path.depth > 0:
+        level = depth - path.depth
+        page = tree_page(tree, path.pages[path.depth - 1], level)
+        if unlikely(page == NULL):
+            return txn_failure(tree.txn)
+        if level > 0 and path.slots[path.depth - 1] <= page_count(page):
+            child = branch_child(page, path.slots[path.depth - 1])
+            path.slots[path.depth - 1] += 1
+            path.pages[path.depth] = child
+            path.slots[path.depth] = 0
+            path.depth += 1
+            continue
+        path.depth -= 1
+        if level == 0:
+            code = drop_leaf(tree, path.pages[path.depth], page)
+        else:
+            code = txn_free(tree.txn, path.pages[path.depth], 1)
+        if code != OK:
+            return code
+    return header_remove(tree)

@@ -6,20 +6,19 @@ on after it wherever it can. It ends after FINDINGS_MAX findings, for what is th
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
-from pynori_core.bits cimport load64, load64_be
+from pynori_core.bits cimport load64_be
 from pynori_core.btree cimport (
     INLINE_SIZE_MAX, KEY_SIZE_MAX, TREE_DEPTH_MAX, Tree, Value, tree_get, tree_open_id,
 )
 from pynori_core.cursor cimport Cursor, cursor_first, cursor_init, cursor_next, cursor_value
-from pynori_core.errors cimport E_NOT_FOUND, OK, error_clear
+from pynori_core.errors cimport OK, error_clear
 from pynori_core.format cimport (
-    BITMAP_PAGES, CATALOG_TREES, LEAF_RUN, PAGE_BITMAP_FIRST, PAGE_CATALOG, PAGE_HEADER_A, PAGE_HEADER_B, PAGE_SHIFT,
-    PAGE_SIZE, PAGE_TYPE_BRANCH, PAGE_TYPE_CATALOG, PAGE_TYPE_LEAF, PAGE_TYPE_RUN, TREE_INDEX, TREE_INTEGER, TREE_NAME_MAX,
-    TREE_ROWS, TREE_SETS, BranchEntry, LeafEntry, PageHeader, RunReference, TreeHeader, catalog_tree,
+    CATALOG_TREES, LEAF_RUN, PAGE_CATALOG, PAGE_SHIFT, PAGE_SIZE, PAGE_TYPE_CATALOG, PAGE_TYPE_RUN, TREE_INDEX,
+    TREE_INTEGER, TREE_NAME_MAX, TREE_ROWS, TREE_SETS, BranchEntry, LeafEntry, PageHeader, RunReference, TreeHeader,
+    catalog_tree,
 )
 from pynori_core.slotted cimport (
-    INTEGER_KEY_SIZE, SLOTS_START, SLOT_SIZE, branch_entry, branch_key, entry_size, leaf_entry, leaf_key, leaf_value,
-    page_sound, slot_offset,
+    INTEGER_KEY_SIZE, branch_entry, branch_key, entry_size, leaf_entry, leaf_key, leaf_value, page_sound, slot_offset,
 )
 from pynori_core.table cimport SET_ALL, SET_GROUP_SHIFT, IndexEntry
 from pynori_core.txn cimport Transaction, Txn, txn_page
@@ -214,7 +213,8 @@ cdef class Checker:
             self.report_page("T4", page, f"a key at level {level} lies outside its parent's bounds")
         return key
 
-    cdef int branch(self, uint64_t page, const uint8_t* data, int level, bytes low, bytes high, Counts counts) except -1:
+    cdef int branch(self, uint64_t page, const uint8_t* data, int level, bytes low, bytes high,
+                    Counts counts) except -1:
         cdef const BranchEntry* entry
         cdef uint32_t position
         cdef uint32_t count = (<const PageHeader*>data).count
@@ -336,7 +336,7 @@ cdef class Checker:
                 self.rows_missed(&rows_cursor, &rows_code, group)
                 stored = self.row_group(&rows_cursor, &rows_code, group)
                 if stored != bitmaps[BITMAP_SIZE:]:
-                    self.report_page("T14", value.page, f"group {group}: the stored rows are not those of the rows tree")
+                    self.report_page("T14", value.page, f"group {group}: the stored rows are not those of the rows")
                 self.subset(value.page, set_id, group, bitmaps[:BITMAP_SIZE], bitmaps[BITMAP_SIZE:])
             else:
                 self.subset(value.page, set_id, group, bitmaps, alive.get(group, bytes(BITMAP_SIZE)))
@@ -386,7 +386,6 @@ cdef class Checker:
 
     cdef object sets_of(self, uint16_t rows_id):
         """Catalog index of the sets of a table."""
-        cdef Tree tree
         cdef uint32_t id
         cdef const TreeHeader* header
         cdef const uint8_t* data

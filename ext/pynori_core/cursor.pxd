@@ -20,6 +20,6 @@ cdef int cursor_seek_before(Cursor* cursor, const void* key, size_t key_size) no
 cdef int cursor_next(Cursor* cursor) noexcept nogil
 cdef int cursor_previous(Cursor* cursor) noexcept nogil
 cdef int cursor_value(Cursor* cursor, Value* value) noexcept nogil
-# To the entry of this very key, without a descent when it lies in the current leaf or one of the same parent. E_NOT_FOUND
-# leaves the cursor without a position. For walks that visit some entries in order.
+# To the entry of this very key, without a descent when it lies in the current leaf or one of the same parent.
+# E_NOT_FOUND leaves the cursor without a position. For walks that visit some entries in order.
 cdef int cursor_find_near(Cursor* cursor, const void* key, size_t key_size) noexcept nogil

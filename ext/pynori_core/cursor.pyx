@@ -6,7 +6,8 @@ from pynori_core.btree cimport tree_corrupt, tree_descend, tree_header, tree_pag
 from pynori_core.errors cimport E_INVALID, E_NOT_FOUND, OK
 from pynori_core.format cimport TREE_INTEGER, TreeHeader
 from pynori_core.slotted cimport (
-    INTEGER_KEY_SIZE, SEARCH_CORRUPT, LeafEntry, branch_child, branch_search, leaf_entry, leaf_key, leaf_search, page_count,
+    INTEGER_KEY_SIZE, SEARCH_CORRUPT, LeafEntry, branch_child, branch_search, leaf_entry, leaf_key, leaf_search,
+    page_count,
 )
 
 
@@ -190,16 +191,18 @@ cdef bint leaf_spans(Cursor* cursor, const void* key, size_t key_size) noexcept 
 cdef int cursor_find_near(Cursor* cursor, const void* key, size_t key_size) noexcept nogil:
     cdef bint found = False
     cdef int code = OK
-    cdef int position
+    cdef int position = 0
     if cursor.path.depth == 0:
         code = cursor_descend(cursor, key, key_size, &found)
-        position = cursor.path.slots[cursor.path.depth - 1] if code == OK else 0
+        if code == OK:
+            position = cursor.path.slots[cursor.path.depth - 1]
     else:
         if not leaf_spans(cursor, key, key_size):
             code = near_child(cursor, key, key_size)
             if code == E_NOT_FOUND:
                 code = cursor_descend(cursor, key, key_size, &found)
-        position = leaf_search(cursor.leaf, cursor.tree.flags & TREE_INTEGER, key, key_size, &found) if code == OK else 0
+        if code == OK:
+            position = leaf_search(cursor.leaf, cursor.tree.flags & TREE_INTEGER, key, key_size, &found)
     if code == OK and position == SEARCH_CORRUPT:
         code = tree_corrupt(cursor.tree, cursor.path.pages[cursor.path.depth - 1], "an entry lies outside the page")
     if code == OK and not found:

@@ -180,7 +180,7 @@ cdef class Wire:
         self.known = self.fields
 
     def remember_read(self, bytes prefix not None, answer, state, index):
-        """Answer requests whose line is prefix, id, version by `answer(head, id)`, while state.raft_index is `index`."""
+        """Answer requests whose line is prefix, id, version by answer(head, id), while state.raft_index is `index`."""
         remember_repeated(self.read, prefix, answer, state, index)
 
     def remember_write(self, bytes prefix not None, put, state, index):
@@ -307,5 +307,3 @@ cdef bint write_written(object transport, bytes head, str id, str change_vector)
 cdef inline char* append(char* here, const char* text, Py_ssize_t size) noexcept nogil:
     memcpy(here, text, size)
     return here + size
-
-

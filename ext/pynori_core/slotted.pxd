@@ -110,9 +110,9 @@ cdef inline bint entry_inside(uint32_t offset, uint32_t upper, uint32_t size) no
 
 
 # Position of the first entry >= key (count when there is none) and whether it is equal, or SEARCH_CORRUPT. The search
-# starts at `guess` < count and moves away from it in growing steps until it has the key between two entries; a good guess
-# costs one or two probes, a bad one a few more than halving from the start would.
-# key_offset is LEAF_KEY_OFFSET or BRANCH_KEY_OFFSET.
+# starts at `guess` < count and moves away from it in growing steps until it has the key between two entries; a good
+# guess costs one or two probes, a bad one a few more than halving from the start would. key_offset is LEAF_KEY_OFFSET
+# or BRANCH_KEY_OFFSET.
 cdef inline int search_integer(const uint8_t* page, uint32_t guess, uint32_t key_offset, uint64_t key,
                                bint* found) noexcept nogil:
     cdef uint32_t low = 0

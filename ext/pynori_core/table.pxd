@@ -1,11 +1,11 @@
 """Tables: rows written once in row-id order, unique indexes over them, and sets that say which rows are alive.
 
 Row ids only grow (for documents they are the etags), so rows are appended at the right edge of one integer-keyed tree
-and never changed in place: a new version of a document is a new row, and the old one dies by leaving the sets. Its bytes
-go when the leaves around it are cleaned.
+and never changed in place: a new version of a document is a new row, and the old one dies by leaving the sets. Its
+bytes go when the leaves around it are cleaned.
 
-Who appends a row owns it in all sets: set 0 (SET_ALL) takes it at birth, a row is a member of other sets only while it is
-in set 0, and leaves set 0 last. Codes are as in btree: E_NOT_FOUND and E_INVALID are answers and change nothing.
+Who appends a row owns it in all sets: set 0 (SET_ALL) takes it at birth, a row is a member of other sets only while it
+is in set 0, and leaves set 0 last. Codes are as in btree: E_NOT_FOUND and E_INVALID are answers and change nothing.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
@@ -41,8 +41,8 @@ cdef struct Table:
 cdef int table_create(Txn* txn, const TableSchema* schema, Table* table) noexcept nogil        # or opens
 cdef int table_open(Txn* txn, const TableSchema* schema, Table* table) noexcept nogil
 
-# Append a row and make it a member of SET_ALL; row_id must be greater than every one before (else NULL, `txn.error` clear).
-# The caller fills the returned bytes at once.
+# Append a row and make it a member of SET_ALL; row_id must be greater than every one before (else NULL, `txn.error`
+# clear). The caller fills the returned bytes at once.
 cdef uint8_t* table_append(Table* table, uint64_t row_id, uint64_t size, uint64_t* page) noexcept nogil
 cdef int table_row(Table* table, uint64_t row_id, uint64_t page_hint, Value* row) noexcept nogil   # E_NOT_FOUND
 # Take a dead or live row away at once, for large ones whose run should not wait for the cleaner. It leaves SET_ALL.
@@ -59,8 +59,8 @@ cdef bint set_contains(Table* table, uint64_t set_id, uint64_t row_id) noexcept 
 # Row id of the first member >= (next) or last member <= (previous) row_id; E_NOT_FOUND at the end.
 cdef int set_next(Table* table, uint64_t set_id, uint64_t row_id, uint64_t* found) noexcept nogil
 cdef int set_previous(Table* table, uint64_t set_id, uint64_t row_id, uint64_t* found) noexcept nogil
-# Move over `count` members by popcount, counted from the first one at or after row_id (backwards: at or before), which is
-# the answer for count = 0; for paging with an offset.
+# Move over `count` members by popcount, counted from the first one at or after row_id (backwards: at or before), which
+# is the answer for count = 0; for paging with an offset.
 cdef int set_skip(Table* table, uint64_t set_id, uint64_t row_id, uint64_t count, bint backwards,
                   uint64_t* found) noexcept nogil
 cdef uint64_t set_count(Table* table, uint64_t set_id) noexcept nogil

@@ -1,17 +1,18 @@
 """Tables: append rows, find them, keep the bitmaps of sets, walk them, reclaim what died.
 
-The sets tree maps (set id, row id >> 9), both big endian, to a bitmap of 512 bits, bit i of which is row (group << 9) + i.
-In SET_ALL a second bitmap follows the first: the rows that are stored, dead or alive. `stored and not alive` is what the
-cleaner looks for, so it reads 128 bytes for 512 rows and no row; and a group all of whose rows died is still found.
+The sets tree maps (set id, row id >> 9), both big endian, to a bitmap of 512 bits, bit i of which is row
+(group << 9) + i. In SET_ALL a second bitmap follows the first: the rows that are stored, dead or alive. `stored and not
+alive` is what the cleaner looks for, so it reads 128 bytes for 512 rows and no row; and a group all of whose rows died
+is still found.
 """
 
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint64_t
 from libc.string cimport memcpy, memset, strlen
 from pynori_core.bits cimport (
     leading_zeros64, load64, load64_be, popcount64, store64, store64_be, trailing_zeros64, unlikely,
 )
 from pynori_core.btree cimport (
-    PUT_APPEND, PUT_INSERT, PUT_UPSERT, tree_adopt, tree_corrupt, tree_create, tree_delete, tree_get, tree_get64, tree_get_hinted,
+    PUT_APPEND, PUT_INSERT, PUT_UPSERT, tree_adopt, tree_corrupt, tree_create, tree_delete, tree_get, tree_get_hinted,
     tree_header, tree_open, tree_pack, tree_put, tree_reserve, tree_update,
 )
 from pynori_core.cursor cimport (
@@ -310,7 +311,7 @@ cdef int set_skip(Table* table, uint64_t set_id, uint64_t row_id, uint64_t count
                   uint64_t* found) noexcept nogil:
     cdef GroupWalk walk
     cdef uint64_t members[BITMAP_WORDS]
-    cdef uint64_t here
+    cdef uint64_t here, _step
     cdef int position = 0
     cdef int code = walk_start(&walk, table, set_id, row_id >> SET_GROUP_SHIFT, backwards)
     while code == OK:
@@ -319,7 +320,7 @@ cdef int set_skip(Table* table, uint64_t set_id, uint64_t row_id, uint64_t count
             members_bound(members, row_id, backwards)
         here = members_count(members)
         if count < here:
-            for here in range(count + 1):
+            for _step in range(count + 1):
                 position = members_take(members, backwards)
             found[0] = (walk.group << SET_GROUP_SHIFT) + <uint64_t>position
             return OK

@@ -4,8 +4,8 @@ from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy
 from pynori_core.bits cimport load64_be, store64_be
 from pynori_core.btree cimport (
-    KEY_SIZE_MAX, PUT_APPEND, PUT_INSERT, PUT_UPSERT, Value, tree_create, tree_delete, tree_drop, tree_get, tree_header,
-    tree_open, tree_put,
+    PUT_APPEND, PUT_INSERT, PUT_UPSERT, Value, tree_create, tree_delete, tree_drop, tree_get, tree_header, tree_open,
+    tree_put,
 )
 from pynori_core.cursor cimport (
     Cursor, cursor_first, cursor_init, cursor_last, cursor_next, cursor_previous, cursor_seek, cursor_seek_before,
@@ -14,8 +14,8 @@ from pynori_core.cursor cimport (
 from pynori_core.errors cimport E_INVALID, E_NOT_FOUND, OK, ErrorDetail, error_clear, error_set, raise_error
 from pynori_core.format cimport TREE_INTEGER, TreeHeader
 from pynori_core.table cimport (
-    TABLE_INDEXES_MAX, IndexEntry, RowScan, TableSchema, scan_next, scan_start, set_add, set_contains, set_count, set_next,
-    set_previous, set_remove, set_skip, table_append, table_clean, table_create, table_delete, table_find,
+    TABLE_INDEXES_MAX, IndexEntry, RowScan, TableSchema, scan_next, scan_start, set_add, set_contains, set_count,
+    set_next, set_previous, set_remove, set_skip, table_append, table_clean, table_create, table_delete, table_find,
     table_index_delete, table_index_put, table_open, table_row,
 )
 

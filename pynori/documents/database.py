@@ -184,7 +184,7 @@ class Database:
 
     @property
     def answer(self) -> Callable[[bytes, str], bytes | None]:
-        """The native short cut of `load` for one id: (head, id) -> the whole HTTP message, None when it is not there."""
+        """The native short cut of `load` for one id: (head, id) -> the HTTP message, None when it is not there."""
         return self._reader.answer
 
     @with_our_errors

@@ -33,10 +33,10 @@ def shuffled(items: Iterable[bytes], seed: int) -> list[bytes]:
 # Model
 
 SHAPES = {
-    "short keys": dict(integer=False, key_size=12, value_size=300),
-    "integer keys": dict(integer=True, key_size=8, value_size=1500),
-    "long keys": dict(integer=False, key_size=KEY_SIZE_MAX, value_size=4100),
-    "runs": dict(integer=True, key_size=8, value_size=100_000),
+    "short keys": {"integer": False, "key_size": 12, "value_size": 300},
+    "integer keys": {"integer": True, "key_size": 8, "value_size": 1500},
+    "long keys": {"integer": False, "key_size": KEY_SIZE_MAX, "value_size": 4100},
+    "runs": {"integer": True, "key_size": 8, "value_size": 100_000},
 }
 
 
@@ -208,7 +208,7 @@ def test_overwrite_of_equal_size_moves_nothing(store: Store) -> None:
 @pytest.mark.parametrize("sizes", [(10, 11), (10, 3000), (3000, 10), (INLINE_SIZE_MAX - 4, INLINE_SIZE_MAX - 3),
                                    (20_000, 10), (20_000, 30_000), (20_000, 20_000), (8128, 8129)])
 def test_a_value_may_change_its_size(store: Store, sizes: tuple[int, int]) -> None:
-    """Growing, shrinking, becoming a run and ceasing to be one: the value is right, its neighbours too, no page is lost."""
+    """Growing, shrinking, becoming a run and ceasing to be one: value and neighbours are right, no page is lost."""
     keys = [b"%04d" % number for number in range(40)]
     with store.write() as txn:
         tree = TreeView(txn, b"x", create=True)
@@ -237,7 +237,7 @@ def test_inline_limit_counts_key_and_value(store: Store) -> None:
 
 
 def test_deep_trees(store: Store) -> None:
-    """Keys near the limit make branches of few children: a tree of depth 5 and more grows, answers and shrinks to nothing."""
+    """Keys near the limit make branches of few children: a tree of depth 5 grows, answers and shrinks to nothing."""
     rand = random.Random(7)
     prefix = b"p" * (KEY_SIZE_MAX - 60)
     model = {prefix + rand.randbytes(rand.randint(1, 60)): b"%d" % number for number in range(900)}
