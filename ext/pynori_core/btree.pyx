@@ -19,9 +19,10 @@ from pynori_core.format cimport (
 )
 from pynori_core.slotted cimport (
     BRANCH_KEY_OFFSET, INTEGER_KEY_SIZE, LEAF_KEY_OFFSET, PAGE_ROOM, SEARCH_CORRUPT, SLOT_SIZE, SLOTS_START,
-    branch_child, branch_entry, branch_entry_size, branch_key, branch_search, entry_size, even_guess, leaf_entry,
+    branch_child, branch_entry, branch_entry_size, branch_key, entry_size, even_guess, leaf_entry,
     leaf_entry_size, leaf_key, leaf_search, leaf_value, page_append_range, page_compact, page_count, page_gap,
-    page_insert, page_remove, page_sound, page_truncate, page_used, prefetch, search_integer,
+    page_insert, page_remove, page_sound, page_truncate, page_used, prefetch, search_bytes, search_integer,
+    search_whole,
 )
 from pynori_core.txn cimport (
     SLOT_CHUNK_PAGES, SLOT_CHUNK_SHIFT, SLOT_UNVERIFIED, SLOT_VERIFIED, PageVersion, Txn, txn_allocate, txn_free,
@@ -106,37 +107,68 @@ cdef int tree_value(Tree* tree, const uint8_t* leaf, uint32_t position, Value* v
     return entry_value(tree, (<const PageHeader*>leaf).page, leaf, position, value)
 
 
-cdef inline const uint8_t* leaf_fetch(Tree* tree, uint64_t page) noexcept nogil:
-    """A leaf on the way of a lookup: the lines needed next are asked for before the first of them is waited for."""
-    cdef const uint8_t* data = txn_page(tree.txn, page)
-    if unlikely(data == NULL):
-        return NULL
+cdef inline bint separators(const uint8_t* parent, int position, uint64_t* low, uint64_t* high) noexcept nogil:
+    """The integer keys on both sides of a child; False where there are not two."""
+    cdef const BranchEntry* left
+    cdef const BranchEntry* right
+    if parent == NULL or position == 0 or position == <int>page_count(parent):
+        return False
+    left = branch_entry(parent, <uint32_t>position - 1)
+    right = branch_entry(parent, <uint32_t>position)
+    if unlikely(left == NULL or right == NULL or left.key_size != INTEGER_KEY_SIZE
+                or right.key_size != INTEGER_KEY_SIZE):
+        return False
+    low[0] = load64_be(branch_key(left))
+    high[0] = load64_be(branch_key(right))
+    return True
+
+
+cdef inline uint64_t child_ask(Tree* tree, const uint8_t* branch, int position, int level,
+                               const void* key) noexcept nogil:
+    """The child at a position of a branch at `level`. Memory is asked for its lines before the first is waited for.
+
+    Most pages are in the map; should this one be in a version, or not exist, three lines were asked for in vain. The
+    third lies where an entry would be if keys were dense and entries of one size and appended; right or wrong, it has
+    the address of that half of the page translated.
+    """
+    cdef uint64_t page = branch_child(branch, position)
+    cdef const uint8_t* data = tree.txn.map_base + (page << PAGE_SHIFT)
+    cdef uint64_t offset = PAGE_SIZE // 2
+    cdef uint64_t low, high, here
+    if level == 1 and tree.flags & TREE_INTEGER and separators(branch, position, &low, &high):
+        here = load64_be(key) - low + 1
+        high -= low
+        if 0 < here <= high <= PAGE_ROOM:
+            offset = PAGE_SIZE - here * PAGE_ROOM // high
+    prefetch(data)
     prefetch(data + SLOTS_START)
-    prefetch(data + PAGE_SIZE // 2)  # the other memory page, for its address translation
-    if unlikely(not page_sound(data, page, tree.id, 0)):
-        tree_corrupt(tree, page, "header is not that of a page of this tree at this level")
-        return NULL
-    return data
+    prefetch(data + offset)
+    return page
 
 
-cdef inline uint32_t leaf_guess(const uint8_t* parent, int position, uint64_t key, uint32_t count) noexcept nogil:
-    """Where an integer key stands in the leaf at a position of its parent, from the separators around it."""
-    cdef const BranchEntry* low = branch_entry(parent, position - 1) if position > 0 else NULL
-    cdef const BranchEntry* high = branch_entry(parent, position) if position < <int>page_count(parent) else NULL
-    if low == NULL or low.key_size != INTEGER_KEY_SIZE:
-        return count >> 1
-    if high == NULL or high.key_size != INTEGER_KEY_SIZE:
-        return even_guess(key, load64_be(branch_key(low)), load64_be(branch_key(low)) + count, count)
-    return even_guess(key, load64_be(branch_key(low)), load64_be(branch_key(high)), count)
+cdef inline int child_search(Tree* tree, const uint8_t* parent, int position, const uint8_t* page, int level,
+                             const void* key, size_t key_size, bint* found) noexcept nogil:
+    """Position of the first entry >= key in the child at a position of `parent`; `found`: it is equal.
+
+    Integer keys are looked for first where an even spread between the separators around the child would put them; when
+    there are not two, the page's own first and last key have to serve.
+    """
+    cdef uint32_t key_offset = LEAF_KEY_OFFSET if level == 0 else BRANCH_KEY_OFFSET
+    cdef uint32_t count = page_count(page)
+    cdef uint64_t low, high
+    if not tree.flags & TREE_INTEGER:
+        return search_bytes(page, key_offset, <const uint8_t*>key, key_size, found)
+    if unlikely(count == 0 or not separators(parent, position, &low, &high)):
+        return search_whole(page, key_offset, load64_be(key), found)
+    return search_integer(page, even_guess(load64_be(key), low, high, count), key_offset, load64_be(key), found)
 
 
 cdef int tree_get(Tree* tree, const void* key, size_t key_size, Value* value) noexcept nogil:
     cdef const TreeHeader* header = tree_header(tree)
     cdef int level = depth_checked(tree, header)
-    cdef bint integer = tree.flags & TREE_INTEGER
     cdef bint found = False
-    cdef const uint8_t* branch = NULL
-    cdef const uint8_t* leaf
+    cdef const uint8_t* parent = NULL
+    cdef const uint8_t* data
     cdef uint64_t page
     cdef int position = 0
     if unlikely(level == 0):
@@ -144,29 +176,23 @@ cdef int tree_get(Tree* tree, const void* key, size_t key_size, Value* value) no
     if unlikely(not key_valid(tree, key_size)):
         return E_INVALID
     page = header.root
-    while level > 1:
+    while True:
         level -= 1
-        branch = tree_page(tree, page, level)
-        if unlikely(branch == NULL):
+        data = tree_page(tree, page, level)
+        if unlikely(data == NULL):
             return txn_failure(tree.txn)
-        position = branch_search(branch, integer, key, key_size)
+        position = child_search(tree, parent, position, data, level, key, key_size, &found)
         if unlikely(position == SEARCH_CORRUPT):
             return tree_corrupt(tree, page, "an entry lies outside the page")
-        page = branch_child(branch, position)
-    leaf = leaf_fetch(tree, page)
-    if unlikely(leaf == NULL):
-        return txn_failure(tree.txn)
-    if integer and branch != NULL and page_count(leaf) > 0:
-        position = search_integer(leaf, leaf_guess(branch, position, load64_be(key), page_count(leaf)), LEAF_KEY_OFFSET,
-                                  load64_be(key), &found)
-    else:
-        position = leaf_search(leaf, integer, key, key_size, &found)
-    if unlikely(position == SEARCH_CORRUPT):
-        return tree_corrupt(tree, page, "an entry lies outside the page")
+        if level == 0:
+            break
+        position += found
+        parent = data
+        page = child_ask(tree, data, position, level, key)
     if not found:
         tree.last_page = page
         return E_NOT_FOUND
-    return entry_value(tree, page, leaf, position, value)
+    return entry_value(tree, page, data, position, value)
 
 
 cdef int tree_get_hinted(Tree* tree, uint64_t page, const void* key, size_t key_size, Value* value) noexcept nogil:
@@ -209,25 +235,24 @@ cdef int tree_descend(Tree* tree, const void* key, size_t key_size, Path* path, 
                       bint* found) noexcept nogil:
     cdef const TreeHeader* header = tree_header(tree)
     cdef int level = depth_checked(tree, header)
-    cdef bint integer = tree.flags & TREE_INTEGER
+    cdef const uint8_t* parent = NULL
     cdef const uint8_t* data
     cdef uint64_t page
-    cdef int position
+    cdef int position = 0
     if unlikely(level == 0):
         return txn_failure(tree.txn)
     path.depth = 0
     page = header.root
     while True:
         level -= 1
-        data = tree_page(tree, page, level) if level > 0 else leaf_fetch(tree, page)
+        data = tree_page(tree, page, level)
         if unlikely(data == NULL):
             return txn_failure(tree.txn)
-        if level == 0:
-            position = leaf_search(data, integer, key, key_size, found)
-        else:
-            position = branch_search(data, integer, key, key_size)
+        position = child_search(tree, parent, position, data, level, key, key_size, found)
         if unlikely(position == SEARCH_CORRUPT):
             return tree_corrupt(tree, page, "an entry lies outside the page")
+        if level > 0:
+            position += found[0]
         path.pages[path.depth] = page
         path.slots[path.depth] = <uint16_t>position
         path.depth += 1
@@ -235,7 +260,8 @@ cdef int tree_descend(Tree* tree, const void* key, size_t key_size, Path* path, 
             leaf[0] = data
             tree.last_page = page
             return OK
-        page = branch_child(data, position)
+        parent = data
+        page = child_ask(tree, data, position, level, key)
 
 
 cdef int descend_last(Tree* tree, Path* path, const uint8_t** leaf) noexcept nogil:

@@ -20,6 +20,7 @@ cdef enum:
     BRANCH_KEY_OFFSET = 10         # sizeof(BranchEntry)
     INTEGER_KEY_SIZE = 8
     SEARCH_CORRUPT = -1
+    PREFETCH_ENTRIES_MAX = 16      # the entries of a page with at most so many are asked for all at once
 
 cdef extern from *:
     void prefetch "__builtin_prefetch"(const void *p) noexcept nogil
@@ -157,6 +158,24 @@ cdef inline uint32_t even_guess(uint64_t key, uint64_t low, uint64_t high, uint3
         here >>= shift
     here = here * count // span
     return <uint32_t>here if here < count else count - 1
+
+
+cdef inline int search_whole(const uint8_t* page, uint32_t key_offset, uint64_t key, bint* found) noexcept nogil:
+    """Search an integer page, guessing from its first and last key."""
+    cdef uint32_t count = page_count(page)
+    cdef uint32_t first, last, position
+    found[0] = False
+    if count == 0:
+        return 0
+    if count <= PREFETCH_ENTRIES_MAX:
+        for position in range(count):
+            prefetch(page + slot_offset(page, position))
+    first = slot_offset(page, 0)
+    last = slot_offset(page, count - 1)
+    if unlikely(first > PAGE_SIZE - INTEGER_KEY_SIZE - key_offset or last > PAGE_SIZE - INTEGER_KEY_SIZE - key_offset):
+        return SEARCH_CORRUPT
+    return search_integer(page, even_guess(key, load64_be(page + first + key_offset),
+                                           load64_be(page + last + key_offset), count), key_offset, key, found)
 
 
 # As compare_bytes, in place: keys are short, and often differ late.

@@ -3,21 +3,6 @@
 from libc.string cimport memcpy, memmove, memset
 
 
-cdef inline int search_whole(const uint8_t* page, uint32_t key_offset, uint64_t key, bint* found) noexcept nogil:
-    """Search an integer page, guessing from its first and last key."""
-    cdef uint32_t count = page_count(page)
-    cdef uint32_t first, last
-    found[0] = False
-    if count == 0:
-        return 0
-    first = slot_offset(page, 0)
-    last = slot_offset(page, count - 1)
-    if unlikely(first > PAGE_SIZE - INTEGER_KEY_SIZE - key_offset or last > PAGE_SIZE - INTEGER_KEY_SIZE - key_offset):
-        return SEARCH_CORRUPT
-    return search_integer(page, even_guess(key, load64_be(page + first + key_offset),
-                                           load64_be(page + last + key_offset), count), key_offset, key, found)
-
-
 cdef int leaf_search(const uint8_t* page, bint integer, const void* key, size_t key_size, bint* found) noexcept nogil:
     if integer:
         return search_whole(page, LEAF_KEY_OFFSET, load64_be(key), found)
