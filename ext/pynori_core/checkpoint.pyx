@@ -91,7 +91,7 @@ cdef int flush_versions(Env* env, uint64_t limit, uint64_t* pages, ErrorDetail* 
         if version != NULL and not atomic_load32(&version.flags) & (VERSION_FLUSHED | VERSION_FREED):
             writes[count].page = page
             writes[count].data = version.data
-            writes[count].raw = version.flags & VERSION_RAW != 0
+            writes[count].raw = atomic_load32(&version.flags) & VERSION_RAW != 0
             if not writes[count].raw:
                 writes[count].hash = pager_hash(
                     &env.pager, page, version.data,
