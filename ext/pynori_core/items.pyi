@@ -3,6 +3,7 @@
 from typing import final
 
 from pynori_core.disk import DiskHandle
+from pynori_core.errors import EngineError
 
 @final
 class DocumentStore:
@@ -17,6 +18,8 @@ class DocumentStore:
     ) -> DocumentStore: ...
     def close(self) -> None: ...
     def checkpoint(self) -> None: ...
+    @property
+    def failure(self) -> EngineError | None: ...
     @property
     def database_id(self) -> bytes: ...
     @property

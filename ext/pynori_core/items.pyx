@@ -21,6 +21,7 @@ from pynori_core.change_vector cimport (
     tag_parse,
     vector_format,
 )
+from pynori_core.checkpoint cimport env_failure
 from pynori_core.disk cimport DiskHandle
 from pynori_core.env cimport (
     EnvOptions,
@@ -140,6 +141,15 @@ cdef class DocumentStore:
         if code != OK:
             error_set(&error, code, b"the checkpoint failed")
             raise_error(&error)
+
+    @property
+    def failure(self):
+        """What ended all writing, as the exception that writers get; None while all is well."""
+        cdef ErrorDetail failure
+        store_enter_or_raise(self)
+        env_failure(self.env, &failure)
+        store_leave(self)
+        return error_exception(&failure) if failure.code != OK else None
 
     @property
     def database_id(self) -> bytes:
