@@ -63,6 +63,8 @@ class DiskWatch:
         refuse = max(
             usage.total * settings.disk_free_refuse_percent // 100, settings.disk_free_refuse_megabytes * limits.MIB
         )
+        if refuse and not self._reserve.exists():
+            refuse += limits.DISK_RESERVE_BYTES  # what the reserve gave is not for documents: it comes back first
         return DiskSpace(usage.free, usage.total, usage.total * settings.disk_free_warn_percent // 100, refuse)
 
     async def run(self) -> None:
@@ -77,7 +79,7 @@ class DiskWatch:
         space = await loop.run_in_executor(None, self.measure)
         if space.refuses and space.free_bytes < limits.DISK_RESERVE_BYTES:
             await loop.run_in_executor(None, self._give_reserve)
-        elif not space.refuses and space.free_bytes - limits.DISK_RESERVE_BYTES > space.refuse_bytes:
+        elif space.refuse_bytes and not space.refuses:
             await loop.run_in_executor(None, self._take_reserve)
         reason = None
         if space.refuses:

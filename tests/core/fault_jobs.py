@@ -25,7 +25,6 @@ from pynori_core.errors import (
     DiskError,
     EngineError,
     InvariantError,
-    OutOfMemory,
     Poisoned,
     UnknownOutcome,
 )
@@ -38,9 +37,10 @@ from pynori.runtime import codecs  # noqa: F401  (hands the engine its LZ4)
 # (name, errno, share of a failing write that is there all the same)
 KINDS = (
     ("EIO", "EIO", 0.0), ("ENOSPC", "ENOSPC", 0.0), ("EDQUOT", "EDQUOT", 0.0), ("EINTR", "EINTR", 0.0),
-    ("short write", "EIO", 0.5), ("short read", "ENODATA", 0.0), ("map refused", "ENOMEM", 0.0), ("EROFS", "EROFS", 0.0),
-    ("whole write, failed sync", "EIO", 1.0),
+    ("short write", "EIO", 0.5), ("short read", "ENODATA", 0.0), ("map refused", "ENOMEM", 0.0),
+    ("EROFS", "EROFS", 0.0), ("whole write, failed sync", "EIO", 1.0),
 )  # fmt: skip
+FAILURES = (EngineError, MemoryError)
 DATABASE_ID = bytes(range(16))
 AFTER_FAILURE = 25  # operations that are tried after the failure: enough to see whether the state is whole
 HANG_SECONDS = 5.0
@@ -86,7 +86,7 @@ class Job:
         self.store: DocumentStore | None = None
         self.writer: DocumentWriter | None = None
         self.created = False
-        self.failures: list[EngineError] = []
+        self.failures: list[Exception] = []
         self.operations_left_after_failure = AFTER_FAILURE
 
     # ---- steps
@@ -99,7 +99,7 @@ class Job:
                 self.store = DocumentStore.create(self.disk, DATABASE_ID, "A")
                 self.created = True
             self.writer = DocumentWriter(self.store)
-        except EngineError as error:
+        except FAILURES as error:
             self.store = None
             self.note(error)
             return False
@@ -118,11 +118,11 @@ class Job:
             store.close()
         except Closed:
             pass
-        except EngineError as error:
+        except FAILURES as error:
             self.note(error)
 
-    def note(self, error: EngineError) -> None:
-        if isinstance(error, InvariantError) or not isinstance(error, (DiskError, OutOfMemory, CorruptError)):
+    def note(self, error: Exception) -> None:
+        if isinstance(error, InvariantError) or not isinstance(error, (DiskError, MemoryError, CorruptError)):
             raise Broken(f"an error of the wrong class: {error!r}") from error
         if isinstance(error, CorruptError) and error.errno == 0 and "cut off" not in str(error) \
                 and "shorter" not in str(error):
@@ -149,7 +149,7 @@ class Job:
             if self.truth.perhaps:
                 raise Broken("two unknown outcomes in one life") from error
             self.truth.perhaps = changes
-        except EngineError as error:
+        except FAILURES as error:
             self.note(error)
         else:
             if self.truth.perhaps:
@@ -179,7 +179,7 @@ class Job:
                 try:
                     assert self.store is not None
                     self.store.checkpoint()
-                except EngineError as error:
+                except FAILURES as error:
                     self.note(error)
             if number % 331 == 0:
                 self.close()
@@ -214,6 +214,13 @@ class Job:
         check_all(self.disk)
         if self.disk.live() != (0, 0):
             raise Broken(f"files and maps are left over at the end: {self.disk.live()}")
+
+    def verify_after_memory(self) -> None:
+        """As `verify`; a creation that failed may have left files that are no database."""
+        if self.store is None and not self.truth.sure and not self.truth.perhaps:
+            self.close()
+            return
+        self.verify()
 
     def usable_or_poisoned(self) -> None:
         writes = self.disk.counts()["write"]

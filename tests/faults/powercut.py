@@ -115,7 +115,8 @@ def main() -> int:
                 transactions += run(volume, min(left, 50), seed)
             finally:
                 volume.unmount()
-        print(f"{arguments.cuts - max(left - 50, 0)} cuts, seed {seed}, {transactions} transactions, none lost", flush=True)
+        done = arguments.cuts - max(left - 50, 0)
+        print(f"{done} cuts, seed {seed}, {transactions} transactions, none lost", flush=True)
         left -= 50
         seed += 1
     print(f"{arguments.cuts} cuts in {time.monotonic() - began:.0f} s")

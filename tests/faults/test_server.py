@@ -2,10 +2,13 @@
 
 import errno
 import threading
+import urllib.request
 from pathlib import Path
 
 from tests.faults.tools import ServerProcess, served, volume
 
+NO_WATERMARK = ("--disk-free-refuse-mb", "0", "--disk-free-refuse-percent", "0")
+WATERMARK = ("--disk-free-refuse-mb", "8", "--disk-free-refuse-percent", "5")
 DOCUMENT = {"text": "x" * 500}
 
 
@@ -15,7 +18,7 @@ def put(server: ServerProcess, id: str, body: object = None) -> tuple[int, dict,
 
 def test_a_failed_sync_is_an_unknown_outcome_and_one_reopening(tmp_path: Path, shim: Path) -> None:
     """Clients that wait get a class of its own; the database is recovered once, and stays down the second time."""
-    with served(tmp_path / "data", "--disk-free-refuse-mb", "0", "--disk-free-refuse-percent", "0", shim=shim) as server:
+    with served(tmp_path / "data", *NO_WATERMARK, shim=shim) as server:
         for number in range(20):
             assert put(server, f"safe/{number}")[0] == 201
         server.disk(errno.EIO, name="Databases/db/journal.")
@@ -47,7 +50,7 @@ def test_a_stalling_disk_refuses_with_busy(tmp_path: Path, shim: Path) -> None:
     """Stalls of 2 s: the queue is bounded in bytes, who does not fit gets 503 with Retry-After, no answer is wrong."""
     body = b'{"a":"' + b"y" * 30_000_000 + b'","b":"' + b"z" * 30_000_000 + b'"}'
     answers: dict[int, tuple[int, dict, dict]] = {}
-    with served(tmp_path / "data", "--disk-free-refuse-mb", "0", "--disk-free-refuse-percent", "0", shim=shim) as server:
+    with served(tmp_path / "data", *NO_WATERMARK, shim=shim) as server:
         server.disk(0, milliseconds=2_000, name="Databases/db/journal.")
 
         def write(number: int) -> None:
@@ -73,8 +76,7 @@ def test_a_stalling_disk_refuses_with_busy(tmp_path: Path, shim: Path) -> None:
 def test_a_full_volume_refuses_and_resumes(tmp_path: Path) -> None:
     """64 MB that fill up: documents are refused with the reason, reads, deletes and checkpoints go on, and back."""
     with volume(tmp_path, 64) as disk:
-        words = ("--disk-free-refuse-mb", "8", "--disk-free-refuse-percent", "5")
-        with served(disk.path / "data", *words) as server:
+        with served(disk.path / "data", *WATERMARK) as server:
             body = {"text": "w" * 20_000}
             written = 0
             while written < 20_000:
@@ -92,38 +94,34 @@ def test_a_full_volume_refuses_and_resumes(tmp_path: Path) -> None:
             for number in range(0, written, 2):
                 status, answer, _ = server.call("DELETE", f"/databases/db/docs?id=docs/{number}")
                 assert status == 204, (number, status, answer)
-            # Room again: what filled the volume beside the database goes.
             assert server.call("GET", "/databases/db/docs?id=docs/1")[0] == 200
             server.kill()
-        # The files open again on the full volume, and `big` makes it full in another way: by somebody else.
-        with served(disk.path / "data", "--disk-free-refuse-mb", "0", "--disk-free-refuse-percent", "0") as server:
+        # The files open again on the full volume.
+        with served(disk.path / "data", *NO_WATERMARK) as server:
             assert server.call("GET", "/databases/db/docs?id=docs/1")[0] == 200
             assert server.call("GET", "/databases/db/docs?id=docs/0")[0] == 404
 
 
 def test_documents_are_taken_again_without_a_restart(tmp_path: Path) -> None:
     """Somebody else fills the volume and leaves again: documents are refused meanwhile, and taken afterwards."""
-    with volume(tmp_path, 64) as disk:
-        with served(disk.path / "data", "--disk-free-refuse-mb", "8", "--disk-free-refuse-percent", "5") as server:
-            assert put(server, "docs/1")[0] == 201
-            other = disk.path / "other"
-            with other.open("wb") as file:
-                try:
-                    while True:
-                        file.write(bytes(1 << 20))
-                        file.flush()
-                except OSError:
-                    pass
-            server.until(lambda: put(server, "docs/2")[0] == 507)
-            assert server.call("GET", "/databases/db/docs?id=docs/1")[0] == 200
-            assert server.call("DELETE", "/databases/db/docs?id=docs/1")[0] == 204
-            other.unlink()
-            server.until(lambda: put(server, "docs/3")[0] == 201)
-            assert server.call("GET", "/health")[1]["disk"]["refuses_documents"] is False
+    with volume(tmp_path, 64) as disk, served(disk.path / "data", *WATERMARK) as server:
+        assert put(server, "docs/1")[0] == 201
+        other = disk.path / "other"
+        with other.open("wb") as file:
+            try:
+                while True:
+                    file.write(bytes(1 << 20))
+                    file.flush()
+            except OSError:
+                pass
+        server.until(lambda: put(server, "docs/2")[0] == 507)
+        assert server.call("GET", "/databases/db/docs?id=docs/1")[0] == 200
+        assert server.call("DELETE", "/databases/db/docs?id=docs/1")[0] == 204
+        other.unlink()
+        server.until(lambda: put(server, "docs/3")[0] == 201)
+        assert server.call("GET", "/health")[1]["disk"]["refuses_documents"] is False
 
 
 def urlopen_text(server: ServerProcess, path: str) -> str:
-    import urllib.request
-
     with urllib.request.urlopen(server.url + path, timeout=20) as answer:
         return str(answer.read().decode())
