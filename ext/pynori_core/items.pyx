@@ -59,6 +59,7 @@ from pynori_core.tables cimport (
     CollectionRecord,
     DatabaseState,
     collection_read,
+    cover_offset,
     item_decode,
     item_vector,
     state_read,
@@ -354,7 +355,8 @@ cdef object snapshot_exception(Snapshot* snapshot, int code):
 
 cdef int snapshot_row(Snapshot* snapshot, const IndexEntry* entry, Item* item) noexcept nogil:
     cdef Value row
-    cdef int code = table_row(&snapshot.tables.items, entry.row_id, entry.page, &row)
+    cdef int code = table_row(&snapshot.tables.items, entry.row_id, entry.page, cover_offset(<const Cover*>entry.cover),
+                              &row)
     if code == E_NOT_FOUND:
         error_set(&snapshot.txn.error, E_CORRUPT, b"index 'items.id' leads to row %llu, which is not there",
                   <unsigned long long>entry.row_id)
