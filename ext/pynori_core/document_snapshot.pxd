@@ -11,6 +11,9 @@ from libc.stdint cimport uint64_t
 from pynori_core.items cimport DocumentStore, ItemForm, Snapshot, StoredDocument
 from pynori_core.listing cimport Walk
 
+# A copy with its own error and its own hints, good as long as the snapshot.
+cdef void snapshot_view(const Snapshot* snapshot, Snapshot* view) noexcept nogil
+
 cdef enum SnapshotState:               # above the number of calls inside
     SNAPSHOT_CLOSED = 0x20000000       # nobody may enter
     SNAPSHOT_ENDED = 0x40000000        # the transaction was ended, by whoever set this

@@ -24,8 +24,7 @@ from pynori_core.listing cimport pattern_set, walk_collection, walk_items, walk_
 from pynori_core.reads cimport Text, raise_invalid, text_of
 from pynori_core.tables cimport DatabaseState, Item, state_read, tables_bind
 
-cdef void view_of(const Snapshot* snapshot, Snapshot* view) noexcept nogil:
-    """A copy with its own error and its own hints, good as long as the snapshot."""
+cdef void snapshot_view(const Snapshot* snapshot, Snapshot* view) noexcept nogil:
     view.txn = snapshot.txn
     error_clear(&view.txn.error)
     tables_bind(&snapshot.tables, &view.txn, &view.tables)
@@ -90,7 +89,7 @@ cdef class DocumentSnapshot:
             return None
         self.enter()
         try:
-            view_of(&self.snapshot, &view)
+            snapshot_view(&self.snapshot, &view)
             code = snapshot_find(&view, key, identifier_key(text.data, text.size, key), &item)
             if code == E_NOT_FOUND:
                 return None
@@ -115,7 +114,7 @@ cdef class DocumentSnapshot:
         cdef int code
         self.enter()
         try:
-            view_of(&self.snapshot, &view)
+            snapshot_view(&self.snapshot, &view)
             code = state_read(&view.tables, &state)
             if code != OK:
                 raise snapshot_exception(&view, code)
@@ -130,7 +129,7 @@ cdef class DocumentSnapshot:
         cdef list found = []
         self.enter()
         try:
-            view_of(&self.snapshot, &view)
+            snapshot_view(&self.snapshot, &view)
             code = snapshot_collections(&view, found)
             if code != OK:
                 raise snapshot_exception(&view, code)
@@ -191,7 +190,7 @@ cdef SnapshotScan scan_open(DocumentSnapshot owner, bint ends_snapshot):
     owner.enter()
     scan.owner = owner
     scan.ends_snapshot = ends_snapshot
-    view_of(&owner.snapshot, &scan.view)
+    snapshot_view(&owner.snapshot, &scan.view)
     return scan
 
 
