@@ -369,7 +369,13 @@ cdef int database_counters(pynori_database* handle, pynori_counters* counters, p
 # ---- documents
 
 cdef void document_begin(pynori_document* document, Output* output) noexcept nogil:
-    """The document's memory as a buffer to write to."""
+    """The document's memory as a buffer to write to. Until document_finish the document is empty."""
+    document.json = NULL
+    document.json_size = 0
+    document.id = NULL
+    document.id_size = 0
+    document.change_vector = NULL
+    document.change_vector_size = 0
     output_init(output, 0)
     output.data = <uint8_t*>document.memory
     output.capacity = document.memory_size
@@ -410,10 +416,10 @@ cdef int document_fill(pynori_document* document, Snapshot* snapshot, const Item
     document.etag = item.etag
     document.deleted = not is_document
     if code == OK:
-        return document_finish(document, &output, output.size, item.id, item.header.id_size, vector, vector_size)
+        code = document_finish(document, &output, output.size, item.id, item.header.id_size, vector, vector_size)
     document.memory = output.data
     document.memory_size = output.capacity
-    return fail_read(error, snapshot, code)
+    return OK if code == OK else fail_read(error, snapshot, code)
 
 
 cdef int find(Snapshot* snapshot, const char* id, size_t id_size, pynori_document* document,
@@ -724,6 +730,8 @@ cdef int scan_start(OpenScan* scan, const pynori_scan_options* options, pynori_e
         code = walk_items(&scan.walk, &scan.view, options.since, limit)
     else:
         return fail_with(error, E_INVALID, b"there is no such kind of scan")
+    if code == E_TOO_LARGE:
+        return fail_with(error, code, b"a prefix and a start have at most 512 bytes (ID_SIZE_BYTES_MAX)")
     return OK if code == OK else fail_read(error, &scan.view, code)
 
 

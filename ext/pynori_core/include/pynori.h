@@ -187,7 +187,8 @@ int pynori_start(pynori_error *error);
 static inline const char *pynori_code_name(int code) { return pynori_table->code_name(code); }
 
 /* Open the database in a directory, recovering it first, or make one; "mem://" is in memory and gone after close.
- * options: NULL for the defaults. PYNORI_BUSY when it is open already: the message names the process. */
+ * options: NULL for the defaults. PYNORI_BUSY when it is open already: the message names the process. PYNORI_NOT_FOUND
+ * with PYNORI_MUST_EXIST when there is none. */
 static inline int pynori_open(const char *path, const pynori_options *options, pynori_database **database,
                               pynori_error *error) {
     return pynori_table->open(path, options, database, error);
