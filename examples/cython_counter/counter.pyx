@@ -18,7 +18,8 @@ from pynori_core.txn cimport Txn
 
 import os
 
-import pynori.runtime.codecs  # noqa: F401  (gives the engine its LZ4; once, before anything is opened)
+# Gives the engine its LZ4; once, before anything is opened.
+import pynori.runtime.codecs  # no-cython-lint
 
 cdef const char* TREE = b"counters"
 

@@ -5,7 +5,7 @@ way, batches, snapshots; closing is refused while there are any.
 """
 
 from cpython.pycapsule cimport PyCapsule_New
-from libc.stdint cimport UINT64_MAX, int32_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport UINT64_MAX, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.stdio cimport snprintf
 from libc.string cimport memcpy, memset, strcmp, strlen

@@ -1,7 +1,7 @@
 """What a C program needs to compile and link with the engine: `python -m pynori.embed --cflags --libs`.
 
-The paths of this interpreter and of these packages go into the program as lists of character codes, which need no quotes
-in any shell or makefile; include/pynori_start.h reads them.
+The paths of this interpreter and of these packages go into the program as lists of character codes, which need no
+quotes in any shell or makefile; include/pynori_start.h reads them.
 """
 
 from __future__ import annotations

@@ -153,7 +153,7 @@ def test_threads_share_commits(database: EmbeddedDatabase) -> None:
 
 
 def test_readers_scan_while_others_write_and_close(tmp_path: Path) -> None:
-    """Threads read, scan and share a snapshot until the database is closed under them; each ends with DatabaseClosed."""
+    """Threads read, scan and share a snapshot until the database is closed under them: each gets DatabaseClosed."""
     database = pynori.open(tmp_path / "db")
     for number in range(200):
         database.put(f"n/{number}", {"n": number}, collection="N")
@@ -218,7 +218,7 @@ def test_memory_is_gone_after_close() -> None:
         assert "a" not in second and first.id != second.id
     with pynori.open("mem://") as again:
         assert len(again) == 0
-    for use in (lambda: first.get("a"), lambda: first.put("a", {}), first.snapshot, first.statistics, lambda: len(first)):
+    for use in (lambda: first.get("a"), lambda: first.put("a", {}), first.snapshot, first.statistics, first.scan):
         with pytest.raises(errors.DatabaseClosed):
             use()
 
