@@ -26,7 +26,7 @@ from pynori_core.reads import DocumentReader
 from pynori import limits
 from pynori.documents.statistics import DatabaseStatistics, directory_size_bytes
 from pynori.embed.document import Document, encode
-from pynori.embed.snapshot import Scan, Snapshot, begin_scan
+from pynori.embed.snapshot import Scan, Snapshot, begin_changes, begin_scan
 from pynori.errors import (
     ConcurrencyError,
     DatabaseDoesNotExist,
@@ -213,8 +213,7 @@ class EmbeddedDatabase:
 
         A StreamItem has kind (DOCUMENT or TOMBSTONE), id, etag, change_vector, collection, last_modified and json.
         """
-        count = {} if limit is None else {"count": limit}
-        return Scan(self._begin_snapshot().items_since(since, ends_snapshot=True, **count))
+        return begin_changes(self._begin_snapshot(), since, limit=limit, ends_snapshot=True)
 
     @with_our_errors
     def snapshot(self) -> Snapshot:

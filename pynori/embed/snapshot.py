@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from pynori_core.document_snapshot import DocumentSnapshot, SnapshotScan
 from pynori_core.errors import EngineError
-from pynori_core.items import StoredDocument, StreamItem
+from pynori_core.items import StreamItem
 
 from pynori.embed.document import Document
 from pynori.errors import InvalidArgument, from_engine, with_our_errors
@@ -19,17 +19,17 @@ Found = TypeVar("Found")
 class Scan(Iterator[Found], Generic[Found]):
     """Documents (or items) of one snapshot, in order. Exhaust it, close it, or drop it; one thread at a time."""
 
-    __slots__ = ("_scan",)
+    __slots__ = ("_made_of", "_scan")
 
-    def __init__(self, scan: SnapshotScan) -> None:
+    def __init__(self, scan: SnapshotScan, made_of: Callable[[Any], Found]) -> None:
         self._scan = scan
+        self._made_of = made_of  # what the engine's object becomes
 
     def __next__(self) -> Found:
         try:
-            found: Any = next(self._scan)
+            return self._made_of(next(self._scan))
         except EngineError as error:
             raise from_engine(error) from error
-        return Document.of(found) if isinstance(found, StoredDocument) else found
 
     def __enter__(self) -> Self:
         return self
@@ -57,12 +57,27 @@ def begin_scan(
     if collection is not None:
         if prefix is not None or start_after:
             raise InvalidArgument("a scan goes by prefix, or through a collection")
-        return Scan(snapshot.of_collection(collection, descending=newest_first, **bounds))
+        return Scan(snapshot.of_collection(collection, descending=newest_first, **bounds), Document.of)
     if newest_first:
         if prefix is not None or start_after:
             raise InvalidArgument("a scan by prefix goes in order of ids")
-        return Scan(snapshot.recent(**bounds))
-    return Scan(snapshot.by_prefix(prefix or "", start_after=start_after, **bounds))
+        return Scan(snapshot.recent(**bounds), Document.of)
+    return Scan(snapshot.by_prefix(prefix or "", start_after=start_after, **bounds), Document.of)
+
+
+def begin_changes(
+    snapshot: DocumentSnapshot, since: int, *, limit: int | None, ends_snapshot: bool
+) -> Scan[StreamItem]:
+    """The scan that the arguments of `EmbeddedDatabase.changes` ask for."""
+    if since < 0 or (limit is not None and limit < 0):
+        raise InvalidArgument("an etag and a limit are not negative")
+    count: dict[str, Any] = {} if limit is None else {"count": limit}
+    return Scan(snapshot.items_since(since, ends_snapshot=ends_snapshot, **count), same)
+
+
+def same(item: StreamItem) -> StreamItem:
+    """An item of the item stream leaves as it is."""
+    return item
 
 
 class Snapshot:
@@ -131,4 +146,4 @@ class Snapshot:
     @with_our_errors
     def changes(self, since: int = 0, *, limit: int | None = None) -> Scan[StreamItem]:
         """As EmbeddedDatabase.changes."""
-        return Scan(self._snapshot.items_since(since, **({} if limit is None else {"count": limit})))
+        return begin_changes(self._snapshot, since, limit=limit, ends_snapshot=False)
