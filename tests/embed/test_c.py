@@ -45,6 +45,27 @@ def test_the_example_keeps_notes(tmp_path: Path) -> None:
         assert held.returncode == 1 and "is open already, by process" in held.stderr
 
 
+def test_the_lines_of_the_manual_work(tmp_path: Path) -> None:
+    """The C program and the Python lines of EMBEDDING.md, and those of README, run as they are told there."""
+    manual = (ROOT / "ext" / "EMBEDDING.md").read_text()
+    source = tmp_path / "main.c"
+    source.write_text(re.findall(r"```c\n(.*?)```", manual, re.DOTALL)[0])
+    program = compile_program(source, tmp_path / "main")
+    done = run(str(program), directory=tmp_path)
+    assert re.fullmatch(r'A:1-\S{22} \{"name":"Ada",.*\}\n', done.stdout), done.stderr
+    assert check(tmp_path / "shop") == []
+    for name, text, last in (
+        ("manual", manual, "4 DOCUMENT users/1"),
+        ("readme", (ROOT / "README.md").read_text().partition("## Without a server")[2], "['users/1']"),
+    ):
+        folder = tmp_path / name
+        folder.mkdir()
+        lines = re.findall(r"```python\n(.*?)```", text, re.DOTALL)[0]
+        done = run(sys.executable, "-c", lines, directory=folder)
+        assert done.returncode == 0 and done.stdout.splitlines()[-1] == last, done.stdout + done.stderr
+        assert check(folder / "shop") == []
+
+
 def test_the_table_in_the_header_is_the_table_in_the_engine() -> None:
     """capi.pyx fills every function that pynori.h names, in the order of ABI 1: it may only grow at its end."""
     header = (CORE / "include" / "pynori.h").read_text()

@@ -2,12 +2,14 @@
 
 import os
 import signal
+import threading
 import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pynori_core.check import check
 from pynori_core.env import Env
 
 import pynori
@@ -89,6 +91,36 @@ def test_a_living_child_keeps_no_lock(tmp_path: Path) -> None:
         os.waitpid(child, 0)
         for descriptor in (*ready, *wait):
             os.close(descriptor)
+
+
+def test_forks_amid_writes(tmp_path: Path) -> None:
+    """Children made while threads are inside calls refuse as well, and hang on no lock that a thread held."""
+    database = pynori.open(tmp_path / "db")
+    stop = threading.Event()
+
+    def write(thread: int) -> None:
+        while not stop.is_set():
+            database.put(f"t/{thread}", {"n": 1})
+
+    def child() -> None:
+        for use in (lambda: database.get("t/1"), lambda: database.put("y", {}), lambda: database.batch().commit()):
+            with pytest.raises(errors.DatabaseClosed):
+                use()
+        database.close()
+        with pynori.open("mem://") as own:
+            own.put("a", {})
+
+    threads = [threading.Thread(target=write, args=(thread,)) for thread in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        assert [in_child(child) for _ in range(10)] == [0] * 10
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    database.close()
+    assert check(tmp_path / "db") == []
 
 
 def test_an_environment_refuses_in_a_child(tmp_path: Path) -> None:
