@@ -1,5 +1,6 @@
 """C programs over pynori.h, compiled with the flags that the package prints and run without any environment."""
 
+import ctypes
 import re
 import subprocess
 import sys
@@ -11,6 +12,20 @@ import pynori
 from tests.embed.compile import ROOT, compile_program, run
 
 CORE = ROOT / "ext" / "pynori_core"
+
+
+INSIDE = """
+#define PYNORI_IMPLEMENTATION
+#include <pynori.h>
+int inside(const char *directory);
+int inside(const char *directory) {
+    pynori_database *database;
+    int code = pynori_start(NULL);
+    if (!code) code = pynori_open(directory, NULL, &database, NULL);
+    if (!code) code = pynori_put(database, "a", 1, "{\\"n\\":1}", 7, NULL, 0, NULL, NULL);
+    return code ? code : pynori_close(database, NULL);
+}
+"""
 
 
 def bare(*words: str) -> subprocess.CompletedProcess[str]:
@@ -64,6 +79,18 @@ def test_the_lines_of_the_manual_work(tmp_path: Path) -> None:
         done = run(sys.executable, "-c", lines, directory=folder)
         assert done.returncode == 0 and done.stdout.splitlines()[-1] == last, done.stdout + done.stderr
         assert check(folder / "shop") == []
+
+
+def test_a_library_inside_python_uses_the_interpreter_that_is_there(tmp_path: Path) -> None:
+    """pynori_start in a process that is Python already takes the engine of that process, whose marks it shares."""
+    source = tmp_path / "inside.c"
+    source.write_text(INSIDE)
+    library = ctypes.CDLL(str(compile_program(source, tmp_path / "inside.so", "-shared", "-fPIC")))
+    directory = str(tmp_path / "db").encode()
+    assert library.inside(directory) == 0
+    with pynori.open(tmp_path / "db") as database:
+        assert database.get("a") == {"n": 1}
+        assert library.inside(directory) == 8  # PYNORI_BUSY
 
 
 def test_the_table_in_the_header_is_the_table_in_the_engine() -> None:
