@@ -100,6 +100,13 @@ cdef void refuse_in_child(void* argument) noexcept nogil:
     (<Env*>argument).closing = True
 
 
+cdef bint is_anothers(const Env* env, ErrorDetail* error) noexcept nogil:
+    """In a child: threads may hold its locks that are not there, so it is looked at before they are."""
+    if env.forked:
+        error_set(error, E_CLOSED, "the environment was opened before a fork, by the parent of this process")
+    return env.forked
+
+
 cdef Env* env_new(const EnvOptions* options, ErrorDetail* error) noexcept nogil:
     cdef Env* env = <Env*>calloc(1, sizeof(Env))
     if env == NULL:
@@ -302,9 +309,8 @@ cdef int set_state(Env* env, ErrorDetail* error) noexcept nogil:
 cdef int env_close(Env* env, ErrorDetail* error) noexcept nogil:
     cdef ErrorDetail closing
     cdef int result = E_CLOSED
-    if env.forked:
-        error_set(error, E_CLOSED, "the environment was opened before a fork, by the parent")
-        return E_CLOSED
+    if is_anothers(env, error):
+        return result
     result = close_begin(env, error)
     if result != OK:
         return result
@@ -442,8 +448,7 @@ cdef void visit_end(Env* env) noexcept nogil:
 cdef int env_begin_write(Env* env, Txn* txn) noexcept nogil:
     clear_fast(&txn.error)
     txn.env = NULL
-    if env.forked:                 # its locks may be held by threads that are not there
-        error_set(&txn.error, E_CLOSED, "the environment was opened before a fork, by the parent")
+    if is_anothers(env, &txn.error):
         return E_CLOSED
     mutex_lock(&env.mutex)
     env.visitors += 1
@@ -596,6 +601,8 @@ cdef bint env_journal_idle(Env* env) noexcept nogil:
 
 cdef int env_flush(Env* env, ErrorDetail* error) noexcept nogil:
     cdef int result
+    if is_anothers(env, error):
+        return E_CLOSED
     mutex_lock(&env.mutex)
     env.visitors += 1
     while env.queue_count != 0 or env.journal_busy:
@@ -769,6 +776,8 @@ cdef int checkpoint_within(Env* env, uint64_t reader_wait_ms, ErrorDetail* error
     cdef uint64_t start_ms = now_ms()
     cdef ErrorDetail outcome
     error_clear(&outcome)
+    if is_anothers(env, error):
+        return E_CLOSED
     if env.read_only:
         error_set(error, E_INVALID, "the environment is open for reading only")
         return E_INVALID

@@ -128,7 +128,7 @@ def test_an_environment_refuses_in_a_child(tmp_path: Path) -> None:
     env = Env.create(tmp_path / "env")
 
     def child() -> None:
-        for use in (env.read, env.write):
+        for use in (env.read, env.write, env.checkpoint):
             with pytest.raises(Exception, match=r"before a fork|closing"):
                 use()
 
