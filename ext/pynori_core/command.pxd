@@ -123,6 +123,7 @@ cdef class Batch:
     cdef bint handed_over
     cdef int add(self, int kind, str id, str expected, str source, const uint8_t* body, size_t body_size,
                  const uint8_t* collection, size_t collection_size) except -1
+    cdef int put_text(self, str id, const uint8_t* text, size_t size, str expected, str source) except -1
     cdef int add_built(self, Builder* builder, str id, str expected, str source) except -1
     cdef int check_handed_over(self) except -1
     cdef int check_room(self, size_t body_size, ErrorDetail* error) except -1

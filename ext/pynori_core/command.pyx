@@ -247,12 +247,13 @@ cdef class Batch:
         source_change_vector: what the document had seen where it comes from; merged into what it gets here.
         Raises: JsonError, InvalidArgument, TooLarge; nothing is added then.
         """
-        cdef Builder* builder
+        cdef size_t size = <size_t>body.shape[0]
+        self.put_text(id, &body[0] if size else <const uint8_t*>b"", size, expected_change_vector, source_change_vector)
+
+    cdef int put_text(self, str id, const uint8_t* text, size_t size, str expected, str source) except -1:
+        cdef Builder* builder = builder_borrow()
         cdef ErrorDetail error
         cdef int code
-        cdef size_t size = <size_t>body.shape[0]
-        cdef const uint8_t* text = &body[0] if size else <const uint8_t*>b""
-        builder = builder_borrow()
         if builder == NULL:
             raise MemoryError
         try:
@@ -264,7 +265,7 @@ cdef class Batch:
                 code = json_parse(builder, text, size, JSON_DOCUMENT, NULL, &error)
             if code != OK:
                 raise_error(&error)
-            self.add_built(builder, id, expected_change_vector, source_change_vector)
+            return self.add_built(builder, id, expected, source)
         finally:
             builder_return(builder)
 

@@ -22,7 +22,8 @@ from weakref import WeakSet
 
 from pynori_core import change_vector as vectors
 from pynori_core.command import Batch, CommandResult
-from pynori_core.document_writer import Dispatcher, DocumentWriter
+from pynori_core.completion import WriteStart
+from pynori_core.document_writer import Dispatcher, DocumentWriter, PutStart
 from pynori_core.errors import EngineError
 from pynori_core.items import DocumentStore, StoredDocument, StreamItem
 from pynori_core.reads import DocumentReader, DocumentStream, LoadedDocuments
@@ -66,6 +67,7 @@ class Database:
         self._writer = DocumentWriter(store)
         self._loop = asyncio.get_running_loop()
         self._dispatcher = Dispatcher.acquire(self._loop, from_engine)
+        self._puts = PutStart(self._writer, self._dispatcher)
         self._streams: WeakSet[DocumentStream] = WeakSet()
         self._hilo = HiloRanges(self, clock)
         self._closing: asyncio.Task[None] | None = None
@@ -269,6 +271,11 @@ class Database:
         except EngineError as error:
             raise from_engine(error) from error
         return future
+
+    @property
+    def puts(self) -> WriteStart:
+        """The native short cut of `put` for those who wait without a future."""
+        return self._puts
 
     def delete(self, id: str, expected_change_vector: str | None = None) -> asyncio.Future[CommandResult]:
         """Delete a document; deleting a missing one succeeds unless a change vector is expected."""
