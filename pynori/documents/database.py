@@ -17,7 +17,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 from weakref import WeakSet
 
 from pynori_core import change_vector as vectors
@@ -30,8 +30,8 @@ from pynori_core.reads import DocumentReader, DocumentStream, LoadedDocuments
 
 from pynori import limits
 from pynori.documents.hilo import HiloRange, HiloRanges
-from pynori.documents.statistics import DatabaseStatistics
-from pynori.errors import Overloaded, from_engine
+from pynori.documents.statistics import DatabaseStatistics, directory_size_bytes
+from pynori.errors import Overloaded, from_engine, with_our_errors
 from pynori.runtime import codecs  # noqa: F401  (hands the engine its LZ4, before anything is opened)
 from pynori.runtime.clock import Clock, SystemClock
 from pynori.runtime.rand import Rand, SystemRand
@@ -42,8 +42,6 @@ __all__ = [
 ]  # fmt: skip
 
 PAGE_SIZE_MAX = 2**31 - 1
-Parameters = ParamSpec("Parameters")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +52,6 @@ class DatabaseOptions:
     allow_unsafe_filesystem: str | None = None
     node_tag: str = "A"
     identity_parts_separator: str = "/"
-
-
-def with_our_errors(method: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """The method, with the engine's exceptions turned into ours."""
-
-    @functools.wraps(method)
-    def wrapped(*args: Parameters.args, **keywords: Parameters.kwargs) -> Result:
-        try:
-            return method(*args, **keywords)
-        except EngineError as error:
-            raise from_engine(error) from error
-
-    return wrapped
 
 
 class Database:
@@ -257,8 +242,7 @@ class Database:
     def _size_bytes(self) -> int:
         if self._directory is None:
             return self._store.environment()["file_bytes"]
-        with os.scandir(self._directory) as entries:
-            return sum(entry.stat().st_blocks * 512 for entry in entries)
+        return directory_size_bytes(self._directory)
 
     # ---- writes
 
