@@ -29,6 +29,8 @@ cdef enum:
     GROUP_MASK = SET_GROUP_ROWS - 1
     # Groups that one step of the cleaner looks at for each that it may clean: looking costs about a hundredth.
     CLEAN_LOOK_FACTOR = 64
+    # A group is cleaned when more than a quarter of its rows is dead: at most three bytes are moved for one that is freed.
+    CLEAN_ALIVE_PER_DEAD = 3
 
 
 # Tables
@@ -451,7 +453,7 @@ cdef int table_clean(Table* table, uint64_t* position, int groups_max, uint64_t*
         members_load(dead, walk.bitmap + STORED_OFFSET)
         for word in range(BITMAP_WORDS):
             dead[word] &= ~alive[word]
-        if members_count(dead) > members_count(alive):
+        if members_count(dead) * CLEAN_ALIVE_PER_DEAD > members_count(alive):
             cleaned += 1
             code = group_clean(table, walk.group, dead)
             if code == OK:
