@@ -19,6 +19,7 @@ cdef enum:
     SET_GROUP_SHIFT = 9            # row ids a bitmap covers: 512
     SET_GROUP_ROWS = 512
     SET_ALL = 0                    # the set of all live rows
+    SET_BITMAP_SIZE = 64           # bytes of a bitmap; a value of SET_ALL has two, alive and stored
 
 cdef packed struct IndexEntry:     # 32 bytes, value of a unique index
     uint64_t row_id

@@ -24,7 +24,7 @@ from pynori_core.format cimport TREE_INDEX, TREE_INTEGER, TREE_ROWS, TREE_SETS, 
 cdef enum:
     SET_KEY_SIZE = 16
     BITMAP_WORDS = 8
-    BITMAP_SIZE = 64
+    BITMAP_SIZE = SET_BITMAP_SIZE
     STORED_OFFSET = BITMAP_SIZE        # of the second bitmap in a value of SET_ALL
     GROUP_MASK = SET_GROUP_ROWS - 1
     # Groups that one step of the cleaner looks at for each that it may clean: looking costs about a hundredth.
