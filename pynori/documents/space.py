@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pynori_core.items import DocumentStore
-from pynori_core.space import CollectionSpace, TreeSpace, space
+from pynori_core.space import space
+
+if TYPE_CHECKING:
+    from pynori_core.space import CollectionSpace, TreeSpace
 
 
 @dataclass(frozen=True, slots=True)
