@@ -29,8 +29,9 @@ cdef enum:
     QUEUE_WAIT_MS_MAX = 30000          # when the oldest has waited longer, more are refused with E_BUSY
     WRITER_IDLE_MS = 2000              # the writer's thread ends after that much idleness
     CLEAN_DEAD_MIN = 1024              # dead rows below which cleaning is not worth a look
-    CLEAN_IDLE_GROUPS = 16             # groups of rows that one step of idle time cleans
-    CLEAN_COMMANDS_PER_GROUP = 128     # a group that is cleaned frees more than 128 rows, if it is full
+    CLEAN_IDLE_ROWS = 4096             # dead rows that one step of idle time deletes
+    CLEAN_ROWS_MIN = 64                # dead rows that a step beside other work deletes,
+    CLEAN_ROWS_PER_COMMAND = 2         # and for each command: more than it makes, so that a pass gains on the writing
 
 cdef struct Sink:                      # where completed user transactions wait for an event loop
     void* completed                    # UserTxn, newest first; atomic

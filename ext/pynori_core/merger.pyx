@@ -432,9 +432,9 @@ cdef void rows_count(Merger* merger) noexcept nogil:
     merger.dead = header.entries - alive if header != NULL and header.entries > alive else 0
 
 
-cdef int clean_step(Merger* merger, int groups) noexcept nogil:
+cdef int clean_step(Merger* merger, uint64_t rows_max) noexcept nogil:
     cdef uint64_t freed = 0
-    cdef int code = table_clean(&merger.writer.tables.items, &merger.clean_position, groups, &freed)
+    cdef int code = table_clean(&merger.writer.tables.items, &merger.clean_position, rows_max, &freed)
     atomic_add64(&merger.counters.pages_cleaned, freed)
     merger.clean_pass_freed += freed
     if code == E_NOT_FOUND:
@@ -470,7 +470,7 @@ cdef int clean_pressing(Merger* merger, uint64_t commands) noexcept nogil:
     threshold = threshold - merger.tombstones if threshold > merger.tombstones else 0
     if not clean_wanted(merger, threshold):
         return OK
-    return clean_step(merger, 1 + <int>(commands // CLEAN_COMMANDS_PER_GROUP))
+    return clean_step(merger, CLEAN_ROWS_MIN + commands * CLEAN_ROWS_PER_COMMAND)
 
 
 cdef bint clean_idle(Merger* merger) noexcept nogil:
@@ -483,7 +483,7 @@ cdef bint clean_idle(Merger* merger) noexcept nogil:
         return False
     code = writes_begin(merger.writer, &txn, &merger.tables)
     if code == OK:
-        code = clean_step(merger, CLEAN_IDLE_GROUPS)
+        code = clean_step(merger, CLEAN_IDLE_ROWS)
         rows_count(merger)
     if code != OK:
         env_abort(&txn)
