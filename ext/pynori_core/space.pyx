@@ -1,12 +1,11 @@
-"""What the bytes of a database's data file are used for: each tree, the engine's own pages, free space; by collection on
-request.
+"""What the bytes of a data file are used for: each tree, the engine's own pages, free space; by collection on request.
 
 Trees, own pages and free space add up to the data file. Pages in use that no tree has are headers, catalog and
 bitmaps. Bytes by collection are those of live rows, counted by a walk over all of them; what is left of the rows' tree
 is dead rows, room in leaves, and slots.
 """
 
-from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint16_t
 
 from pynori_core.btree cimport Tree, tree_header, tree_open_id
 from pynori_core.env cimport EnvStatistics, env_statistics

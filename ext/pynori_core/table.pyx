@@ -29,7 +29,7 @@ cdef enum:
     GROUP_MASK = SET_GROUP_ROWS - 1
     # Groups that one step of the cleaner looks at, beside one for each row that it may delete, which costs as much.
     CLEAN_LOOKS_MIN = 64
-    # A group is cleaned when more than a quarter of its rows is dead: at most three bytes are moved for one that is freed.
+    # A group is cleaned when more than a quarter of its rows is dead: at most three rows are moved for one that goes.
     CLEAN_ALIVE_PER_DEAD = 3
 
 

@@ -151,9 +151,9 @@ class Database:
         """Write the database anew into `target`, a directory that is not there yet, and close it; returns the rows.
 
         Reads and writes go on while its content is copied. `before_switch` is called when they are about to be
-        refused, for the last few rows. `compacting` gets the engine's side, for its counters and `cancel`. Fails
-        before `before_switch` with the database open, after it with the database closed; its own files are good in
-        both cases.
+        refused, for the last few rows, and may raise to end it all. `compacting` gets the engine's side, for its
+        counters and `cancel`. Fails before `before_switch` with the database open, after it with the database
+        closed; its own files are good in both cases.
         """
         made = functools.partial(
             Compaction, self._store, str(target), self.options.node_tag,
@@ -172,12 +172,12 @@ class Database:
             for _ in range(limits.COMPACTION_ROUNDS_MAX):
                 if await _in_thread(compaction.catch_up) < limits.COMPACTION_LAST_ROWS:
                     break
+            before_switch()
         except BaseException:
             compaction.cancel()
             await _in_thread(compaction.close)
             self.tombstones.release("compaction")
             raise
-        before_switch()
         try:
             await self.tombstones.stop()
             await _in_thread(self._writer.close)

@@ -180,19 +180,19 @@ def test_a_group_that_died_altogether_is_reclaimed(store: Store) -> None:
         table_view(txn).append(3 * GROUP, b"goes on")
 
 
-def test_groups_half_alive_stay(store: Store) -> None:
-    """A group is cleaned when more of its rows are dead than alive, not before."""
+def test_groups_three_quarters_alive_stay(store: Store) -> None:
+    """A group is cleaned when more than a quarter of its rows is dead, not before."""
     with store.write() as txn:
         table = table_view(txn, create=True)
         for row_id in range(GROUP):
             table.append(row_id, b"r")
-            if row_id % 2:
+            if row_id % 4 == 1:
                 table.set_remove(ALL, row_id)
         assert table.clean(0, 5_120)[0::2] == (0, True)
         assert len(TreeView(txn, b"rows")) == GROUP
         table.set_remove(ALL, 0)
         table.clean(0, 5_120)
-        assert len(TreeView(txn, b"rows")) == GROUP // 2 - 1
+        assert len(TreeView(txn, b"rows")) == GROUP - GROUP // 4 - 1
 
 
 def test_cleaning_goes_in_bounded_steps(store: Store) -> None:
