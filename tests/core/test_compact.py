@@ -106,6 +106,27 @@ def test_overwriting_keeps_the_file_below_a_factor(tmp_path: Path) -> None:
     database.close()
 
 
+def test_a_long_reader_costs_memory_and_no_disk(tmp_path: Path) -> None:
+    """STO-04: a snapshot held through many overwrites sees its own state; the file stays as small; memory comes back."""
+    database = Database(tmp_path / "db")
+    ids = [f"c/{number}" for number in range(4_000)]
+    database.put(ids)
+    filled = database.file_bytes
+    expected = items(database.store)
+    stream = DocumentStream.items_since(database.store, 0, 2**31 - 1)
+    for _ in range(8):
+        database.put([database.dice.choice(ids) for _ in ids])
+    assert database.file_bytes < 2 * filled
+    held = database.store.environment()["scratch_bytes"]
+    assert held > filled // 2
+    assert [(item.etag, item.id, item.json) for item in stream] == [(item[0], item[2], item[7]) for item in expected]
+    stream.close()
+    database.store.checkpoint()
+    database.put(["c/1"])
+    assert database.store.environment()["scratch_bytes"] < held // 10
+    database.close()
+
+
 def test_purge_takes_old_tombstones_only(tmp_path: Path) -> None:
     """A purge drops the oldest up to an etag and a count, never the newest etag; ids are free again."""
     database = Database(tmp_path / "db")
