@@ -30,8 +30,8 @@ cdef enum:
     WRITER_IDLE_MS = 2000              # the writer's thread ends after that much idleness
     CLEAN_DEAD_MIN = 1024              # dead rows below which cleaning is not worth a look
     CLEAN_IDLE_ROWS = 4096             # dead rows that one step of idle time deletes
-    CLEAN_ROWS_MIN = 64                # dead rows that a step beside other work deletes,
-    CLEAN_ROWS_PER_COMMAND = 2         # and for each command: more than it makes, so that a pass gains on the writing
+    CLEAN_ROWS_PER_COMMAND = 2         # deleted beside the writing: more than it makes, so that a pass gains on it
+    CLEAN_ROWS_MIN = 256               # for which a step beside the writing is made
 
 cdef struct Sink:                      # where completed user transactions wait for an event loop
     void* completed                    # UserTxn, newest first; atomic

@@ -90,6 +90,7 @@ cdef struct Merger:
     uint64_t tombstones
     uint64_t dead                      # rows that are stored and not alive
     bint clean_pass                    # a pass over all groups is under way
+    uint64_t clean_due                 # dead rows to delete beside the writing, saved up for a step
     uint64_t clean_position
     uint64_t clean_rest_dead           # a whole pass found nothing to clean when so many rows were dead
     uint64_t clean_pass_freed          # pages freed since the pass began
@@ -464,13 +465,18 @@ cdef int clean_pressing(Merger* merger, uint64_t commands) noexcept nogil:
     Rows that were replaced may take two thirds of what the documents take, since cleaning early costs more writing.
     Deletions lower that: their space is what the next documents should get, before the file grows for them.
     """
-    cdef uint64_t threshold
+    cdef uint64_t threshold, rows
     rows_count(merger)
     threshold = merger.documents * 2 // 3
     threshold = threshold - merger.tombstones if threshold > merger.tombstones else 0
     if not clean_wanted(merger, threshold):
         return OK
-    return clean_step(merger, CLEAN_ROWS_MIN + commands * CLEAN_ROWS_PER_COMMAND)
+    merger.clean_due += commands * CLEAN_ROWS_PER_COMMAND
+    if merger.clean_due < CLEAN_ROWS_MIN:
+        return OK                  # a step cleans a group at least: single writes share one
+    rows = merger.clean_due
+    merger.clean_due = 0
+    return clean_step(merger, rows)
 
 
 cdef bint clean_idle(Merger* merger) noexcept nogil:

@@ -107,7 +107,7 @@ def test_overwriting_keeps_the_file_below_a_factor(tmp_path: Path) -> None:
 
 
 def test_a_long_reader_costs_memory_and_no_disk(tmp_path: Path) -> None:
-    """STO-04: a snapshot held through many overwrites sees its own state; the file stays as small; memory comes back."""
+    """STO-04: a snapshot held through many overwrites sees its own state; the file stays small; memory comes back."""
     database = Database(tmp_path / "db")
     ids = [f"c/{number}" for number in range(4_000)]
     database.put(ids)
