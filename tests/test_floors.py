@@ -22,7 +22,10 @@ CORE_FLOORS: list[list[str]] = [
         "change_vector", "timestamp", "identifier", "tables", "command", "writes", "items", "includes", "listing",
         "reads", "document_snapshot",
     ],
-    ["merger", "document_writer", "capi", "check", "check_trees", "check_documents", "dump", "hooks"],
+    [
+        "merger", "document_writer", "capi", "compact", "space", "check", "check_trees", "check_documents", "dump",
+        "hooks",
+    ],
 ]
 
 # Packages of the server: floor number, and the siblings of the same floor that it may import.
