@@ -21,11 +21,13 @@ cdef enum:
     BATCH_COMMANDS_MAX = 10000
     BATCH_BYTES_MAX = 67108864         # 64 MB of documents in one batch
     COMMAND_BYTES_MAX = 67174400       # of one record: the largest document and 64 KB
+    PURGE_COUNT_MAX = 8192             # tombstones that one command drops: it is one step of one transaction
     PARSE_NOGIL_BYTES = 65536          # larger documents are parsed without the GIL
 
 cdef enum CommandKind:
     COMMAND_PUT = 1
     COMMAND_DELETE = 2
+    COMMAND_PURGE = 3                  # drop tombstones; the body is a PurgeOrder, and there is no id
 
 cdef enum Expected:
     EXPECT_ANY = 0                     # do not care
@@ -50,6 +52,10 @@ cdef packed struct CommandHeader:      # 40 bytes
     uint16_t collection_key_size       # lower-cased name, behind the name
     uint32_t reserved
 
+cdef packed struct PurgeOrder:
+    uint64_t etag_max                  # tombstones up to it may go
+    uint64_t count_max                 # how many go at most
+
 cdef struct Command:                   # a record taken apart
     const CommandHeader* header
     const uint8_t* id
@@ -68,7 +74,7 @@ cdef packed struct ResultHeader:       # 40 bytes
     uint16_t id_size
     uint16_t collection_size
     uint16_t vector_count              # 0: nothing was written
-    uint32_t flags                     # of the item
+    uint32_t flags                     # of the item; PURGE: how many tombstones went
     uint64_t etag
     uint64_t last_modified             # ticks
     uint64_t user_txn
@@ -81,6 +87,31 @@ cdef struct CommandFailure:
     VectorEntry* actual                # malloc'd, or NULL
     ErrorDetail detail
 
+cdef struct CommandParts:              # what a record is made of; texts are valid UTF-8
+    int kind                           # CommandKind
+    const uint8_t* id                  # empty in a put: a GUID takes its place
+    size_t id_size
+    const char* expected               # NULL: do not care. Of size 0: must not exist
+    size_t expected_size
+    const char* source                 # NULL: it comes from nowhere else
+    size_t source_size
+    const uint8_t* collection          # of a put; as command_collection says
+    size_t collection_size
+    const uint8_t* body
+    size_t body_size
+
+# Append a record. E_INVALID, E_TOO_LARGE, E_NO_MEMORY, and nothing is appended then.
+cdef int command_make(Output* records, const CommandParts* parts, ErrorDetail* error) noexcept nogil
+# The collection that a finished document states, "@empty" when it states none; may point into the builder.
+cdef void command_collection(const Builder* builder, const uint8_t** name, size_t* size) noexcept nogil
+# E_TOO_LARGE when a batch of `count` commands and `used_bytes` of documents has no room for one more.
+cdef int batch_room(size_t count, size_t used_bytes, size_t body_bytes, ErrorDetail* error) noexcept nogil
+# A warm builder, or NULL; goes back with builder_return.
+cdef Builder* builder_borrow() noexcept nogil
+cdef void builder_return(Builder* builder) noexcept nogil
+
+# The command that failed, out of the batch's records.
+cdef void command_blamed(const CommandFailure* failure, const uint8_t* commands, Command* command) noexcept nogil
 cdef void command_failure_release(CommandFailure* failure) noexcept nogil
 cdef void command_decode(const uint8_t* record, Command* command) noexcept nogil
 

@@ -1,6 +1,6 @@
 """The seam between what begins a write and what carries it out, without a future: two classes to be subclassed.
 
-Who asks knows documents by id and JSON text alone; who writes knows nothing of connections. Both live on one event loop.
+Who asks knows documents by id and JSON text alone; who writes knows nothing of connections. Both live on one loop.
 """
 
 from libc.stddef cimport size_t

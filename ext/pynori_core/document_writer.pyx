@@ -23,7 +23,7 @@ from pynori_core.errors cimport (
     error_exception,
     error_set,
 )
-from pynori_core.items cimport DocumentStore, store_enter_or_raise, store_leave
+from pynori_core.items cimport STORE_FORKED, DocumentStore, store_enter_or_raise, store_leave
 from pynori_core.merger cimport (
     MergerCounters,
     merger_close,
@@ -215,7 +215,7 @@ cdef object refusal(int code):
     if code == E_BUSY:
         error_set(&error, code, b"too much waits to be written here (MERGER_QUEUE_SIZE_BYTES_MAX, MERGER_WAIT_MS_MAX)")
     elif code == E_CLOSED:
-        error_set(&error, code, b"the database is closed")
+        error_set(&error, code, b"the database is closed, or was opened before a fork")
     else:
         error_set(&error, code, b"no memory or thread for writing")
     return error_exception(&error)
@@ -239,7 +239,9 @@ cdef class DocumentWriter:
     def close(self):
         """Refuse what comes, finish what waits. Futures of the latter are in their dispatcher when this returns."""
         cdef Merger* merger = <Merger*>atomic_load_pointer(<void**>&self.merger)
-        if merger == NULL or not compare_swap_pointer(<void**>&self.merger, merger, NULL):
+        if merger == NULL or atomic_load32(&self.store.closing) == STORE_FORKED:
+            return  # after a fork: its thread is the parent's
+        if not compare_swap_pointer(<void**>&self.merger, merger, NULL):
             return
         with nogil:
             merger_close(merger)
@@ -253,7 +255,7 @@ cdef class DocumentWriter:
         cdef Merger* merger
         atomic_add32(&self.inside, 1)
         merger = <Merger*>atomic_load_pointer(<void**>&self.merger)
-        if merger == NULL:
+        if merger == NULL or atomic_load32(&self.store.closing) == STORE_FORKED:
             atomic_add32(&self.inside, <uint32_t>-1)
             raise refusal(E_CLOSED)
         return merger

@@ -4,7 +4,7 @@ from libc.errno cimport ENODATA, ENOMEM
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
 
-from pynori_core.bits cimport atomic_add64, atomic_load64, atomic_store64, atomic_store_pointer, load32
+from pynori_core.bits cimport atomic_add64, atomic_load64, atomic_store64, atomic_store_pointer, load32, max64
 from pynori_core.checksum cimport hash64
 from pynori_core.disk cimport DISK_DIRECT, DISK_READ_ONLY, DISK_SYNC_DATA, disk_error, disk_write, iovec
 from pynori_core.errors cimport E_CORRUPT, E_VERSION, OK, error_clear, error_set
@@ -79,10 +79,12 @@ cdef int pager_close(Pager* pager, ErrorDetail* error) noexcept nogil:
 
 cdef int pager_grow(Pager* pager, uint64_t pages, ErrorDetail* error) noexcept nogil:
     cdef uint64_t target = pager.file_pages
+    cdef uint64_t step
     cdef int result
     if pages <= pager.file_pages:
         return OK
-    target += PAGER_GROWTH_PAGES_MAX if target > PAGER_GROWTH_PAGES_MAX else target
+    step = max64(PAGER_GROWTH_PAGES_MIN, target // PAGER_GROWTH_SHARE)
+    target += step if step < PAGER_GROWTH_PAGES_MAX else PAGER_GROWTH_PAGES_MAX
     if target < pages:
         target = pages
     result = pager.disk.allocate(pager.file, target << PAGE_SHIFT)

@@ -19,6 +19,7 @@ cdef enum:
     SET_GROUP_SHIFT = 9            # row ids a bitmap covers: 512
     SET_GROUP_ROWS = 512
     SET_ALL = 0                    # the set of all live rows
+    SET_BITMAP_SIZE = 64           # bytes of a bitmap; a value of SET_ALL has two, alive and stored
 
 cdef packed struct IndexEntry:     # 32 bytes, value of a unique index
     uint64_t row_id
@@ -42,9 +43,11 @@ cdef int table_create(Txn* txn, const TableSchema* schema, Table* table) noexcep
 cdef int table_open(Txn* txn, const TableSchema* schema, Table* table) noexcept nogil
 
 # Append a row and make it a member of SET_ALL; row_id must be greater than every one before (else NULL, `txn.error`
-# clear). The caller fills the returned bytes at once.
-cdef uint8_t* table_append(Table* table, uint64_t row_id, uint64_t size, uint64_t* page) noexcept nogil
-cdef int table_row(Table* table, uint64_t row_id, uint64_t page_hint, Value* row) noexcept nogil   # E_NOT_FOUND
+# clear). The caller fills the returned bytes at once. `offset`: where its entry begins in the page; 0: in a run.
+cdef uint8_t* table_append(Table* table, uint64_t row_id, uint64_t size, uint64_t* page,
+                           uint32_t* offset) noexcept nogil
+# The hints say where the row was put; it may have moved since. 0: not known. E_NOT_FOUND.
+cdef int table_row(Table* table, uint64_t row_id, uint64_t page_hint, uint32_t offset_hint, Value* row) noexcept nogil
 # Take a dead or live row away at once, for large ones whose run should not wait for the cleaner. It leaves SET_ALL.
 cdef int table_delete(Table* table, uint64_t row_id) noexcept nogil                                # E_NOT_FOUND
 cdef int table_find(Table* table, int index, const void* key, size_t key_size, IndexEntry* entry) noexcept nogil
@@ -81,7 +84,8 @@ cdef struct RowScan:
 cdef int scan_start(RowScan* scan, Table* table, uint64_t set_id, uint64_t row_id, bint backwards) noexcept nogil
 cdef int scan_next(RowScan* scan) noexcept nogil                   # OK, E_NOT_FOUND at the end
 
-# One bounded step of reclaiming dead rows: at most `groups_max` groups of 512 row ids with less than half alive.
+# One bounded step of reclaiming dead rows: groups of 512 row ids with more than a quarter dead are cleaned until
+# `rows_max` rows, or up to a group more, are deleted.
 # `position` is where to go on (0 at first); returns the number of pages freed through `freed`. E_NOT_FOUND: the end was
 # reached, and `position` is 0 again. Row pointers and scans go stale; row ids, and what is in the indexes, stay good.
-cdef int table_clean(Table* table, uint64_t* position, int groups_max, uint64_t* freed) noexcept nogil
+cdef int table_clean(Table* table, uint64_t* position, uint64_t rows_max, uint64_t* freed) noexcept nogil

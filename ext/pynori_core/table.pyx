@@ -6,7 +6,7 @@ alive` is what the cleaner looks for, so it reads 128 bytes for 512 rows and no 
 is still found.
 """
 
-from libc.stdint cimport uint8_t, uint16_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset, strlen
 from pynori_core.bits cimport (
     leading_zeros64, load64, load64_be, popcount64, store64, store64_be, trailing_zeros64, unlikely,
@@ -19,16 +19,20 @@ from pynori_core.cursor cimport (
     cursor_find_near, cursor_init, cursor_next, cursor_previous, cursor_seek, cursor_seek_before, cursor_value,
 )
 from pynori_core.errors cimport E_INVALID, E_NOT_FOUND, OK
-from pynori_core.format cimport TREE_INDEX, TREE_INTEGER, TREE_ROWS, TREE_SETS, TreeHeader
+from pynori_core.format cimport PAGE_SIZE, TREE_INDEX, TREE_INTEGER, TREE_ROWS, TREE_SETS, TreeHeader
+from pynori_core.slotted cimport LEAF_KEY_OFFSET
+from pynori_core.txn cimport txn_page
 
 cdef enum:
     SET_KEY_SIZE = 16
     BITMAP_WORDS = 8
-    BITMAP_SIZE = 64
+    BITMAP_SIZE = SET_BITMAP_SIZE
     STORED_OFFSET = BITMAP_SIZE        # of the second bitmap in a value of SET_ALL
     GROUP_MASK = SET_GROUP_ROWS - 1
-    # Groups that one step of the cleaner looks at for each that it may clean: looking costs about a hundredth.
-    CLEAN_LOOK_FACTOR = 64
+    # Groups that one step of the cleaner looks at, beside one for each row that it may delete, which costs as much.
+    CLEAN_LOOKS_MIN = 64
+    # A group is cleaned when more than a quarter of its rows is dead: at most three rows are moved for one that goes.
+    CLEAN_ALIVE_PER_DEAD = 3
 
 
 # Tables
@@ -76,21 +80,25 @@ cdef int table_open(Txn* txn, const TableSchema* schema, Table* table) noexcept 
 
 # Rows
 
-cdef uint8_t* table_append(Table* table, uint64_t row_id, uint64_t size, uint64_t* page) noexcept nogil:
+cdef uint8_t* table_append(Table* table, uint64_t row_id, uint64_t size, uint64_t* page,
+                           uint32_t* offset) noexcept nogil:
     cdef uint8_t key[8]
     cdef uint8_t* row
+    cdef const uint8_t* leaf
     store64_be(key, row_id)
     row = tree_reserve(&table.rows, key, sizeof(key), size, PUT_INSERT | PUT_APPEND)
     if unlikely(row == NULL):
         return NULL
     page[0] = table.rows.last_page
+    leaf = txn_page(table.txn, page[0])
+    offset[0] = <uint32_t>(row - LEAF_KEY_OFFSET - sizeof(key) - leaf) if leaf < row < leaf + PAGE_SIZE else 0
     return row if set_add(table, SET_ALL, row_id) == OK else NULL
 
 
-cdef int table_row(Table* table, uint64_t row_id, uint64_t page_hint, Value* row) noexcept nogil:
+cdef int table_row(Table* table, uint64_t row_id, uint64_t page_hint, uint32_t offset_hint, Value* row) noexcept nogil:
     cdef uint8_t key[8]
     store64_be(key, row_id)
-    return tree_get_hinted(&table.rows, page_hint, key, sizeof(key), row)
+    return tree_get_hinted(&table.rows, page_hint, offset_hint, key, sizeof(key), row)
 
 
 cdef int table_delete(Table* table, uint64_t row_id) noexcept nogil:
@@ -435,24 +443,24 @@ cdef int group_clean(Table* table, uint64_t group, uint64_t* dead) noexcept nogi
     return set_group_trim(table, SET_ALL, group, bitmap - STORED_OFFSET)
 
 
-cdef int table_clean(Table* table, uint64_t* position, int groups_max, uint64_t* freed) noexcept nogil:
+cdef int table_clean(Table* table, uint64_t* position, uint64_t rows_max, uint64_t* freed) noexcept nogil:
     cdef GroupWalk walk
     cdef uint64_t alive[BITMAP_WORDS]
     cdef uint64_t dead[BITMAP_WORDS]
     cdef uint64_t before = rows_pages(table)
-    cdef uint64_t looks = <uint64_t>groups_max * CLEAN_LOOK_FACTOR
+    cdef uint64_t looks = CLEAN_LOOKS_MIN + rows_max
+    cdef uint64_t cleaned = 0
     cdef int word
-    cdef int cleaned = 0
     cdef int code = walk_start(&walk, table, SET_ALL, position[0], False)
-    while code == OK and looks > 0 and cleaned < groups_max:
+    while code == OK and looks > 0 and cleaned < rows_max:
         looks -= 1
         position[0] = walk.group + 1
         members_load(alive, walk.bitmap)
         members_load(dead, walk.bitmap + STORED_OFFSET)
         for word in range(BITMAP_WORDS):
             dead[word] &= ~alive[word]
-        if members_count(dead) > members_count(alive):
-            cleaned += 1
+        if members_count(dead) * CLEAN_ALIVE_PER_DEAD > members_count(alive):
+            cleaned += members_count(dead)
             code = group_clean(table, walk.group, dead)
             if code == OK:
                 code = walk_start(&walk, table, SET_ALL, position[0], False)

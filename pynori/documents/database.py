@@ -17,11 +17,12 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 from weakref import WeakSet
 
 from pynori_core import change_vector as vectors
 from pynori_core.command import Batch, CommandResult
+from pynori_core.compact import Compaction
 from pynori_core.completion import WriteStart
 from pynori_core.document_writer import Dispatcher, DocumentWriter, PutStart
 from pynori_core.errors import EngineError
@@ -30,8 +31,10 @@ from pynori_core.reads import DocumentReader, DocumentStream, LoadedDocuments
 
 from pynori import limits
 from pynori.documents.hilo import HiloRange, HiloRanges
-from pynori.documents.statistics import DatabaseStatistics
-from pynori.errors import Overloaded, PynoriError, from_engine
+from pynori.documents.space import SpaceReport
+from pynori.documents.statistics import DatabaseStatistics, directory_size_bytes
+from pynori.documents.tombstones import TombstoneCleaner
+from pynori.errors import Overloaded, PynoriError, from_engine, with_our_errors
 from pynori.runtime import codecs  # noqa: F401  (hands the engine its LZ4, before anything is opened)
 from pynori.runtime.clock import Clock, SystemClock
 from pynori.runtime.rand import Rand, SystemRand
@@ -42,8 +45,6 @@ __all__ = [
 ]  # fmt: skip
 
 PAGE_SIZE_MAX = 2**31 - 1
-Parameters = ParamSpec("Parameters")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,19 +55,6 @@ class DatabaseOptions:
     allow_unsafe_filesystem: str | None = None
     node_tag: str = "A"
     identity_parts_separator: str = "/"
-
-
-def with_our_errors(method: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """The method, with the engine's exceptions turned into ours."""
-
-    @functools.wraps(method)
-    def wrapped(*args: Parameters.args, **keywords: Parameters.kwargs) -> Result:
-        try:
-            return method(*args, **keywords)
-        except EngineError as error:
-            raise from_engine(error) from error
-
-    return wrapped
 
 
 class Database:
@@ -86,6 +74,8 @@ class Database:
         self._streams: WeakSet[DocumentStream] = WeakSet()
         self._hilo = HiloRanges(self, clock)
         self._closing: asyncio.Task[None] | None = None
+        self.tombstones = TombstoneCleaner(name, self.submit)
+        self.tombstones.start()
 
     # ---- opening and closing
 
@@ -123,6 +113,7 @@ class Database:
         await asyncio.shield(self._closing)
 
     async def _close(self) -> None:
+        await self.tombstones.stop()
         await _in_thread(self._writer.close)
         self._dispatcher.drain()
         self._dispatcher.release()
@@ -135,6 +126,54 @@ class Database:
             except Overloaded:
                 # A listing in a thread holds a snapshot; new reads are refused by now, so this ends.
                 await asyncio.sleep(limits.CLOSE_LOOK_MS / 1_000)
+
+    @property
+    def directory(self) -> Path | None:
+        """Where its files are; None: in memory."""
+        return self._directory
+
+    async def close_compacted(
+        self, target: Path, before_switch: Callable[[], None], compacting: Callable[[Compaction], None]
+    ) -> int:
+        """Write the database anew into `target`, a directory that is not there yet, and close it; returns the rows.
+
+        Reads and writes go on while its content is copied. `before_switch` is called when they are about to be
+        refused, for the last few rows, and may raise to end it all. `compacting` gets the engine's side, for its
+        counters and `cancel`. Fails before `before_switch` with the database open, after it with the database
+        closed; its own files are good in both cases.
+        """
+        made = functools.partial(
+            Compaction, self._store, str(target), self.options.node_tag,
+            allow_unsafe_filesystem=self.options.allow_unsafe_filesystem,
+        )  # fmt: skip
+        # What is deleted from here on must leave its tombstone for the copy to see.
+        self.tombstones.hold("compaction", self.last_etag)
+        try:
+            compaction: Compaction = await _in_thread(made)
+        except BaseException:
+            self.tombstones.release("compaction")
+            raise
+        try:
+            compacting(compaction)
+            await _in_thread(compaction.copy)
+            for _ in range(limits.COMPACTION_ROUNDS_MAX):
+                if await _in_thread(compaction.catch_up) < limits.COMPACTION_LAST_ROWS:
+                    break
+            before_switch()
+        except BaseException:
+            compaction.cancel()
+            await _in_thread(compaction.close)
+            self.tombstones.release("compaction")
+            raise
+        try:
+            await self.tombstones.stop()
+            await _in_thread(self._writer.close)
+            await _in_thread(compaction.catch_up)
+            await _in_thread(compaction.finish)
+        finally:
+            await _in_thread(compaction.close)
+            await self.close()
+        return compaction.rows
 
     def delete_files(self) -> None:
         """Remove the files of a closed database. Blocks; nothing is there under the name once it has begun."""
@@ -263,11 +302,15 @@ class Database:
             self._size_bytes(), self._store.environment(), self._writer.counters(),
         )  # fmt: skip
 
+    @with_our_errors
+    def space(self, *, collections: bool = False) -> SpaceReport:
+        """Where the bytes are; with `collections` every row is read, so call it in a thread then."""
+        return SpaceReport.of(self._store, self._directory, collections=collections)
+
     def _size_bytes(self) -> int:
         if self._directory is None:
             return self._store.environment()["file_bytes"]
-        with os.scandir(self._directory) as entries:
-            return sum(entry.stat().st_blocks * 512 for entry in entries)
+        return directory_size_bytes(self._directory)
 
     # ---- writes
 
