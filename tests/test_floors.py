@@ -22,7 +22,10 @@ CORE_FLOORS: list[list[str]] = [
         "change_vector", "timestamp", "identifier", "tables", "command", "writes", "items", "includes", "listing",
         "reads",
     ],
-    ["merger", "document_writer", "check", "check_trees", "check_documents", "dump", "hooks"],
+    [
+        "merger", "document_writer", "check", "check_trees", "check_documents", "dump", "salvage_pages", "salvage",
+        "scrub", "hooks",
+    ],
 ]
 
 # Packages of the server: floor number, and the siblings of the same floor that it may import.
