@@ -12,10 +12,10 @@ from libc.string cimport memcmp, memcpy, memset
 from pynori_core.bits cimport atomic_load_pointer, atomic_store_pointer
 from pynori_core.checkpoint cimport flush_versions
 from pynori_core.disk cimport DISK_NAME_MAX, DISK_SYNC_DATA, DiskFile, disk_error, disk_write
-from pynori_core.errors cimport E_CORRUPT, E_NO_MEMORY, E_NOT_FOUND, E_TOO_LARGE, OK, error_clear, error_set
+from pynori_core.errors cimport E_CORRUPT, E_NO_MEMORY, E_NOT_FOUND, E_TOO_LARGE, E_VERSION, OK, error_clear, error_set
 from pynori_core.format cimport (
-    ENTRY_RAW, ENTRY_WHOLE, JOURNAL_FLAG_NEXT, MAGIC_RECORD, PAGE_SHIFT, PAGE_SIZE, PAGE_TYPE_RUN, SECTOR_SIZE,
-    FileHeader, PageHeader, RecordHeader,
+    ENTRY_RAW, ENTRY_WHOLE, FORMAT_VERSION, JOURNAL_FLAG_LZ4, JOURNAL_FLAG_NEXT, MAGIC_RECORD, PAGE_SHIFT, PAGE_SIZE,
+    PAGE_TYPE_RUN, SECTOR_SIZE, FileHeader, PageHeader, RecordHeader,
 )
 from pynori_core.journal cimport (
     JOURNAL_BYTES_FIRST, JOURNAL_BYTES_MAX, JournalReader, journal_add_spare, journal_name, journal_number,
@@ -198,6 +198,19 @@ cdef bint continues(Recovery* recovery, const RecordHeader* header) noexcept nog
     return header.txn_id == recovery.last_txn + 1
 
 
+cdef int refuse_unknown(Recovery* recovery, const RecordHeader* header, ErrorDetail* error) noexcept nogil:
+    """A whole record in its place that a newer build wrote must not be taken for a torn one."""
+    cdef unsigned int flags = header.flags & ~<unsigned int>(JOURNAL_FLAG_LZ4 | JOURNAL_FLAG_NEXT)
+    if header.previous_hash != recovery.chain or not record_header_valid(header, recovery.env.pager.env_id) \
+            or (header.version == FORMAT_VERSION and flags == 0):
+        return OK
+    error_set(error, E_VERSION, "%s: the record of transaction %llu at offset %llu has format version %u and flags "
+              "0x%x; this build knows version %d", recovery.reader.file.name, <unsigned long long>header.txn_id,
+              <unsigned long long>recovery.offset, header.version, header.flags, FORMAT_VERSION)
+    error.offset = recovery.offset
+    return E_VERSION
+
+
 cdef int follow(Recovery* recovery, ErrorDetail* error) noexcept nogil:
     """Leaves `offset` at the first place that no record continues."""
     cdef RecordHeader header
@@ -208,6 +221,8 @@ cdef int follow(Recovery* recovery, ErrorDetail* error) noexcept nogil:
         if data == NULL:
             return error.code
         memcpy(&header, data, sizeof(RecordHeader))
+        if refuse_unknown(recovery, &header, error) != OK:
+            return error.code
         if not continues(recovery, &header):
             return OK
         if header.flags & JOURNAL_FLAG_NEXT:

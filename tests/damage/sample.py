@@ -99,7 +99,7 @@ class Builder:
         self.store.close()
 
 
-def build(place: Path, seed: int = 1, documents: int = 60) -> Sample:
+def build(place: Path, seed: int = 1, documents: int = 60, large: int = 30_000) -> Sample:
     """Make the sample in `place`, a directory that does not exist yet; nothing stays there."""
     dice = random.Random(seed)
     builder = Builder(place, dice)
@@ -107,12 +107,12 @@ def build(place: Path, seed: int = 1, documents: int = 60) -> Sample:
     builder.put(*((f"orders/{number}-A", "Orders", dice.randrange(20, 400)) for number in range(documents)))
     builder.store.checkpoint()
     older = read_files(place)
-    builder.put(("logs/large", "Logs", 30_000), ("logs/larger", "Logs", 70_000), ("Raven/Hilo/users", "@hilo", 10))
+    builder.put(("logs/large", "Logs", large), ("logs/larger", "Logs", large * 2), ("Raven/Hilo/users", "@hilo", 10))
     builder.put(*((f"users/{number}", "Users", 100) for number in range(0, documents, 4)))
     builder.delete(*(f"orders/{number}-A" for number in range(0, documents, 5)))
     builder.store.checkpoint()
     builder.put(*((f"users/{number}", "Users", 300) for number in range(1, documents, 7)))
-    builder.put(("logs/large", "Logs", 20_000))
+    builder.put(("logs/large", "Logs", large * 2 // 3))
     builder.delete("orders/1-A", "users/1")
     builder.put(*((f"late/{number}", "Late", 50) for number in range(12)))
     builder.put(("late/last", "Late", 60))
