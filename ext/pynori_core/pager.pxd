@@ -56,6 +56,8 @@ cdef uint64_t pager_hash(Pager* pager, uint64_t page, const uint8_t* data, uint3
 
 # Writes pages in ascending order, neighbours together. Not synced.
 cdef int pager_write(Pager* pager, PagerWrite* writes, int count, ErrorDetail* error) noexcept nogil
+# Reads a page past the cache and compares it with the image that was written there: E_CORRUPT when the write was lost.
+cdef int pager_read_back(Pager* pager, uint64_t page, const uint8_t* data, ErrorDetail* error) noexcept nogil
 cdef int pager_sync(Pager* pager, ErrorDetail* error) noexcept nogil
 cdef void pager_prefetch(Pager* pager, uint64_t page, uint32_t pages) noexcept nogil
 

@@ -215,6 +215,21 @@ cdef int pager_write(Pager* pager, PagerWrite* writes, int count, ErrorDetail* e
     return OK
 
 
+cdef int pager_read_back(Pager* pager, uint64_t page, const uint8_t* data, ErrorDetail* error) noexcept nogil:
+    cdef uint8_t memory[PAGE_SIZE + SECTOR_SIZE]
+    cdef uint8_t* buffer = memory + (SECTOR_SIZE - (<size_t>memory & (SECTOR_SIZE - 1)))
+    cdef DiskFile* file = NULL
+    cdef int result = pager.disk.open(pager.disk, DATA_NAME, DISK_READ_ONLY | DISK_DIRECT, &file)
+    if result == 0:
+        result = pager.disk.read(file, buffer, PAGE_SIZE, page << PAGE_SHIFT)
+        pager.disk.close(file)
+    if result != 0:
+        return disk_error(error, result, b"read back", DATA_NAME, page << PAGE_SHIFT)
+    if memcmp(buffer + 8, data + 8, PAGE_SIZE - 8) != 0:
+        return corrupt(page, b"reads back different from what was written", error)
+    return OK
+
+
 cdef int pager_sync(Pager* pager, ErrorDetail* error) noexcept nogil:
     cdef int result
     if pager.file.durable:
