@@ -47,6 +47,8 @@ cdef int pager_grow(Pager* pager, uint64_t pages, ErrorDetail* error) noexcept n
 
 # Reads the page (of a run: all of it) from the file and checks number, environment, type and hash.
 cdef int pager_verify(Pager* pager, uint64_t page, ErrorDetail* error) noexcept nogil
+# The same; tells how many pages were read and belong together.
+cdef int pager_verify_item(Pager* pager, uint64_t page, uint32_t* pages, ErrorDetail* error) noexcept nogil
 # Checks a page image that was read from, or is about to go to, its place. Of a run's first page everything but the
 # hash.
 cdef int pager_check_image(Pager* pager, uint64_t page, const uint8_t* data, ErrorDetail* error) noexcept nogil
