@@ -436,7 +436,8 @@ cdef int misplaced(Recovery* recovery, JournalReader* reader, const RecordHeader
                    ErrorDetail* error) noexcept nogil:
     """Refuses whole records that cannot be where they are: of another environment, or of this very journal and older
     than the end of the chain. A torn write leaves neither, and a recycled journal has records of lower numbers."""
-    if header.magic != MAGIC_RECORD or recovery.limit_txn != UINT64_MAX or not record_header_valid(header, header.env_id):
+    if header.magic != MAGIC_RECORD or recovery.limit_txn != UINT64_MAX \
+            or not record_header_valid(header, header.env_id):
         return OK
     if memcmp(header.env_id, recovery.env.pager.env_id, 16) != 0:
         error_set(error, E_CORRUPT, "%s holds a record of another environment at offset %llu; nothing was changed",

@@ -12,7 +12,6 @@ Values of other trees (the cluster's state) are changed in place; of each key th
 is taken.
 """
 
-from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
@@ -21,7 +20,7 @@ from pynori_core.blittable cimport blittable_validate
 from pynori_core.btree cimport Value
 from pynori_core.errors cimport OK, ErrorDetail, error_clear, error_set, raise_error
 from pynori_core.format cimport (
-    BITMAP_PAGES, CATALOG_TREES, LEAF_RUN, PAGE_CATALOG, PAGE_SHIFT, PAGE_TYPE_BRANCH, PAGE_TYPE_CATALOG,
+    BITMAP_PAGES, CATALOG_TREES, LEAF_RUN, PAGE_CATALOG, PAGE_TYPE_BRANCH, PAGE_TYPE_CATALOG,
     PAGE_TYPE_LEAF, PAGE_TYPE_RUN, LeafEntry, PageHeader, RunReference, TreeHeader, catalog_tree,
 )
 from pynori_core.freespace cimport bitmap_page, bitmap_test

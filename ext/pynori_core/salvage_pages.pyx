@@ -1,4 +1,4 @@
-"""What is left of an environment, page by page, whatever else is broken: nothing here trusts a header, a tree or a chain.
+"""What is left of an environment, page by page, whatever else is broken: no header, tree or chain is trusted.
 
 A page is intact when it carries its own number and the hash of its bytes under the environment's id. That id stands in
 both file headers and in every journal record; of all that are found, the one counts under which most pages are intact.
@@ -113,7 +113,7 @@ cdef class Wreck:
         for id, _ in headers + records:
             weights[id] = weights.get(id, 0) + 1
         if not weights:
-            raise CorruptError("neither a header nor a journal record tells the environment's id: no page can be verified")
+            raise CorruptError("neither a header nor a journal tells the environment's id: no page can be verified")
         if len(weights) == 1:
             return next(iter(weights))
         candidates = sorted(weights, key=lambda id: weights[id], reverse=True)[:IDS_MAX]

@@ -1,9 +1,9 @@
 """The scrubber: reads pages of an open environment past the cache, some at a time, and says which are damaged.
 
 A page is verified when it is first touched; what rots afterwards, or is never touched, is found here, while the journal
-or a backup may still have it. One step is one snapshot. As long as it is open no checkpoint of a later state writes, and
-pages that one of an earlier state is writing still have their versions in memory: so a page that is in use and has no
-version must be whole in the file. A page that has one is passed over; its next image is on its way.
+or a backup may still have it. One step is one snapshot. As long as it is open no checkpoint of a later state
+writes, and pages that one of an earlier state is writing still have their versions in memory: so a page that is in use
+and has no version must be whole in the file. A page that has one is passed over; its next image is on its way.
 
 After a damaged first page of a run nothing tells how long the run was: pages that fail in a row are one finding.
 """

@@ -1,4 +1,4 @@
-"""Reads every page of every database again, slowly, so that damage is known while there is still something to repair from.
+"""Reads every page of every database again, slowly: damage is to be known while there is something to repair from.
 
 One pass over all databases begins SCRUB_START_MS after the start and then every SCRUB_PERIOD_MS, in small steps at a
 bounded rate. What is found goes to the log, to metrics and to `/health`, and stays there until a later pass finds the

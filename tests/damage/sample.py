@@ -60,7 +60,7 @@ class Sample:
     ids: list[str]
     versions: dict[str, list[dict[str, Any]]]  # all contents that a document ever had, oldest first
     records: list[Record]  # the live ones, in order
-    pages: dict[int, int] = field(default_factory=dict)  # pages that only the data file holds -> first page of their run
+    pages: dict[int, int] = field(default_factory=dict)  # pages only in the data file -> first page of their run
     covered: set[int] = field(default_factory=set)  # pages of which the journal has whole images
 
 

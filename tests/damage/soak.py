@@ -1,4 +1,4 @@
-"""The long form of the damage tests: every bit flip in turn, and structured damage from a seed, with a line in the ledger.
+"""The long form of the damage tests: every bit flip, and structured damage from a seed, with a line in the ledger.
 
     python -m tests.damage.soak [--seconds N] [--first BIT] [--seed N] [--ledger FILE]
 

@@ -1,4 +1,4 @@
-"""Damage with a shape: pages zeroed, swapped, stale, copied, foreign; files cut, missing, renamed; headers of all kinds.
+"""Damage with a shape: pages zeroed, swapped, stale, copied, foreign; files cut, missing, renamed; headers.
 
 Each kind makes a case from the sample and a random number generator. What a case may come to is part of the kind: a
 page in a wrong place or of another environment must always be noticed. A page of an older checkpoint in its own place
@@ -143,7 +143,8 @@ def data_cut(make: Structured) -> Case:
 def journal_cut(make: Structured) -> Case:
     """Behind its last record a journal may end anywhere; inside of that only the last record may go unnoticed."""
     content = make.sample.files[make.journal]
-    size = make.dice.randrange(0, make.sample.records[-1].end + 8 * SECTOR_SIZE, make.dice.choice([1, 512, SECTOR_SIZE]))
+    end = make.sample.records[-1].end + 8 * SECTOR_SIZE
+    size = make.dice.randrange(0, end, make.dice.choice([1, 512, SECTOR_SIZE]))
     case = make.with_file(make.journal, content[:size], f"cut to {size} bytes", True)
     case.may_be_shorter = case.may_be_cut = True
     return case

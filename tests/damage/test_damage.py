@@ -83,7 +83,7 @@ def test_a_journal_of_another_time_is_refused(sample: Sample, place: Path) -> No
 
 
 def test_a_journal_of_another_environment_is_refused(sample: Sample, other: Sample, place: Path) -> None:
-    """The data file of one environment beside the journals of another, also when replay would begin at an offset of 0."""
+    """The data file of one environment beside the journals of another, also when replay begins at an offset of 0."""
     name = sample.records[0].journal
     write_files(place / "db", {**sample.files, name: other.files[name]})
     with pytest.raises(CorruptError, match=name):

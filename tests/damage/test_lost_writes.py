@@ -1,4 +1,4 @@
-"""Writes that the disk confirmed and forgot: of headers and roots every one is noticed before anything depends on it."""
+"""Writes that the disk confirmed and forgot: of headers and roots each is noticed before anything depends on it."""
 
 import struct
 

@@ -213,7 +213,7 @@ def test_journals_destroyed_or_damaged(sample: Sample, place: Path) -> None:
     journal = bytearray(sample.files[record.journal])
     journal[record.offset + 200] ^= 1
     write_files(place / "db", {**sample.files, record.journal: bytes(journal)})
-    found, outdated, losses = salvage(place / "db")
+    found, _, losses = salvage(place / "db")
     assert any(f"the record of transaction {record.txn_id} at offset {record.offset} is damaged" in line
                for line in losses)
     assert any(f"transactions {record.txn_id} to {record.txn_id}" in line for line in losses)
@@ -251,7 +251,7 @@ def test_salvage_of_an_emptied_and_refilled_database(place: Path) -> None:
     builder.close()
     write_files(place / "db", files)
     found, outdated, losses = salvage(place / "db")
-    assert {id for id in found} == {id for id, versions in builder.versions.items() if versions[-1]}
+    assert set(found) == {id for id, versions in builder.versions.items() if versions[-1]}
     assert not losses and not outdated
     shutil.rmtree(place / "db")
 

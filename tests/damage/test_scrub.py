@@ -1,4 +1,4 @@
-"""The scrubber finds what rotted while the database was open, passes over what is being written, and names the place."""
+"""The scrubber finds what rotted in the file of an open database, and passes over what is being written."""
 
 import random
 import shutil

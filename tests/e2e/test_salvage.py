@@ -9,7 +9,8 @@ ROWS = 300
 def test_salvaged_documents_and_identities(serve, command_line, tmp_path: Path) -> None:
     """Headers and catalog of every environment are destroyed; documents, id ranges and identities come out."""
     file = tmp_path / "rows.jsonl"
-    file.write_text("".join(json.dumps({"key": f"k{n}", "n": n, "text": "x" * (n % 7) * 900}) + "\n" for n in range(ROWS)))
+    rows = [{"key": f"k{n}", "n": n, "text": "x" * (n % 7) * 900} for n in range(ROWS)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     data = tmp_path / "data"
     with serve("--data-dir", str(data)) as server:
         words = ["--database", "shop", "--collection", "Things", "--id-field", "key", "--create", "--url", server.url]
