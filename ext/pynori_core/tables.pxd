@@ -54,7 +54,7 @@ cdef packed struct Cover:              # IndexEntry.cover
     uint32_t collection
     uint8_t kind                       # ItemKind
     uint8_t flags                      # CoverFlag
-    uint16_t place                     # hint: where the row was put in its page, in units of ENTRY_ALIGNMENT; 0: unknown
+    uint16_t place                     # hint: where in its page the row was put, by ENTRY_ALIGNMENT; 0: unknown
 
 cdef inline uint32_t cover_offset(const Cover* cover) noexcept nogil:
     return <uint32_t>cover.place * ENTRY_ALIGNMENT

@@ -90,9 +90,9 @@ def test_compression_saves_whole_sectors(tmp_path: Path) -> None:
     with Env.create(directory) as env:
         pages = []
 
-        def add(data: bytes, count: int) -> object:
+        def add(*contents: bytes) -> object:
             def change(txn: object) -> None:
-                for _ in range(count):
+                for data in contents:
                     page = txn.allocate(type=PLAIN)
                     txn.patch(page, 64, data)
                     pages.append((page, data))
@@ -100,13 +100,13 @@ def test_compression_saves_whole_sectors(tmp_path: Path) -> None:
             return change
 
         compressible = (b'{"Name":"Ada","Age":36},' * 400)[:8128]
-        packed, plain = commit_bytes(env, add(compressible, 3))
+        packed, plain = commit_bytes(env, add(compressible, compressible, compressible))
         assert plain > 3 * 8128
         assert packed == 4096
-        small, plain = commit_bytes(env, add(compressible, 1))
+        small, plain = commit_bytes(env, add(compressible))
         assert plain < 16384
         assert small == 3 * 4096
-        stored, _ = commit_bytes(env, add(random.Random(1).randbytes(8128), 3))
+        stored, _ = commit_bytes(env, add(*(random.Random(seed).randbytes(8128) for seed in range(3))))
         assert stored == 7 * 4096
         copy = tmp_path / "copy"
         copy.mkdir()
