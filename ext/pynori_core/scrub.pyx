@@ -49,7 +49,9 @@ cdef bint has_version(Step* step, uint64_t page) noexcept nogil:
 cdef uint64_t run_around(Step* step, uint64_t page) noexcept nogil:
     """The page behind the run that the page is an inner one of; 0 when it is none.
 
-    Asked for the first page of a step: since the last step its place may have become the inside of a run.
+    Asked for a page whose predecessor was not read: the first of a step, whose place may have become the inside of a
+    run since the last one, and the first behind pages that have versions, which may be the front of a run that is being
+    freed or has just been written.
     """
     cdef ErrorDetail ignored
     cdef uint64_t back
@@ -74,22 +76,28 @@ cdef void found(Step* step, uint64_t page, const ErrorDetail* error) noexcept no
     step.finding_count += 1
 
 
-cdef int scrub_page(Step* step, uint64_t page, bint first, uint64_t* next) noexcept nogil:
-    """One page or run that is in use; a code that is neither OK nor damage ends the step."""
+cdef int scrub_page(Step* step, uint64_t page, bint* is_sure, uint64_t* next) noexcept nogil:
+    """One page or run that is in use; a code that is neither OK nor damage ends the step.
+
+    is_sure: whether a page or run is known to begin here; then, whether one is known to begin at `next`.
+    """
+    cdef bint was_sure = is_sure[0]
     cdef ErrorDetail error
     cdef uint32_t pages = 1
     cdef uint64_t behind
     cdef int result
     next[0] = page + 1
-    if page == PAGE_HEADER_A or page == PAGE_HEADER_B or has_version(step, page):
+    is_sure[0] = page == PAGE_HEADER_A or page == PAGE_HEADER_B
+    if is_sure[0] or has_version(step, page):
         return OK
+    is_sure[0] = True
     error_clear(&error)
     result = pager_verify_item(&step.direct, page, &pages, &error)
     step.pages_read += pages
     if result == OK:
         next[0] = page + pages
         return OK
-    behind = run_around(step, page) if first else 0
+    behind = 0 if was_sure else run_around(step, page)
     if behind != 0:
         next[0] = behind
         return OK
@@ -103,8 +111,8 @@ cdef int scrub_page(Step* step, uint64_t page, bint first, uint64_t* next) noexc
 cdef int scrub_pages(Step* step, uint64_t pages_max) noexcept nogil:
     """From step.page on, until pages_max were read or the end is reached."""
     cdef uint64_t file_pages = atomic_load64(&step.env.published_file_pages)
-    cdef uint64_t start = step.page
-    cdef uint64_t page = start
+    cdef uint64_t page = step.page
+    cdef bint is_sure = False
     cdef const uint8_t* bitmap
     cdef int result
     while page < file_pages and step.pages_read < pages_max and step.finding_count < STEP_FINDINGS_MAX:
@@ -116,8 +124,9 @@ cdef int scrub_pages(Step* step, uint64_t pages_max) noexcept nogil:
             continue
         if not bitmap_test(bitmap, <uint32_t>(page % BITMAP_PAGES)):
             page += 1
+            is_sure = True
             continue
-        result = scrub_page(step, page, page == start, &page)
+        result = scrub_page(step, page, &is_sure, &page)
         if result != OK:
             return result
     step.page = page if page < file_pages else 0
