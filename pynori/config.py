@@ -50,6 +50,7 @@ class Settings:
     disk_free_warn_percent: int = limits.DISK_FREE_WARN_PERCENT
     disk_free_refuse_percent: int = limits.DISK_FREE_REFUSE_PERCENT
     disk_free_refuse_megabytes: int = limits.DISK_FREE_REFUSE_BYTES // 2**20
+    scrub_megabytes_per_second: int = 4
     parent_process_id: int | None = None
 
 
@@ -266,6 +267,14 @@ OPTIONS: tuple[Option, ...] = (
         ("disk-free-refuse-mb",),
         "Free space below which documents are refused, if that is more than the share.",
         "megabytes",
+    ),
+    Option(
+        "Storage.ScrubMegabytesPerSecond",
+        "scrub_megabytes_per_second",
+        _integer(0, 10_000),
+        ("scrub-megabytes-per-second",),
+        "How fast pages are read again in the background, once a week, to find damage; 0: never.",
+        "MB/s",
     ),
     Option(
         "Testing.ParentProcessId",

@@ -93,6 +93,10 @@ DATABASE_REOPENS_MAX: Final = 1  # times that a database is opened again by itse
 LOG_FILE_SIZE_BYTES_MAX: Final = 64 * MIB
 LOG_FILES_KEPT: Final = 10
 LOG_MESSAGE_SIZE_MAX: Final = 8_192  # characters; longer messages are cut
+SCRUB_STEP_PAGES: Final = 64  # pages read on one snapshot: 512 KB, some milliseconds in which no checkpoint begins
+SCRUB_START_MS: Final = 10 * 60_000  # between the start and the first pass
+SCRUB_PERIOD_MS: Final = 7 * 24 * 3_600_000  # every page is read once a week, if the rate lets it
+SCRUB_FINDINGS_MAX: Final = 1_000  # of one pass; more, and it is the disk that is to be replaced
 SHARDS_TOTAL: Final = 1_024  # of the key-value service; fixed by the published hash
 
 # ---- the command line

@@ -24,7 +24,7 @@ CORE_FLOORS: list[list[str]] = [
     ],
     [
         "merger", "document_writer", "capi", "compact", "space", "check", "check_trees", "check_documents", "dump",
-        "hooks",
+        "salvage_pages", "salvage", "scrub", "hooks",
     ],
 ]
 

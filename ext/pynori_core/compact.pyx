@@ -22,12 +22,12 @@ from pynori_core.errors cimport (
 from pynori_core.identifier cimport ID_KEY_SIZE_MAX, identifier_key
 from pynori_core.items cimport Snapshot, snapshot_begin, snapshot_end, store_enter_or_raise, store_leave
 from pynori_core.table cimport (
-    SET_ALL, SET_BITMAP_SIZE, IndexEntry, RowScan, scan_next, scan_start, set_add, set_remove, table_append,
+    SET_ALL, SET_BITMAP_SIZE, IndexEntry, RowScan, scan_next, scan_start, set_add, set_remove, table_append, table_row_offset,
     table_delete, table_find, table_index_put,
 )
 from pynori_core.tables cimport (
-    COVER_LARGE, INDEX_ID, ITEM_TOMBSTONE, Cover, DatabaseState, Item, item_decode, state_read, tables_bind,
-    tables_create, tables_set,
+    COVER_LARGE, INDEX_ID, ITEM_TOMBSTONE, Cover, DatabaseState, Item, cover_set_offset, item_decode, state_read,
+    tables_bind, tables_create, tables_set,
 )
 from pynori_core.txn cimport Txn
 
@@ -143,6 +143,7 @@ cdef int copy_index_entry(Copier* copier, Cursor* cursor, Value* value) noexcept
     if code != OK:
         return code
     entry.page = row.page
+    cover_set_offset(<Cover*>entry.cover, table_row_offset(&copier.tables.items, row.page, row.data))
     return tree_put(&copier.tables.items.indexes[INDEX_ID], cursor.key, cursor.key_size, &entry, sizeof(IndexEntry),
                     PUT_INSERT | PUT_APPEND)
 
@@ -229,6 +230,7 @@ cdef int follow_row(Copier* copier, uint64_t etag, const Value* row) noexcept no
     cdef Item item
     cdef size_t key_size
     cdef uint64_t page = 0
+    cdef uint32_t offset = 0
     cdef uint8_t* place
     cdef int code = item_decode(&copier.source.txn, etag, row, &item)
     if code != OK:
@@ -246,11 +248,12 @@ cdef int follow_row(Copier* copier, uint64_t etag, const Value* row) noexcept no
             code = OK
     if code != OK:
         return code
-    place = table_append(&copier.tables.items, etag, row.size, &page)
+    place = table_append(&copier.tables.items, etag, row.size, &page, &offset)
     if place == NULL:
         return copier.txn.error.code if copier.txn.error.code != OK else E_INVALID
     memcpy(place, row.data, row.size)
     entry.page = page
+    cover_set_offset(<Cover*>entry.cover, offset)
     code = table_index_put(&copier.tables.items, INDEX_ID, key, key_size, &entry)
     if code == OK:
         code = set_add(&copier.tables.items, tables_set(item.header.collection, item.header.kind), etag)

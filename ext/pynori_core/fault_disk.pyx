@@ -7,9 +7,10 @@ write durable, fails after the bytes were written. A call may also be slow (`sta
 
 import errno as errno_names
 
+from libc.errno cimport ENOMEM
 from libc.stdint cimport uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy
+from libc.string cimport memcpy, strcmp
 
 from pynori_core.bits cimport atomic_add64
 from pynori_core.disk cimport DISK_VECTORS_MAX, Disk, DiskFile, DiskHandle, DiskListCallback, iovec
@@ -52,6 +53,8 @@ cdef struct FaultDisk:
     uint64_t failed                # calls that failed on command; atomic
     uint64_t files                 # open now; atomic
     uint64_t maps                  # mapped now; atomic
+    uint64_t lose_offset           # writes to these bytes of the data file are lost, and nobody is told
+    uint64_t lose_size
 
 
 cdef int fault_of(FaultDisk* faults, Plan* plan, uint64_t* part) noexcept nogil:
@@ -112,6 +115,23 @@ cdef void write_part(FaultDisk* faults, DiskFile* file, const iovec* vectors, in
         faults.below.write(file, cut, i, offset)
 
 
+cdef int write_and_lose(FaultDisk* faults, DiskFile* file, iovec* vectors, int count, uint64_t offset) noexcept nogil:
+    """Writes, and puts back what was in the place whose writes are lost."""
+    cdef uint8_t* before = <uint8_t*>calloc(1, faults.lose_size)
+    cdef iovec vector
+    cdef int result = ENOMEM
+    if before != NULL:
+        result = faults.below.read(file, before, faults.lose_size, faults.lose_offset)
+    if result == 0:
+        result = faults.below.write(file, vectors, count, offset)
+    if result == 0:
+        vector.iov_base = before
+        vector.iov_len = faults.lose_size
+        result = faults.below.write(file, &vector, 1, faults.lose_offset)
+    free(before)
+    return result
+
+
 cdef int fault_write(DiskFile* file, iovec* vectors, int count, uint64_t offset) noexcept nogil:
     cdef FaultDisk* faults = <FaultDisk*>file.disk
     cdef uint64_t part
@@ -119,7 +139,10 @@ cdef int fault_write(DiskFile* file, iovec* vectors, int count, uint64_t offset)
     if result != 0:
         write_part(faults, file, vectors, count, offset, part)
         return result
-    result = faults.below.write(file, vectors, count, offset)
+    if faults.lose_size != 0 and strcmp(file.name, b"data.pynori") == 0:
+        result = write_and_lose(faults, file, vectors, count, offset)
+    else:
+        result = faults.below.write(file, vectors, count, offset)
     if result == 0 and file.durable:
         result = fault(faults, OPERATION_SYNC)
     return result
@@ -244,9 +267,16 @@ cdef class FaultHandle(DiskHandle):
         plan.stall_us = milliseconds * 1000
         plan.stall_at = plan.calls + after
 
+    def lose_writes(self, uint64_t offset, uint64_t size):
+        """From now on writes to these bytes of the data file succeed and change nothing."""
+        cdef FaultDisk* faults = <FaultDisk*>self.disk
+        faults.lose_offset = offset
+        faults.lose_size = size
+
     def heal(self):
-        """No further failures and stalls."""
+        """No further failures, losses and stalls."""
         cdef int index
+        (<FaultDisk*>self.disk).lose_size = 0
         for index in range(<int>OPERATION_COUNT):
             (<FaultDisk*>self.disk).plans[index].fail_at = 0
             (<FaultDisk*>self.disk).plans[index].stall_at = 0

@@ -49,6 +49,8 @@ cdef int pager_grow(Pager* pager, uint64_t pages, ErrorDetail* error) noexcept n
 
 # Reads the page (of a run: all of it) from the file and checks number, environment, type and hash.
 cdef int pager_verify(Pager* pager, uint64_t page, ErrorDetail* error) noexcept nogil
+# The same; tells how many pages were read and belong together.
+cdef int pager_verify_item(Pager* pager, uint64_t page, uint32_t* pages, ErrorDetail* error) noexcept nogil
 # Checks a page image that was read from, or is about to go to, its place. Of a run's first page everything but the
 # hash.
 cdef int pager_check_image(Pager* pager, uint64_t page, const uint8_t* data, ErrorDetail* error) noexcept nogil
@@ -58,6 +60,8 @@ cdef uint64_t pager_hash(Pager* pager, uint64_t page, const uint8_t* data, uint3
 
 # Writes pages in ascending order, neighbours together. Not synced.
 cdef int pager_write(Pager* pager, PagerWrite* writes, int count, ErrorDetail* error) noexcept nogil
+# Reads a page past the cache and compares it with the image that was written there: E_CORRUPT when the write was lost.
+cdef int pager_read_back(Pager* pager, uint64_t page, const uint8_t* data, ErrorDetail* error) noexcept nogil
 cdef int pager_sync(Pager* pager, ErrorDetail* error) noexcept nogil
 cdef void pager_prefetch(Pager* pager, uint64_t page, uint32_t pages) noexcept nogil
 

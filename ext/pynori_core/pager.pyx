@@ -162,7 +162,14 @@ cdef int pager_read(Pager* pager, uint64_t page, uint32_t pages, uint8_t* buffer
 
 
 cdef int pager_verify(Pager* pager, uint64_t page, ErrorDetail* error) noexcept nogil:
-    cdef uint8_t buffer[PAGE_SIZE * VERIFY_PAGES]
+    cdef uint32_t pages = 0
+    return pager_verify_item(pager, page, &pages, error)
+
+
+cdef int pager_verify_item(Pager* pager, uint64_t page, uint32_t* pages, ErrorDetail* error) noexcept nogil:
+    # At a sector's border, so that the file may be one that is read past the cache.
+    cdef uint8_t memory[PAGE_SIZE * VERIFY_PAGES + SECTOR_SIZE]
+    cdef uint8_t* buffer = memory + (SECTOR_SIZE - (<size_t>memory & (SECTOR_SIZE - 1)))
     cdef const PageHeader* header = <const PageHeader*>buffer
     cdef uint64_t hash, expected
     cdef uint32_t run_pages, done, step, i
@@ -171,8 +178,10 @@ cdef int pager_verify(Pager* pager, uint64_t page, ErrorDetail* error) noexcept 
         result = pager_check_image(pager, page, buffer, error)
     if result != OK or header.type != PAGE_TYPE_RUN:
         atomic_add64(&pager.verified_pages, 1)
+        pages[0] = 1
         return result
     run_pages = header.run_pages
+    pages[0] = run_pages
     expected = header.hash
     hash = hash64(buffer + 8, PAGE_SIZE - 8, page_seed(pager, page))
     done = 1
@@ -214,6 +223,21 @@ cdef int pager_write(Pager* pager, PagerWrite* writes, int count, ErrorDetail* e
         if result != 0:
             return disk_error(error, result, b"write", DATA_NAME, writes[first].page << PAGE_SHIFT)
         first = i
+    return OK
+
+
+cdef int pager_read_back(Pager* pager, uint64_t page, const uint8_t* data, ErrorDetail* error) noexcept nogil:
+    cdef uint8_t memory[PAGE_SIZE + SECTOR_SIZE]
+    cdef uint8_t* buffer = memory + (SECTOR_SIZE - (<size_t>memory & (SECTOR_SIZE - 1)))
+    cdef DiskFile* file = NULL
+    cdef int result = pager.disk.open(pager.disk, DATA_NAME, DISK_READ_ONLY | DISK_DIRECT, &file)
+    if result == 0:
+        result = pager.disk.read(file, buffer, PAGE_SIZE, page << PAGE_SHIFT)
+        pager.disk.close(file)
+    if result != 0:
+        return disk_error(error, result, b"read back", DATA_NAME, page << PAGE_SHIFT)
+    if memcmp(buffer + 8, data + 8, PAGE_SIZE - 8) != 0:
+        return corrupt(page, b"reads back different from what was written", error)
     return OK
 
 

@@ -84,15 +84,20 @@ cdef uint8_t* table_append(Table* table, uint64_t row_id, uint64_t size, uint64_
                            uint32_t* offset) noexcept nogil:
     cdef uint8_t key[8]
     cdef uint8_t* row
-    cdef const uint8_t* leaf
     store64_be(key, row_id)
     row = tree_reserve(&table.rows, key, sizeof(key), size, PUT_INSERT | PUT_APPEND)
     if unlikely(row == NULL):
         return NULL
     page[0] = table.rows.last_page
-    leaf = txn_page(table.txn, page[0])
-    offset[0] = <uint32_t>(row - LEAF_KEY_OFFSET - sizeof(key) - leaf) if leaf < row < leaf + PAGE_SIZE else 0
+    offset[0] = table_row_offset(table, page[0], row)
     return row if set_add(table, SET_ALL, row_id) == OK else NULL
+
+
+cdef uint32_t table_row_offset(Table* table, uint64_t page, const uint8_t* row) noexcept nogil:
+    cdef const uint8_t* leaf = txn_page(table.txn, page)
+    if leaf == NULL or row < leaf or row >= leaf + PAGE_SIZE:
+        return 0
+    return <uint32_t>(row - leaf) - LEAF_KEY_OFFSET - <uint32_t>sizeof(uint64_t)
 
 
 cdef int table_row(Table* table, uint64_t row_id, uint64_t page_hint, uint32_t offset_hint, Value* row) noexcept nogil:

@@ -56,7 +56,6 @@ from pynori_core.tables cimport (
     COVER_LARGE,
     COVER_SIMPLE_VECTOR,
     COVER_SPELLING,
-    ENTRY_ALIGNMENT,
     INDEX_ID,
     ITEM_DOCUMENT,
     ITEM_TOMBSTONE,
@@ -68,6 +67,7 @@ from pynori_core.tables cimport (
     collection_read,
     collection_write,
     cover_offset,
+    cover_set_offset,
     item_decode,
     item_vector,
     state_read,
@@ -450,7 +450,7 @@ cdef int row_append(Writer* writer, const Command* command, Subject* subject, ui
     writer.state.last_etag = subject.etag
     subject.fresh.kind = kind
     subject.fresh.collection = collection
-    subject.fresh.place = <uint16_t>(offset // ENTRY_ALIGNMENT)
+    cover_set_offset(&subject.fresh, offset)
     if vector_count == 0:
         subject.fresh.flags |= COVER_SIMPLE_VECTOR
     if size + body_size + 8 > INLINE_SIZE_MAX:

@@ -28,6 +28,7 @@ from pynori_core.document_writer import Dispatcher, DocumentWriter, PutStart
 from pynori_core.errors import EngineError
 from pynori_core.items import DocumentStore, StoredDocument, StreamItem
 from pynori_core.reads import DocumentReader, DocumentStream, LoadedDocuments
+from pynori_core.scrub import scrub
 
 from pynori import limits
 from pynori.documents.hilo import HiloRange, HiloRanges
@@ -306,6 +307,14 @@ class Database:
     def space(self, *, collections: bool = False) -> SpaceReport:
         """Where the bytes are; with `collections` every row is read, so call it in a thread then."""
         return SpaceReport.of(self._store, self._directory, collections=collections)
+
+    @with_our_errors
+    def scrub(self, page: int, pages_max: int) -> tuple[int, int, list[tuple[int, int, str]]]:
+        """Read pages past the cache and verify them, from `page` on. Blocks.
+
+        Returns where to go on (0: the end), how many were read, and (page, pages in a row, why) of damaged ones.
+        """
+        return scrub(self._store, page, pages_max)
 
     def _size_bytes(self) -> int:
         if self._directory is None:

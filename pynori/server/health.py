@@ -26,6 +26,7 @@ def quick(server: Server) -> tuple[int, bytes]:
 def full(server: Server) -> dict[str, Any]:
     """The body of `/health`; `status` is healthy, degraded (something is named in `problems`) or unhealthy."""
     problems = [f"database {name}: {reason}" for name, reason in server.databases.failures().items()]
+    problems += server.scrubber.problems()
     space = None if server.disk_watch is None else server.disk_watch.measure()
     if space is not None and space.warns:
         doing = "documents are refused" if space.refuses else "documents are still taken"

@@ -11,6 +11,7 @@ import os
 from pynori_core.errors import EngineError
 
 import pynori
+from pynori import limits
 from pynori.cluster.state import ClusterState
 from pynori.config import Settings
 from pynori.documents.database import DatabaseOptions
@@ -23,6 +24,7 @@ from pynori.server.data_directory import DataDirectory
 from pynori.server.databases import Databases
 from pynori.server.disk_watch import DiskWatch
 from pynori.server.operations import Operations
+from pynori.server.scrubber import Scrubber
 from pynori.server.server_metrics import server_families
 
 
@@ -33,6 +35,7 @@ class Server:
     state: ClusterState
     databases: Databases
     operations: Operations
+    scrubber: Scrubber
     metrics: Metrics
     clock: Clock
     rand: Rand
@@ -63,6 +66,8 @@ class Server:
         self.databases = Databases(None if directory is None else directory.databases, state, options, clock)
         self.disk_watch = None if directory is None else DiskWatch(directory.path, settings, self.databases)
         self.metrics.add_source(lambda: server_families(self.databases, self.state, self.disk_watch))
+        self.scrubber = Scrubber(self.databases, clock, settings.scrub_megabytes_per_second * limits.MIB)
+        self.metrics.add_source(self.scrubber.families)
         self.url = settings.public_url or settings.server_url
         self.tcp_url = settings.tcp_url or ""
         self.is_running = False
@@ -91,6 +96,8 @@ class Server:
         if server.disk_watch is not None:
             await server.disk_watch.look()
             server.tasks.start("watch over the disk", server.disk_watch.run())
+        if settings.scrub_megabytes_per_second:
+            server.tasks.start("scrubber", server.scrubber.run())
         return server
 
     @property
