@@ -9,6 +9,7 @@ cimport cython
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
+from pynori_core.disk cimport DiskHandle
 from pynori_core.env cimport Env
 from pynori_core.output cimport Output
 from pynori_core.table cimport IndexEntry
@@ -33,6 +34,7 @@ cdef class DocumentStore:
     cdef uint32_t closing          # atomic
     cdef void* kept_output         # an Output that waits for the next read, or NULL; atomic
     cdef list collection_names     # by number; filled as they are met
+    cdef DiskHandle disk           # given in place of a directory: kept alive as long as the environment is open
 
 cdef bint store_enter(DocumentStore store) noexcept      # False: closed or closing
 cdef void store_leave(DocumentStore store) noexcept
