@@ -8,13 +8,14 @@ Of every image: it opens; the state is that of exactly one transaction between t
 a second recovery finds the same; and in every eighth all invariants of FORMAT.md hold.
 """
 
+import json
 import random
 import sys
 import time
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from itertools import islice, product
+from dataclasses import asdict, dataclass, field
+from itertools import product
 from typing import NamedTuple
 
 from pynori_core.sim_disk import MODES, SimDisk
@@ -24,7 +25,7 @@ from tests.core.crash_history import PROFILES, State
 SECTORS = (4096, 512)
 ALL, SOME = -1, -2  # changes of names
 SUBSET_UNITS_MAX = 10
-LISTED_UNITS_MAX = 48  # single sectors that are left out one by one, at one point
+LISTED_UNITS_MAX = 12  # single sectors that are left out one by one, at one point
 RECOVERY_DEPTH = 3
 LIVES = 3
 DEEP_SHARE = 8
@@ -32,6 +33,8 @@ RECOVERY_SHARE = 8
 LIFE_SHARE = 24
 LIFE_STEPS_MAX = 5
 LIFE_CUTS = 10
+HUNT_IMAGES = 400  # of one history
+SEQUENCE_KINDS = ("put", "overwrite", "delete", "big", "checkpoint", "roll", "grow", "close")
 NONE, EVERYTHING, PREFIX, RANDOM, GARBAGE, HALF, LAST_WRITE, FIRST_LOST, OMIT, OMIT_PAIR, SUBSET, REVERSED = range(12)
 
 
@@ -155,6 +158,7 @@ def root(profile: str, seed: str, kinds: tuple[str, ...] | None = None) -> Node:
         if kinds is None:
             world.run(seed, dice.randrange(3, 14))
         else:
+            world.step("put", dice)
             for kind in kinds:
                 world.step(kind, dice)
         if dice.random() < 0.5 or kinds is not None:
@@ -333,18 +337,48 @@ def replay(profile: str, path: str) -> None:
     print(f"nothing is wrong with it: transaction {node.last}")
 
 
+def sequences(profile: str, length: int) -> list[tuple[str, ...]]:
+    """All sequences of steps of up to that length."""
+    kinds = [kind for kind in SEQUENCE_KINDS if hasattr(PROFILES[profile], f"step_{kind}")]
+    return [steps for size in range(1, length + 1) for steps in product(kinds, repeat=size)]
+
+
+def explore_sequences(profile: str, length: int, part: int, parts: int, totals: Totals) -> None:
+    """Every `parts`-th sequence, the dear ones dealt out evenly."""
+    for steps in sorted(sequences(profile, length), key=lambda steps: (steps.count("roll"), steps))[part::parts]:
+        explore_kinds(profile, steps, totals)
+
+
+def hunt(images_max: int, totals: Totals) -> None:
+    """Short histories of all profiles until something is found: how long a planted bug lives."""
+    seed = 0
+    while totals.images < images_max and not totals.findings:
+        seed += 1
+        explore_seed("documents" if seed % 4 == 0 else "trees", f"hunt{seed}", HUNT_IMAGES, totals)
+
+
 def main() -> None:
-    """`replay PROFILE PATH`, or `seeds PROFILE FIRST COUNT IMAGES SECONDS`: so many histories, a line of totals."""
-    if sys.argv[1] == "replay":
-        replay(sys.argv[2], sys.argv[3].strip())
+    """One job, named by the command line; the last line that is printed is its totals as JSON.
+
+    seeds PROFILE FIRST COUNT IMAGES: histories of so many seeds, so many images of each.
+    sequences PROFILE LENGTH PART PARTS: all sequences of steps of up to that length, or every so-manieth of them.
+    hunt IMAGES: until the first finding. replay PROFILE PATH: the image that a finding names.
+    """
+    job, *rest = sys.argv[1:]
+    if job == "replay":
+        replay(rest[0], rest[1].strip())
         return
-    profile, first, count, images, seconds = sys.argv[2], *(int(number) for number in sys.argv[3:7])
     totals = Totals()
-    end = time.monotonic() + seconds
-    for seed in islice(range(first, first + count), count):
-        if time.monotonic() < end:
-            explore_seed(profile, str(seed), images, totals)
-    print(totals)
+    start = time.monotonic()
+    if job == "hunt":
+        hunt(int(rest[0]), totals)
+    elif job == "sequences":
+        explore_sequences(rest[0], *(int(number) for number in rest[1:4]), totals)
+    else:
+        first, count, images = (int(number) for number in rest[1:4])
+        for seed in range(first, first + count):
+            explore_seed(rest[0], str(seed), images, totals)
+    print(json.dumps({**asdict(totals), "seconds": round(time.monotonic() - start, 1)}))
 
 
 if __name__ == "__main__":

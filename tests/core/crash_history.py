@@ -69,9 +69,9 @@ class TreeWorld(World):
 
     kinds = (
         "put", "overwrite", "delete", "many", "big", "resize", "clear", "abort", "savepoint", "checkpoint",
-        "overlap", "busy", "sealed", "roll", "grow", "close",
+        "overlap", "straddle", "busy", "sealed", "roll", "grow", "close",
     )  # fmt: skip
-    weights = (6, 8, 6, 3, 4, 4, 1, 1, 2, 5, 4, 1, 3, 1, 1, 2)
+    weights = (6, 8, 6, 3, 4, 4, 1, 1, 2, 5, 4, 2, 1, 3, 1, 1, 2)
 
     def __init__(self, disk: SimDisk, states: dict[int, State] | None = None, last: int = 0) -> None:
         super().__init__(disk, {0: {}} if states is None else states, last)
@@ -234,11 +234,15 @@ class TreeWorld(World):
     def step_overlap(self, dice: random.Random) -> None:
         """Transactions are committed between the disk calls of a checkpoint."""
         failures: list[BaseException] = []
+        large = dice.random() < 0.3
 
         def commit_between(action: str) -> None:
             try:
                 if not failures and dice.random() < 0.6:
-                    self.commit(lambda txn, state: self.change(txn, state, dice))
+                    if large:
+                        self.step_fill(dice)
+                    else:
+                        self.commit(lambda txn, state: self.change(txn, state, dice))
             except BaseException as failure:
                 failures.append(failure)
 
@@ -248,6 +252,21 @@ class TreeWorld(World):
         self.disk.hook(None)
         if failures:
             raise failures[0]
+
+    def step_straddle(self, dice: random.Random) -> None:
+        """A checkpoint runs while a transaction is being executed, which is then committed or undone."""
+        self.step_put(dice)
+        txn, state = self.begin()
+        for _ in range(3):
+            self.change(txn, state, dice)
+        self.env.checkpoint()
+        self.change(txn, state, dice)
+        if dice.random() < 0.5:
+            txn.abort()
+            return
+        number = self.end(txn, state)
+        txn.commit()
+        self.disk.mark_ack(number)
 
     def step_busy(self, dice: random.Random) -> None:
         """A checkpoint that an old reader keeps from beginning, with transactions around it."""
@@ -279,11 +298,15 @@ class TreeWorld(World):
         """Until the journal in use is full and the next one is."""
         before = self.journal_in_use()
         for _ in range(JOURNAL_ROLL_TRIES_MAX):
-            size = dice.randrange(60000, 90000)
-            self.commit(lambda txn, state, size=size: self.put(txn, state, TREES[0], b"roll", dice.randbytes(size)))
+            self.step_fill(dice)
             if self.journal_in_use() != before:
                 break
         self.commit(lambda txn, state: self.put(txn, state, TREES[0], b"roll", b"done"))
+
+    def step_fill(self, dice: random.Random) -> None:
+        """What takes much room in the journal and little in the data file."""
+        value = dice.randbytes(dice.randrange(60000, 90000))
+        self.commit(lambda txn, state: self.put(txn, state, TREES[0], b"roll", value))
 
     def journal_in_use(self) -> str:
         """The file of the last durable or synced write to a journal."""
@@ -460,7 +483,7 @@ class DocumentWorld(World):
         number = store.environment()["published_txn"]
         state: State = {}
         for item in DocumentStream.items_since(store, 0):
-            if item.kind == "document":
+            if item.kind == "DOCUMENT":
                 body = json.loads(item.json)
                 body.pop("@metadata", None)
                 state[item.id] = body
