@@ -1,8 +1,8 @@
 """A disk in private memory that records every call, and builds what a crash at any point of the record could leave.
 
 Contents are tables of 4 KB blocks that images share until one of them writes, so an image costs a copy of a few
-tables. What was synced is in every image; of the rest a *cut* says which sectors, lengths and names are there. A durable
-write (`DiskFile.durable`) waits like any other from its call until its return, and is on the medium from then on.
+tables. What was synced is in every image; of the rest a *cut* says which sectors, lengths and names are there. A
+durable write (`DiskFile.durable`) waits like any other from its call until its return, and is on the medium from then on.
 Changes of names are durable after `sync_dir`; a later one is never there without an earlier one of the same name.
 
 For tests. One lock guards all simulated disks of the process.
@@ -11,7 +11,7 @@ For tests. One lock guards all simulated disks of the process.
 cimport cython
 
 from libc.errno cimport EAGAIN, EEXIST, EINVAL, ENODATA, ENOENT, ENOMEM, ENOSPC
-from libc.stdint cimport UINT64_MAX, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport UINT64_MAX, uint8_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset, strcmp, strlen, strncpy
@@ -41,8 +41,8 @@ cdef enum:
 
 cdef Block* UNKNOWN = <Block*>1
 
-MODES = ("none", "all", "prefix", "random", "garbage", "half", "last write", "first lost", "omit", "omit pair", "subset",
-         "reversed")
+MODES = ("none", "all", "prefix", "random", "garbage", "half", "last write", "first lost", "omit", "omit pair",
+         "subset", "reversed")
 KINDS = ("write", "written", "size", "sync", "create", "rename", "unlink", "sync_dir", "settle", "try", "ack")
 
 cdef Mutex world

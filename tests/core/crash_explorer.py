@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import product
 from typing import NamedTuple
 
+from pynori_core.journal import limit_journals
 from pynori_core.sim_disk import MODES, SimDisk
 
 from tests.core.crash_history import PROFILES, State
@@ -25,7 +26,7 @@ from tests.core.crash_history import PROFILES, State
 SECTORS = (4096, 512)
 ALL, SOME = -1, -2  # changes of names
 SUBSET_UNITS_MAX = 10
-LISTED_UNITS_MAX = 12  # single sectors that are left out one by one, at one point
+LISTED_UNITS_MAX = 6  # single sectors that are left out one by one, at one point
 RECOVERY_DEPTH = 3
 LIVES = 3
 DEEP_SHARE = 8
@@ -33,6 +34,8 @@ RECOVERY_SHARE = 8
 LIFE_SHARE = 24
 LIFE_STEPS_MAX = 5
 LIFE_CUTS = 10
+JOURNAL_BYTES_SMALL = 262144
+JOURNAL_BYTES_MAX = 67108864
 HUNT_IMAGES = 400  # of one history
 SEQUENCE_KINDS = ("put", "overwrite", "delete", "big", "checkpoint", "roll", "grow", "close")
 NONE, EVERYTHING, PREFIX, RANDOM, GARBAGE, HALF, LAST_WRITE, FIRST_LOST, OMIT, OMIT_PAIR, SUBSET, REVERSED = range(12)
@@ -148,10 +151,12 @@ def difference(found: State, expected: State) -> str:
 def root(profile: str, seed: str, kinds: tuple[str, ...] | None = None) -> Node:
     """The history of a seed, or of the given kinds of steps, recorded from the creation of its files on.
 
-    Half of the disks have durable writes, half have writes that the engine must sync.
+    Three of four disks have durable writes, the others writes that the engine must sync. In half of the histories, and in
+    the lives after them, journals stay small, so that they are recycled.
     """
     dice = random.Random(f"root {seed}")
     durable = kinds is not None or dice.random() < 0.75
+    limit_journals(JOURNAL_BYTES_SMALL if kinds is not None or dice.random() < 0.5 else JOURNAL_BYTES_MAX)
     disk = SimDisk(zlib.crc32(seed.encode()), durable)
     try:
         world = PROFILES[profile](disk)

@@ -64,7 +64,6 @@ JOURNAL = (
     one(
         "new journal not synced", "journal",
         "    if result == 0:\n        result = journal.disk.sync(file, DISK_SYNC_FULL)\n", "",
-        lives="a record's own sync makes the length durable; what is lost is that commits change no metadata",
     ),
     one("needed journal recycled", "journal", "link[0].number >= number:", "link[0].number > number:"),
     one("journal in use recycled as a spare", "journal", "    while link[0] != NULL and link[0].number >= number:\n",
@@ -125,7 +124,9 @@ RECOVERY = (
     Mutant("transaction numbers unchecked", (NO_CONTIGUITY,), lives="the chain says the same"),
     Mutant("journal's number unchecked", (NO_NUMBER,), lives="the chain says the same"),
     Mutant("chain and numbers unchecked", (NO_CHAIN, NO_NUMBER, NO_CONTIGUITY)),
-    one("tail not zeroed", NO_ZERO_TAIL.module, NO_ZERO_TAIL.old, NO_ZERO_TAIL.new),
+    Mutant("tail not zeroed", (NO_ZERO_TAIL,), lives="the chain keeps what lies behind the break out"),
+    Mutant("tail not zeroed and chain unchecked", (NO_ZERO_TAIL, NO_CHAIN)),
+    Mutant("tail not zeroed, chain and numbers unchecked", (NO_ZERO_TAIL, NO_CHAIN, NO_CONTIGUITY, NO_NUMBER)),
     one("zeroed tail not synced", "recovery",
         "    if result == 0:\n        result = env.disk.sync(file, DISK_SYNC_DATA)\n", ""),
     one("break in a journal with a torn tail left out", "recovery",
