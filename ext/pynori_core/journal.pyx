@@ -23,19 +23,19 @@ cdef enum:
     READ_STEP_BYTES = 1048576      # read ahead of a reader
     NUMBER_DIGITS = 16
 
-cdef uint64_t bytes_max = JOURNAL_BYTES_MAX
+cdef uint64_t size_limit = JOURNAL_BYTES_MAX
 
 
 cdef uint64_t journal_bytes_max() noexcept nogil:
-    return bytes_max
+    return size_limit
 
 
 def limit_journals(uint64_t size_bytes=JOURNAL_BYTES_MAX):
     """The size up to which journals grow, in this process: tests of recycling do not wait until they have 64 MB."""
-    global bytes_max
+    global size_limit
     if not JOURNAL_BYTES_FIRST <= size_bytes <= JOURNAL_BYTES_MAX:
         raise ValueError(f"journals have {<int>JOURNAL_BYTES_FIRST} to {<int>JOURNAL_BYTES_MAX} bytes")
-    bytes_max = size_bytes
+    size_limit = size_bytes
 
 
 cdef void journal_name(uint64_t number, char* name) noexcept nogil:
@@ -271,8 +271,8 @@ cdef int journal_prepare(Journal* journal, uint64_t bytes_max, ErrorDetail* erro
     mutex_unlock(&journal.mutex)
     if made != NULL:               # too small for this record: it becomes a spare, the new one takes its number
         drop_file(journal, made)
-    if size_bytes > bytes_max:
-        size_bytes = bytes_max
+    if size_bytes > size_limit:
+        size_bytes = size_limit
     if size_bytes < reserved + SECTOR_SIZE:
         size_bytes = reserved + SECTOR_SIZE
     made = make_file(journal, number, size_bytes, True, error)
@@ -377,9 +377,9 @@ cdef void journal_recycle(Journal* journal, uint64_t number) noexcept nogil:
         mutex_unlock(&journal.mutex)
         if entry == NULL:
             return
-        if wanted_bytes > bytes_max:
-            wanted_bytes = bytes_max
-        if entry.size_bytes > bytes_max or entry.size_bytes < wanted_bytes:
+        if wanted_bytes > size_limit:
+            wanted_bytes = size_limit
+        if entry.size_bytes > size_limit or entry.size_bytes < wanted_bytes:
             drop_file(journal, entry)
         else:
             journal.disk.close(entry.file)
