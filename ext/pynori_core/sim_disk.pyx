@@ -2,7 +2,7 @@
 
 Contents are tables of 4 KB blocks that images share until one of them writes, so an image costs a copy of a few
 tables. What was synced is in every image; of the rest a *cut* says which sectors, lengths and names are there. A
-durable write (`DiskFile.durable`) waits like any other from its call until its return, and is on the medium from then on.
+durable write (`DiskFile.durable`) waits like any other from its call until its return, and is on the medium after it.
 Changes of names are durable after `sync_dir`; a later one is never there without an earlier one of the same name.
 
 For tests. One lock guards all simulated disks of the process.

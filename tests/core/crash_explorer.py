@@ -1,8 +1,9 @@
 """Builds the disks that crashes of a history could leave, recovers each, and holds what is found against the model.
 
-A `Node` is a recorded disk with the states that may be found on it. A cut makes another node of it: the image of a crash,
-recovered once, and its recovery is recorded too, so a cut of that node is a crash inside recovery. A life is more work
-on a recovered node. A path of cuts and lives names an image; `python -m tests.core.crash_explorer replay` takes one.
+A `Node` is a recorded disk with the states that may be found on it. A cut makes another node of it: the image of a
+crash, recovered once, and its recovery is recorded too, so a cut of that node is a crash inside recovery. A life is more
+work on a recovered node. A path of cuts and lives names an image; `python -m tests.core.crash_explorer replay PROFILE
+'PATH'` builds it again.
 
 Of every image: it opens; the state is that of exactly one transaction between the last acknowledged and the last tried;
 a second recovery finds the same; and in every eighth all invariants of FORMAT.md hold.
@@ -151,8 +152,8 @@ def difference(found: State, expected: State) -> str:
 def root(profile: str, seed: str, kinds: tuple[str, ...] | None = None) -> Node:
     """The history of a seed, or of the given kinds of steps, recorded from the creation of its files on.
 
-    Three of four disks have durable writes, the others writes that the engine must sync. In half of the histories, and in
-    the lives after them, journals stay small, so that they are recycled.
+    Three of four disks have durable writes, the others writes that the engine must sync. In half of the histories, and
+    in the lives after them, journals stay small, so that they are recycled.
     """
     dice = random.Random(f"root {seed}")
     durable = kinds is not None or dice.random() < 0.75

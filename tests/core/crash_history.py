@@ -8,6 +8,7 @@ transaction t. Everything follows from the seed.
 import json
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from pynori_core.check import check_environment
@@ -186,7 +187,8 @@ class TreeWorld(World):
 
         def change(txn: WriteTxn, state: State) -> None:
             for number in range(3):
-                self.put(txn, state, TREES[0], b"run%d" % number, self.value(dice, dice.choice((10, 8000, 16000, 33000))))
+                size = dice.choice((10, 8000, 16000, 33000))
+                self.put(txn, state, TREES[0], b"run%d" % number, self.value(dice, size))
 
         self.commit(change)
 
@@ -273,10 +275,8 @@ class TreeWorld(World):
         self.step_put(dice)
         reader = self.env.read()
         self.step_overwrite(dice)
-        try:
+        with suppress(Busy):
             self.env.checkpoint(0)
-        except Busy:
-            pass
         self.step_overwrite(dice)
         reader.close()
 

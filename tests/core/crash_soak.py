@@ -1,7 +1,7 @@
 """Crash images for as long as is asked: `python -m tests.core.crash_soak MINUTES`, through `ci/soak storage`.
 
-Goes on with the seeds where the ledger stopped, and deals out the sequences of up to three steps in parts. Prints totals
-after each round and appends one line to tests/LEDGER.md.
+Goes on with the seeds where the ledger stopped, and deals out the sequences of up to three steps in parts. Prints
+totals after each round and appends one line to tests/LEDGER.md.
 """
 
 import re
@@ -55,8 +55,8 @@ def main() -> int:
         print(f"{time.monotonic() - start:.0f} s, seeds to {seed - 1}: {totals}", flush=True)
     minutes = (time.monotonic() - start) / 60
     line = (
-        f"| {time.strftime('%Y-%m-%d', time.gmtime())} | {commit()} | storage | {first} to {seed - 1} | {totals.images} "
-        f"| {totals.inside_recovery} | {totals.lives} | {len(totals.findings)} | {minutes:.1f} |\n"
+        f"| {time.strftime('%Y-%m-%d', time.gmtime())} | {commit()} | storage | {first} to {seed - 1} "
+        f"| {totals.images} | {totals.inside_recovery} | {totals.lives} | {len(totals.findings)} | {minutes:.1f} |\n"
     )
     LEDGER.write_text(ledger + line)
     print(line, end="")

@@ -1,4 +1,4 @@
-"""The simulated disk: what a crash leaves of unsynced bytes, lengths and names, in every mode; and sharing of blocks."""
+"""The simulated disk: what a crash leaves of unsynced bytes, lengths and names, in every mode; sharing of blocks."""
 
 import struct
 

@@ -22,7 +22,9 @@ ROOT = Path(__file__).resolve().parents[2]
 IMAGES_MAX = 20000
 HUNT_SECONDS_MAX = 150
 TEST_SECONDS_MAX = 120
-QUICK_TESTS = ("test_recovery", "test_checkpoint", "test_journal", "test_env", "test_check", "test_btree", "test_writes")
+QUICK_TESTS = (
+    "test_recovery", "test_checkpoint", "test_journal", "test_env", "test_check", "test_btree", "test_writes",
+)  # fmt: skip
 DIRECTIVES = ("boundscheck=False", "wraparound=False", "cdivision=True", "initializedcheck=False",
               "freethreading_compatible=True")  # fmt: skip
 # Fresh memory is dear: what one image gives back serves the next.
@@ -53,7 +55,7 @@ class Copy:
         for module in dict.fromkeys(edit.module for edit in edits):
             text = (ROOT / "ext" / "pynori_core" / f"{module}.pyx").read_text()
             for edit in (edit for edit in edits if edit.module == module):
-                assert text.count(edit.old) == 1, f"{module}.pyx has changed: {edit.old!r} is there {text.count(edit.old)} times"
+                assert text.count(edit.old) == 1, f"{module}.pyx has changed: {edit.old!r} is not there once"
                 text = text.replace(edit.old, edit.new)
             (self.core / f"{module}.pyx").write_text(text)
             self.build(module)
@@ -61,8 +63,13 @@ class Copy:
     def build(self, module: str) -> None:
         directives = [part for directive in DIRECTIVES for part in ("-X", directive)]
         source = self.core / f"{module}.c"
-        run = [sys.executable, "-m", "cython", "-3", *directives, "-I", "ext", f"ext/pynori_core/{module}.pyx", "-o", source]
-        subprocess.run(run, cwd=self.directory, check=True, capture_output=True)
+        subprocess.run(
+            [
+                sys.executable, "-m", "cython", "-3", *directives, "-I", "ext", f"ext/pynori_core/{module}.pyx",
+                "-o", source,
+            ],
+            cwd=self.directory, check=True, capture_output=True,
+        )  # fmt: skip
         compiler = os.environ.get("CC", "cc").split()
         subprocess.run(
             [

@@ -5,6 +5,8 @@ engine's quick tests, fails. A mutant that lives because another defence covers 
 reason in `lives`, and together with that defence as a pair, which must be found.
 """
 
+# ruff: noqa: E501  (quoted source is quoted as it is)
+
 from dataclasses import dataclass
 
 
