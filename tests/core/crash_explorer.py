@@ -1,8 +1,8 @@
 """Builds the disks that crashes of a history could leave, recovers each, and holds what is found against the model.
 
 A `Node` is a recorded disk with the states that may be found on it. A cut makes another node of it: the image of a
-crash, recovered once, and its recovery is recorded too, so a cut of that node is a crash inside recovery. A life is more
-work on a recovered node. A path of cuts and lives names an image; `python -m tests.core.crash_explorer replay PROFILE
+crash, recovered once, and its recovery is recorded too, so a cut of that node is a crash inside recovery. A life is
+more work on a recovered node. A path of cuts and lives names an image; `python -m tests.core.crash_explorer replay PROFILE
 'PATH'` builds it again.
 
 Of every image: it opens; the state is that of exactly one transaction between the last acknowledged and the last tried;
@@ -129,8 +129,11 @@ class Node:
         return number
 
     def live(self, seed: str, totals: Totals) -> None:
-        """More work on the recovered disk."""
+        """More work: on the recovered disk, or on the image as the crash left it, by the opening that recovers it."""
         totals.lives += 1
+        if random.Random(f"fresh {seed}").random() < 0.5:
+            self.disk = self.disk.crash(0, NONE)
+            self.disk.base(self.last)
         self.path += f" life:{seed}"
         try:
             world = PROFILES[self.profile](self.disk, self.states, self.last)
