@@ -13,8 +13,8 @@ IMAGES_MIN = 200000
 JOBS = [
     *(["sequences", "trees", "2", str(part), "4"] for part in range(4)),
     *(["sequences", "documents", "2", str(part), "4"] for part in range(4)),
-    *(["seeds", "trees", str(first), "30", "700"] for first in (1000, 1030, 1060, 1090)),
-    *(["seeds", "documents", str(first), "30", "500"] for first in (2000, 2030)),
+    *(["seeds", "trees", str(first), "30", "700"] for first in (1000, 1030)),
+    ["seeds", "documents", "2000", "20", "500"],
 ]
 
 
