@@ -2,8 +2,8 @@
 
 A `Node` is a recorded disk with the states that may be found on it. A cut makes another node of it: the image of a
 crash, recovered once, and its recovery is recorded too, so a cut of that node is a crash inside recovery. A life is
-more work on a recovered node. A path of cuts and lives names an image; `python -m tests.core.crash_explorer replay PROFILE
-'PATH'` builds it again.
+more work on a recovered node. A path of cuts and lives names an image, and builds it again:
+`python -m tests.core.crash_explorer replay PROFILE 'PATH'`.
 
 Of every image: it opens; the state is that of exactly one transaction between the last acknowledged and the last tried;
 a second recovery finds the same; and in every eighth all invariants of FORMAT.md hold.
