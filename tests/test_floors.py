@@ -15,7 +15,7 @@ SERVER = ROOT / "pynori"
 CORE_FLOORS: list[list[str]] = [
     ["bits", "errors", "format", "threads", "forks", "guard", "checksum", "arena", "codec", "output", "completion"],
     ["blittable", "schema", "builder", "json", "framing", "http_wire"],
-    ["disk", "fault_disk", "pager", "scratch", "record", "journal"],
+    ["disk", "fault_disk", "sim_disk", "pager", "scratch", "record", "journal"],
     ["freespace", "state", "txn", "checkpoint", "recovery", "env"],
     ["slotted", "catalog", "btree", "cursor", "table", "views"],
     [

@@ -18,7 +18,7 @@ from pynori_core.format cimport (
     PAGE_TYPE_RUN, SECTOR_SIZE, FileHeader, PageHeader, RecordHeader,
 )
 from pynori_core.journal cimport (
-    JOURNAL_BYTES_FIRST, JOURNAL_BYTES_MAX, JournalReader, journal_add_spare, journal_name, journal_number,
+    JOURNAL_BYTES_FIRST, JournalReader, journal_add_spare, journal_bytes_max, journal_name, journal_number,
     journal_resume, journal_start, reader_bytes, reader_close, reader_open,
 )
 from pynori_core.pager cimport pager_check_image, pager_grow, pager_read, pager_store_header, pager_sync
@@ -581,7 +581,7 @@ cdef void keep_spares(Recovery* recovery, uint64_t current) noexcept nogil:
         if reader_open(&reader, env.disk, recovery.listing.numbers[i], &ignored) == OK:
             size_bytes = reader.size_bytes
             reader_close(&reader)
-        if recovery.limit_txn == UINT64_MAX and JOURNAL_BYTES_FIRST <= size_bytes <= JOURNAL_BYTES_MAX:
+        if recovery.limit_txn == UINT64_MAX and JOURNAL_BYTES_FIRST <= size_bytes <= journal_bytes_max():
             journal_add_spare(&env.journal, recovery.listing.numbers[i], size_bytes)
         else:
             journal_name(recovery.listing.numbers[i], name)

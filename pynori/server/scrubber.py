@@ -18,7 +18,8 @@ from pynori import limits
 from pynori.errors import PynoriError
 from pynori.runtime import log
 from pynori.runtime.clock import Clock
-from pynori.server.databases import Databases, OpenDatabase
+from pynori.server.databases import Databases
+from pynori.server.open_database import OpenDatabase
 
 PAGE_SIZE_BYTES = 8_192
 

@@ -19,7 +19,7 @@ from tests.damage.sample import Sample, build
 from tests.damage.structured import Structured
 
 ROOT = Path(__file__).resolve().parents[2]
-LEDGER = ROOT / "tests" / "LEDGER.md"
+LEDGER = ROOT / "tests" / "ledger" / "damage.md"
 STRIDE = 1_000_003  # prime, and so coprime to every count of bits: steps of it visit each bit once
 
 
