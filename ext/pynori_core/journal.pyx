@@ -399,6 +399,13 @@ cdef void journal_recycle(Journal* journal, uint64_t number) noexcept nogil:
 
 # Reading.
 
+cdef void reader_close(JournalReader* reader) noexcept nogil:
+    if reader.file != NULL:
+        reader.disk.close(reader.file)
+        reader.file = NULL
+    record_buffer_release(&reader.window)
+
+
 cdef int reader_open(JournalReader* reader, Disk* disk, uint64_t number, ErrorDetail* error) noexcept nogil:
     cdef char name[DISK_NAME_MAX]
     cdef int result
@@ -412,17 +419,12 @@ cdef int reader_open(JournalReader* reader, Disk* disk, uint64_t number, ErrorDe
         return E_NOT_FOUND
     if result == 0:
         result = disk.size(reader.file, &reader.size_bytes)
+        if result != 0:
+            reader_close(reader)
     if result != 0:
         return disk_error(error, result, b"open", name, 0)
     reader.size_bytes &= ~<uint64_t>(SECTOR_SIZE - 1)
     return OK
-
-
-cdef void reader_close(JournalReader* reader) noexcept nogil:
-    if reader.file != NULL:
-        reader.disk.close(reader.file)
-        reader.file = NULL
-    record_buffer_release(&reader.window)
 
 
 cdef const uint8_t* reader_bytes(JournalReader* reader, uint64_t offset, uint64_t size,
