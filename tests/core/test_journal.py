@@ -120,7 +120,7 @@ def test_compression_saves_whole_sectors(tmp_path: Path) -> None:
 def test_journals_double_and_follow(tmp_path: Path) -> None:
     """Each journal is twice as large as the one before and ends with the record that names the next."""
     directory = tmp_path / "env"
-    with Env.create(directory, checkpoint_bytes=1 << 30) as env:
+    with Env.create(directory) as env:
         with env.write() as txn:
             pages = [txn.allocate(type=PLAIN) for _ in range(20)]
         for number in range(200):
