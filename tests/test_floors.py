@@ -34,6 +34,7 @@ SERVER_FLOORS: dict[str, tuple[int, set[str]]] = {
     "limits": (0, set()),
     "config": (0, {"errors", "limits", "runtime"}),
     "runtime": (0, {"errors", "limits"}),
+    "rql": (1, set()),
     "documents": (2, set()),
     "embed": (3, set()),
     "cluster": (2, set()),
