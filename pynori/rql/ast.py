@@ -44,7 +44,8 @@ class Path:
     """A field: `name`, `address.city`, `lines[].product`, `Values[0]`, `'quoted name'`.
 
     parts: the names between the dots; an array is entered by a part that ends in `[]` or `[n]`.
-    quoted: the whole path was one quoted text. In `select` that may mean a text instead of a field.
+    quoted: the whole path was one quoted text. (Where a value may stand too, as in `select` and in arguments, a quoted
+    text is a Literal; `as_path` reads it as a field.)
     """
 
     parts: tuple[str, ...]
@@ -67,7 +68,7 @@ class Path:
 class Literal:
     """A value written in the text: null, true, false, a number or a string (escapes resolved)."""
 
-    value: None | bool | int | float | str
+    value: bool | int | float | str | None
     position: int = field(default=0, compare=False)
 
     def __eq__(self, other: object) -> bool:
@@ -152,6 +153,15 @@ class Not:
     position: int = field(default=0, compare=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Named:
+    """An argument that carries a name: `facet(product, sum(total) as turnover)`."""
+
+    expression: Expression
+    name: str
+    position: int = field(default=0, compare=False)
+
+
 # ---------------------------------------------------------------- time series
 
 
@@ -194,7 +204,7 @@ class TimeSeriesQuery:
 
 Value: TypeAlias = Literal | Parameter
 Expression: TypeAlias = (
-    Path | Literal | Parameter | Call | Comparison | Between | In | And | Or | Not | Duration | TimeSeriesQuery
+    Path | Literal | Parameter | Call | Comparison | Between | In | And | Or | Not | Named | Duration | TimeSeriesQuery
 )
 
 
@@ -365,6 +375,8 @@ def children(expression: Expression) -> tuple[Expression, ...]:
         return expression.operands
     if isinstance(expression, Not):
         return (expression.operand,)
+    if isinstance(expression, Named):
+        return (expression.expression,)
     if isinstance(expression, Between):
         return (expression.value, expression.low, expression.high)
     if isinstance(expression, In):
