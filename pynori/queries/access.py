@@ -1,4 +1,4 @@
-"""Documents without an index: a collection or everything as stored, documents by id, documents by the prefix of their id.
+"""Documents without an index: a collection or everything as stored, documents by id or by the prefix of their id.
 
 Collections come in the order of their last change, ids in the order of their text. Documents of `@hilo` are bookkeeping
 of clients and no part of "everything".

@@ -62,7 +62,7 @@ class Includes:
 
 
 def ids_at(fields: RawObject, parts: tuple[str, ...]) -> Iterator[str]:
-    """Ids that a path names. A last part `field(prefix/)` stands for ids whose prefix is not written in the document."""
+    """Ids that a path names. A last part `field(prefix/)` is for ids whose prefix is not written in the document."""
     last = parts[-1]
     if last.endswith(")") and "(" in last:
         name, _, prefix = last[:-1].partition("(")

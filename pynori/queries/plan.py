@@ -118,7 +118,8 @@ def is_about_ids(where: Expression) -> bool:
         return where.operator == "=" and is_id(where.left)
     if isinstance(where, In):
         return not where.every and is_id(where.value)
-    return isinstance(where, Call) and where.name == "startsWith" and len(where.arguments) == 2 and is_id(where.arguments[0])
+    starts = isinstance(where, Call) and where.name == "startsWith" and len(where.arguments) == 2
+    return starts and is_id(where.arguments[0])  # type: ignore[union-attr]
 
 
 def id_prefix(where: Expression, values: Values) -> str | None:

@@ -62,7 +62,7 @@ class Sources:
     script: Callable[[str], ScriptRunner]
     stored: StoredFields | None = None
     behavior: ProjectionBehavior = ProjectionBehavior.DEFAULT
-    # Of distinct results no document can be told: their metadata is the same for all, so that equal ones are equal text.
+    # Distinct results tell of no document: their metadata is the same for all, so that equal ones are equal text.
     distinct: bool = False
 
     def metadata(self, row: Row) -> bytes:

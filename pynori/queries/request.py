@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from pynori.errors import InvalidArgument, InvalidQuery
-from pynori.limits import QUERY_TEXT_SIZE_BYTES_MAX, QUERY_WAIT_MS_DEFAULT, QUERY_WAIT_MS_MAX
+from pynori.limits import QUERY_WAIT_MS_DEFAULT, QUERY_WAIT_MS_MAX
 from pynori.queries.timespan import timespan_ms
 
 PAGE_SIZE_MAX = 2**31 - 1  # what clients send when they want everything
@@ -51,8 +51,6 @@ def from_body(body: Mapping[str, Any]) -> QueryRequest:
     text = body.get("Query")
     if not isinstance(text, str) or not text.strip():
         raise InvalidQuery("the body must hold 'Query', the text of a query")
-    if len(text) > QUERY_TEXT_SIZE_BYTES_MAX:
-        raise InvalidQuery(f"the query is longer than QUERY_TEXT_SIZE_BYTES_MAX ({QUERY_TEXT_SIZE_BYTES_MAX})")
     parameters = body.get("QueryParameters")
     if parameters is None:
         parameters = {}

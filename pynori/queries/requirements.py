@@ -100,8 +100,7 @@ def requirements_of(query: Query, collection: str | None, values: Values) -> Req
     if not query.group_by:
         return Requirements(collection, collector.fields)
     keys = tuple(_group_need(key.expression, query.source.alias) for key in query.group_by)
-    names = {key.path for key in keys} | {each.expression.text for each in query.group_by if isinstance(each.expression, Path)}
-    names |= {key.alias for key in query.group_by if key.alias}
+    names = {key.path for key in keys} | {key.alias for key in query.group_by if key.alias}
     filtered = {name: need for name, need in collector.fields.items() if name in names or need.search or need.exact}
     return Requirements(collection, filtered, keys, _aggregations(query, collector))
 

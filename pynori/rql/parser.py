@@ -299,9 +299,7 @@ class Parser:
             kind, name = SourceKind.ALL_DOCUMENTS, "@all_docs"
         revisions = self._revisions()
         alias = None
-        if self.take_word("as"):
-            alias = self.name("an alias")
-        elif self.word() and self.word() not in RESERVED:
+        if self.take_word("as") or (self.word() and self.word() not in RESERVED):
             alias = self.name("an alias")
         revisions = revisions or self._revisions()
         return Source(kind, name, alias, revisions, start)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pynori.rql import tokens
 from pynori.rql.ast import Duration, Expression, Literal, Parameter, Path, TimeSeriesQuery
-from pynori.rql.tokens import END, NAME, NUMBER, PARAMETER, PUNCTUATION, STRING
+from pynori.rql.tokens import NAME, NUMBER, PARAMETER, STRING
 
 if TYPE_CHECKING:
     from pynori.rql.parser import Parser
