@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pynori.rql import tokens
 from pynori.rql.ast import Duration, Expression, Literal, Parameter, Path, TimeSeriesQuery
-from pynori.rql.tokens import END, NAME, NUMBER, PARAMETER, PUNCTUATION, STRING
+from pynori.rql.tokens import NAME, NUMBER, PARAMETER, STRING
 
 if TYPE_CHECKING:
     from pynori.rql.parser import Parser
@@ -51,7 +51,7 @@ class TimeSeriesParser:
         self.found: dict[str, Any] = {}
 
     def body(self) -> TimeSeriesQuery:
-        """`from series [between ..] [last ..] [load ..] [where ..] [group by ..] [select ..] [scale ..] [offset ..]`."""
+        """`from series [between] [first, last] [load] [where] [group by] [select] [scale] [offset]` in any order."""
         parser = self.parser
         start = parser.position()
         parser.expect_word("from")
