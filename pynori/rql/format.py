@@ -84,7 +84,9 @@ def format_expression(node: Expression) -> str:
     if isinstance(node, Or):
         return " or ".join(_operand(each, (Or,)) for each in node.operands)
     if isinstance(node, Not):
-        return "not " + _operand(node.operand, (And, Or))
+        text = _operand(node.operand, (And, Or))
+        # A field that is called like an operator would be read as one behind `not`.
+        return f"not ({text})" if text.startswith(("in ", "between ", "all ")) else "not " + text
     if isinstance(node, Named):
         return format_expression(node.expression) + _as(node.name)
     if isinstance(node, Duration):

@@ -1,8 +1,8 @@
 """Tokens to a tree: recursive descent with bounded depth, one method for each rule of GRAMMAR.md.
 
-A keyword is a keyword only where one may stand: where a field or a name is awaited, `order` or `count` is a name, unless
-what follows shows that something is missing. Clauses may come in any order after `from`, each once. Whatever the text
-is, the outcome is a Query or InvalidQuery with the place, what was found there, and what was expected.
+A keyword is a keyword only where one may stand: where a field or a name is awaited, `order` or `count` is a name,
+unless what follows shows that something is missing. Clauses may come in any order after `from`, each once. Whatever
+the text is, the outcome is a Query or InvalidQuery with the place, what was found there, and what was expected.
 
 Queries repeat with other parameters, so trees of short texts are kept (`parse` is a cache over `parse_text`).
 """
@@ -84,7 +84,7 @@ def parse(text: str) -> Query:
 def parse_text(text: str) -> Query:
     """The tree of a query, parsed anew."""
     if len(text) > RQL_SIZE_BYTES_MAX:
-        raise InvalidQuery(f"a query of {len(text)} characters is longer than {RQL_SIZE_BYTES_MAX} (RQL_SIZE_BYTES_MAX)")
+        raise InvalidQuery(f"a query of {len(text)} characters exceeds {RQL_SIZE_BYTES_MAX} (RQL_SIZE_BYTES_MAX)")
     return Parser(text).query()
 
 
@@ -255,15 +255,10 @@ class Parser:
         parameters = self._declared_parameters()
         if not self.at("{"):
             raise self.failed("'{'")
-        if kind == "function":
+        # One builder writes `timeseries` where it means `function`: the body decides.
+        if kind == "function" or not tokens.begins_with_word(self.text, self.position() + 1, "from"):
             return FunctionDeclaration(name, parameters, self.script().text, start)
-        block_index = self.index
         self.open_block()
-        if self.word() != "from":
-            # A builder writes `timeseries` where it means `function`.
-            self.index = block_index
-            del self.tokens[block_index + 1 :]
-            return FunctionDeclaration(name, parameters, self.script().text, start)
         query = TimeSeriesParser(self).body()
         self.expect("}")
         return TimeSeriesDeclaration(name, parameters, query, start)
@@ -667,7 +662,16 @@ class Parser:
             return token_text in _COMPARISONS
         if kind == PUNCTUATION:
             return token_text in ",.)"
-        return kind == END or (kind == NAME and token_text.lower() in RESERVED and token_text.lower() != "not")
+        if kind != NAME:
+            return kind == END
+        following = token_text.lower()
+        if self.word() == "not":
+            # `not order = 1` negates; only `not in (..)` and its like begin with a field called `not`.
+            return following in ("in", "between", "all")
+        if following == "not":
+            kind, token_text, _ = self.tokens[self.index + 2]
+            return kind == NAME and token_text.lower() in ("in", "between")
+        return following in RESERVED
 
     def field_or_call(self) -> Path | Call:
         if self.tokens[self.index][0] == NAME and self.next_is("("):

@@ -51,7 +51,7 @@ class TimeSeriesParser:
         self.found: dict[str, Any] = {}
 
     def body(self) -> TimeSeriesQuery:
-        """`from series [between ..] [last ..] [load ..] [where ..] [group by ..] [select ..] [scale ..] [offset ..]`."""
+        """`from series [between] [first, last] [load] [where] [group by] [select] [scale] [offset]` in any order."""
         parser = self.parser
         start = parser.position()
         parser.expect_word("from")

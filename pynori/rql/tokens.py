@@ -26,9 +26,9 @@ PUNCTUATION: Final = "punctuation"  # one of `( ) { } [ ] , . / *`
 END: Final = "end"
 
 _NAME = r"(?:@[\w\-@]++|[^\W\d][\w\-@]*+)(?:\[\d*+\])*+"
+_BLANKS = r"(?:\s++|//[^\n]*+|/\*(?:[^*]++|\*(?!/))*+\*/)*+"
 _TOKEN = re.compile(
-    r"(?:\s++|//[^\n]*+|/\*(?:[^*]++|\*(?!/))*+\*/)*+"
-    rf"(?:(?P<{NAME}>{_NAME}(?:\.{_NAME})*+)"
+    rf"{_BLANKS}(?:(?P<{NAME}>{_NAME}(?:\.{_NAME})*+)"
     rf"|(?P<{PARAMETER}>\$\w++)"
     rf"|(?P<{PUNCTUATION}>[(){{}}\[\],.*]|/(?![/*]))"
     rf"|(?P<{OPERATOR}>==?|!=|<>|<=|>=|<|>|&&|\|\|)"
@@ -37,6 +37,7 @@ _TOKEN = re.compile(
     rf"|(?P<{END}>\Z))",
     re.DOTALL,
 )
+_BLANK = re.compile(_BLANKS)
 BARE_NAME: Final = re.compile(_NAME)
 
 _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|.)|''|\"\"", re.DOTALL)
@@ -60,6 +61,12 @@ def tokenize(text: str, position: int) -> list[Token]:
         position = match.end()
         if kind == END or (token_text == "{" and kind == PUNCTUATION):
             return tokens
+
+
+def begins_with_word(text: str, position: int, keyword: str) -> bool:
+    """Whether the first thing behind blanks and comments is this keyword."""
+    match = BARE_NAME.match(text, _behind_blanks(text, position))
+    return match is not None and match[0].lower() == keyword
 
 
 def unquote(token_text: str) -> str:
@@ -89,6 +96,12 @@ def quoted(value: str) -> str:
     return f"'{escaped}'"
 
 
+def _behind_blanks(text: str, position: int) -> int:
+    blanks = _BLANK.match(text, position)
+    assert blanks is not None
+    return blanks.end()
+
+
 def _joined(match: re.Match[str]) -> str:
     """Surrogate pairs as the characters they stand for; a lone one becomes the replacement character."""
     return match[0].encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
@@ -96,9 +109,7 @@ def _joined(match: re.Match[str]) -> str:
 
 def _unreadable(text: str, position: int) -> InvalidQuery:
     """The error for what no token begins with, where it stands: behind the blanks and comments before it."""
-    blanks = re.compile(r"(?:\s++|//[^\n]*+|/\*(?:[^*]++|\*(?!/))*+\*/)*+").match(text, position)
-    assert blanks is not None
-    position = blanks.end()
+    position = _behind_blanks(text, position)
     character = text[position]
     if text.startswith("/*", position):
         return InvalidQuery.at(text, position, "a comment without its end", "*/")
