@@ -73,6 +73,8 @@ QUERY_THREADS: Final = 4  # queries of all databases that read at the same time;
 QUERY_ROWS_BATCH: Final = 256  # rows that are made into results together
 QUERY_PIECES_SIZE_BYTES: Final = 256 * KIB  # made in a thread before the event loop gets them; larger answers stream
 QUERY_INCLUDED_DOCUMENTS_MAX: Final = 100_000  # of one query
+QUERY_SORTED_STEP: Final = 4_096  # entries whose values are read together where the index cannot order by itself
+QUERY_SORT_VALUES_MAX: Final = 1_000_000  # different values of such an order
 QUERY_DISTINCT_MAX: Final = 1_000_000  # different results of one `select distinct`
 
 # ---- the cluster's state
