@@ -99,6 +99,11 @@ class Execution:
             produced = islice(produced, self._page.skip, self._page.skip + self._page.take)
         return produced
 
+    def ids(self) -> Iterator[str]:
+        """The id of each document of the page, once. Documents are read only where a filter asks for them."""
+        found = (row.id for row in self._found.rows)
+        return islice(found, self._page.skip, self._page.skip + self._page.take) if self._paged_late else found
+
     def _produced(self) -> Iterator[bytes]:
         batch = 1
         while True:

@@ -1,5 +1,6 @@
 """Queries that need no index: collections, ids, prefixes, their pages, projections, loads, includes and streams."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -198,5 +199,32 @@ def test_what_cannot_be_answered_says_why(desk: Run, text: str, kind: str) -> No
     async def test(desk: Any) -> None:
         error = await desk.ask(text, status=400)
         assert error["Type"].endswith(kind) and error["Message"]
+
+    desk(test)
+
+
+async def completed(desk: Any, started: Any) -> Any:
+    """Wait for an operation and give its state."""
+    while True:
+        state = await desk.api.json("GET", f"/databases/db/operations/state?id={started['OperationId']}")
+        if state["Status"] != "InProgress":
+            return state
+        await asyncio.sleep(0.01)
+
+
+def test_what_a_query_finds_is_deleted(desk: Run) -> None:
+    """Deleting by query removes what the query finds and nothing else, and tells what it did."""
+
+    async def test(desk: Any) -> None:
+        await fill(desk)
+        body = {"Query": "from Users filter Age >= 2", "QueryParameters": None, "PageSizeSet": False, "Start": None}
+        started = await desk.api.json("DELETE", "/databases/db/queries?allowStale=&details=true", body)
+        state = await completed(desk, started)
+        assert state["Status"] == "Completed" and state["Result"]["Total"] == 3, state
+        assert [each["Status"] for each in state["Result"]["Details"]] == ["Deleted"] * 3
+        assert await desk.ids("from @all_docs") == ["users/0", "users/1", "companies/1"]
+        started = await desk.api.json("DELETE", "/databases/db/queries", {"Query": "from @all_docs limit 1"})
+        assert (await completed(desk, started))["Result"] == {"Total": 1, "Query": "from @all_docs limit 1", "Details": []}
+        assert await desk.ids("from @all_docs") == ["users/1", "companies/1"]
 
     desk(test)
