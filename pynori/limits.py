@@ -67,6 +67,13 @@ RQL_DEPTH_MAX: Final = 64
 RQL_IN_TERMS_MAX: Final = 1_024
 RQL_CACHED_QUERIES: Final = 2_048  # parsed queries that are kept by their text,
 RQL_CACHED_SIZE_MAX: Final = 8 * KIB  # if they have at most this many characters
+QUERY_WAIT_MS_DEFAULT: Final = 15_000  # for an index that is up to date, where the client does not say
+QUERY_WAIT_MS_MAX: Final = 10 * 60_000
+QUERY_THREADS: Final = 4  # queries of all databases that read at the same time; others wait for their turn
+QUERY_ROWS_BATCH: Final = 256  # rows that are made into results together
+QUERY_PIECES_SIZE_BYTES: Final = 256 * KIB  # made in a thread before the event loop gets them; larger answers stream
+QUERY_INCLUDED_DOCUMENTS_MAX: Final = 100_000  # of one query
+QUERY_DISTINCT_MAX: Final = 1_000_000  # different results of one `select distinct`
 
 # ---- the cluster's state
 STATE_COMMANDS_WAITING_MAX: Final = 10_000  # commands that wait for a commit; more are refused
@@ -132,6 +139,7 @@ def check() -> None:
         ("results of operations outlive polling", OPERATION_KEPT_MS >= 5 * 60_000),
         ("waiting for a raft index ends before a client gives up", RAFT_INDEX_WAIT_MS_MAX < CLIENT_TIMEOUT_MS),
         ("a query that is kept may be asked", RQL_CACHED_SIZE_MAX <= RQL_SIZE_BYTES_MAX),
+        ("a wait for an index ends", QUERY_WAIT_MS_DEFAULT <= QUERY_WAIT_MS_MAX),
         ("an import's row fits a document", IMPORT_ROW_SIZE_BYTES_MAX <= DOCUMENT_SIZE_BYTES_MAX),
     )
     broken = [sentence for sentence, holds in inequalities if not holds]

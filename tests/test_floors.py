@@ -37,6 +37,7 @@ SERVER_FLOORS: dict[str, tuple[int, set[str]]] = {
     "rql": (1, set()),
     "documents": (2, set()),
     "embed": (3, set()),
+    "queries": (4, set()),
     "cluster": (2, set()),
     "client": (2, set()),
     "server": (5, set()),

@@ -24,6 +24,7 @@ from pynori_core import change_vector as vectors
 from pynori_core.command import Batch, CommandResult
 from pynori_core.compact import Compaction
 from pynori_core.completion import WriteStart
+from pynori_core.document_snapshot import DocumentSnapshot
 from pynori_core.document_writer import Dispatcher, DocumentWriter, PutStart
 from pynori_core.errors import EngineError
 from pynori_core.items import DocumentStore, StoredDocument, StreamItem
@@ -73,6 +74,7 @@ class Database:
         self._dispatcher = Dispatcher.acquire(self._loop, from_engine)
         self._puts = PutStart(self._writer, self._dispatcher)
         self._streams: WeakSet[DocumentStream] = WeakSet()
+        self._snapshots: WeakSet[DocumentSnapshot] = WeakSet()
         self._hilo = HiloRanges(self, clock)
         self._closing: asyncio.Task[None] | None = None
         self.tombstones = TombstoneCleaner(name, self.submit)
@@ -120,6 +122,8 @@ class Database:
         self._dispatcher.release()
         for stream in list(self._streams):
             stream.close()
+        for snapshot in list(self._snapshots):
+            snapshot.close()
         while True:
             try:
                 await _in_thread(self._store.close)
@@ -278,6 +282,13 @@ class Database:
         """The item stream: documents and tombstones with a higher etag, in etag order, on one snapshot."""
         made = DocumentStream.items_since(self._store, etag, count)
         self._streams.add(made)
+        return made
+
+    @with_our_errors
+    def snapshot(self) -> DocumentSnapshot:
+        """One moment of the database, for reads that belong together. Close it soon; closing the database does."""
+        made = DocumentSnapshot(self._store)
+        self._snapshots.add(made)
         return made
 
     @with_our_errors

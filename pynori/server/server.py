@@ -16,6 +16,7 @@ from pynori.cluster.state import ClusterState
 from pynori.config import Settings
 from pynori.documents.database import DatabaseOptions
 from pynori.errors import from_engine
+from pynori.queries.service import QueryThreads
 from pynori.runtime.clock import Clock, SystemClock
 from pynori.runtime.metrics import Metrics
 from pynori.runtime.rand import Rand, SystemRand
@@ -40,6 +41,7 @@ class Server:
     clock: Clock
     rand: Rand
     tasks: Tasks
+    query_threads: QueryThreads
     data_directory: DataDirectory | None
     disk_watch: DiskWatch | None
     # Addresses as clients reach them. Ports may be chosen when listening: whoever listens sets them.
@@ -57,6 +59,7 @@ class Server:
         self.state = state
         self.tasks = Tasks()
         self.operations = Operations(clock)
+        self.query_threads = QueryThreads()
         self.metrics = Metrics(clock, pynori.__version__)
         options = DatabaseOptions(
             in_memory=settings.run_in_memory,
@@ -124,6 +127,7 @@ class Server:
         await self.tasks.cancel()
         try:
             await self.databases.close_all()
+            self.query_threads.close()
             await self.state.close()
         except EngineError as error:
             raise from_engine(error) from error

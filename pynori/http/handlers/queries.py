@@ -1,0 +1,113 @@
+"""Queries: asked by body or by URL, answered at once when short, as a stream when long, by 304 when nothing moved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pynori.errors import InvalidArgument
+from pynori.http.request import Request
+from pynori.http.response import JSON, JSON_LINES, Answer, Response, StreamResponse, etag_field
+from pynori.queries.request import PAGE_SIZE_MAX, QueryRequest, from_body, parameters_from_text
+from pynori.queries.service import gather, prepare, threaded
+
+if TYPE_CHECKING:
+    from pynori.queries.execute import Execution
+
+NOT_CACHED = b""
+
+
+async def post(request: Request) -> Answer:
+    """A query in the body."""
+    return await answer(request, with_flags(request, from_body(request.json_object())))
+
+
+async def get(request: Request) -> Answer:
+    """A query in the URL."""
+    return await answer(request, from_url(request))
+
+
+async def post_stream(request: Request) -> Answer:
+    """A query in the body, its results as a stream."""
+    return await stream(request, with_flags(request, from_body(request.json_object())))
+
+
+async def get_stream(request: Request) -> Answer:
+    """A query in the URL, its results as a stream."""
+    return await stream(request, from_url(request))
+
+
+def from_url(request: Request) -> QueryRequest:
+    wait = request.text("waitfornonstaleresultstimeout") or None
+    asked = from_body(
+        {
+            "Query": request.text("query"),
+            "QueryParameters": parameters_from_text(request.text("parameters") or request.text("queryparameters")),
+            "Start": request.number("start", 0),
+            "PageSize": request.number("pagesize", PAGE_SIZE_MAX),
+            "WaitForNonStaleResults": request.flag("waitfornonstaleresults") or wait is not None,
+            "WaitForNonStaleResultsTimeout": wait,
+        }
+    )
+    return with_flags(request, asked)
+
+
+def with_flags(request: Request, asked: QueryRequest) -> QueryRequest:
+    """What the URL says beside the body."""
+    debug = request.text("debug").lower()
+    if debug not in ("", "entries", "explain"):
+        raise InvalidArgument(f"Query string value 'debug' must be entries or explain, but was '{debug[:40]}'.")
+    return replace(
+        asked,
+        metadata_only=request.flag("metadataonly"),
+        debug=debug,
+        time_series_names=request.flag("addtimeseriesnames"),
+    )
+
+
+async def answer(request: Request, asked: QueryRequest) -> Answer:
+    """The answer of /queries."""
+    opened = request.open_database()
+    threads = request.server.query_threads
+    prepared = await prepare(opened.database, asked, request.server.clock)
+    fields = etag_field(str(prepared.result_etag))
+    if request.etag(b"if-none-match") == str(prepared.result_etag):
+        return Response(304, fields=fields)
+
+    def begin() -> tuple[Execution, Iterator[bytes], bytes, bool]:
+        execution = prepared.begin()
+        pieces = execution.pieces()
+        return execution, pieces, *gathered(execution, pieces)
+
+    execution, pieces, first, ended = await threads.run(begin)
+    if ended:
+        execution.close()
+        return Response(200, first, fields)
+    return StreamResponse(threaded(threads, chain(first, pieces), execution.close), JSON, fields)
+
+
+def gathered(execution: Execution, pieces: Iterator[bytes]) -> tuple[bytes, bool]:
+    try:
+        return gather(pieces)
+    except BaseException:
+        execution.close()
+        raise
+
+
+def chain(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    yield first
+    yield from rest
+
+
+async def stream(request: Request, asked: QueryRequest) -> Answer:
+    """The answer of /streams/queries."""
+    form = request.text("format", "json").lower()
+    if form not in ("json", "jsonl"):
+        raise InvalidArgument(f"Query string value 'format' must be json or jsonl, but was '{form[:40]}'.")
+    opened = request.open_database()
+    threads = request.server.query_threads
+    prepared = await prepare(opened.database, asked, request.server.clock)
+    execution = await threads.run(prepared.begin)
+    pieces = execution.lines() if form == "jsonl" else execution.object_pieces()
+    return StreamResponse(threaded(threads, pieces, execution.close), JSON_LINES if form == "jsonl" else JSON)

@@ -1,0 +1,197 @@
+"""One query being answered: rows in batches, made into results, gathered into pieces of an answer.
+
+An `Execution` holds its snapshots until it is closed; its work blocks and belongs in a thread. What it holds in memory
+is one batch of rows and the ids to include, however many results there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from pynori_core.checksum import xxh3_64_of
+
+from pynori.errors import LimitExceeded
+from pynori.limits import QUERY_DISTINCT_MAX, QUERY_ROWS_BATCH
+from pynori.queries.access import Found
+from pynori.queries.include import Includes
+from pynori.queries.project import MetadataOnly, Projector, load_documents
+from pynori.queries.text import encode
+from pynori.rql.ast import Query
+from pynori.runtime.clock import Clock, wire_time
+
+if TYPE_CHECKING:
+    from pynori_core.document_snapshot import DocumentSnapshot
+
+    from pynori.queries.plan import Page
+    from pynori.queries.rows import Row
+
+
+@dataclass(slots=True)
+class Facts:
+    """What an answer says about itself."""
+
+    index_name: str
+    node_tag: str
+    result_etag: int
+    is_stale: bool = False
+    index_time: str = ""
+    query_time: str = ""
+    total: int = 0
+    skipped: int = 0
+    scanned: int | None = None
+    capped: int | None = None
+    more: dict[str, Any] = field(default_factory=dict)  # Highlightings, Explanations, Timings, counters and the like
+
+
+class Execution:
+    """The answer to one query in the making. Close it; closing twice does no harm."""
+
+    def __init__(
+        self,
+        query: Query,
+        found: Found,
+        page: Page,
+        projector: Projector,
+        facts: Facts,
+        snapshot: DocumentSnapshot,
+        clock: Clock,
+        *,
+        metadata_only: bool = False,
+        close: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.query = query
+        self.facts = facts
+        self._found = found
+        self._page = page
+        self._projector: Projector = MetadataOnly() if metadata_only else projector
+        self._snapshot = snapshot
+        self._clock = clock
+        self._began_ms = clock.monotonic_ms()
+        self._close = close
+        self._includes = Includes(query)
+        self._distinct: set[bytes] | None = set() if query.select is not None and query.select.distinct else None
+        facts.total = found.total
+        if page.limited is not None:
+            facts.capped = max(0, min(page.limited, found.total - page.skip))
+
+    def close(self) -> None:
+        """Give back the snapshots."""
+        self._snapshot.close()
+        self._close()
+
+    # ---- results
+
+    def results(self) -> Iterator[bytes]:
+        """The JSON of each result of the page. Once."""
+        produced = self._produced()
+        if self._distinct is not None:
+            # Which results are equal shows only when they are made: paging comes after.
+            produced = islice(produced, self._page.skip, self._page.skip + self._page.take)
+        return produced
+
+    def _produced(self) -> Iterator[bytes]:
+        batch = 1
+        while True:
+            rows = list(islice(self._found.rows, batch))
+            if not rows:
+                return
+            yield from self._made(rows)
+            # The first results come at once; scripts like many rows in one call.
+            batch = min(QUERY_ROWS_BATCH, batch * 8)
+
+    def _made(self, rows: list[Row]) -> Iterator[bytes]:
+        loads, alias = self.query.loads, self.query.source.alias
+        for row in rows if loads else ():
+            if row.json is not None:
+                load_documents(row, loads, alias)
+        for row, result in zip(rows, self._projector.render(rows), strict=True):
+            if result is None or (self._distinct is not None and not self._is_new(result)):
+                self.facts.skipped += 1
+                continue
+            self._includes.add(row)
+            yield result
+
+    def _is_new(self, result: bytes) -> bool:
+        assert self._distinct is not None
+        known = len(self._distinct)
+        self._distinct.add(xxh3_64_of(result).to_bytes(8, "little") + xxh3_64_of(result, 1).to_bytes(8, "little"))
+        if known == len(self._distinct):
+            self.facts.total -= 1
+            return False
+        if known >= QUERY_DISTINCT_MAX:
+            raise LimitExceeded(f"more distinct results than QUERY_DISTINCT_MAX ({QUERY_DISTINCT_MAX})")
+        return True
+
+    # ---- answers
+
+    def pieces(self) -> Iterator[bytes]:
+        """The whole answer of /queries."""
+        separator = b'{"Results":['
+        for result in self.results():
+            yield separator
+            yield result
+            separator = b","
+        if separator != b",":
+            yield separator
+        yield b'],"Includes":{'
+        yield from self._includes.write(self._snapshot)
+        yield b"}," + encode(self._ending())[1:]
+
+    def _ending(self) -> dict[str, Any]:
+        facts = self.facts
+        paths = [path.text for path in self._includes.paths]
+        ending: dict[str, Any] = {
+            "TotalResults": facts.total,
+            "LongTotalResults": facts.total,
+            "SkippedResults": facts.skipped,
+            "DurationInMs": int(self._clock.monotonic_ms() - self._began_ms),
+            "IncludedPaths": paths or None,
+            "IndexName": facts.index_name,
+            "IndexTimestamp": facts.index_time or wire_time(self._clock.now()),
+            "LastQueryTime": facts.query_time or wire_time(self._clock.now()),
+            "IsStale": facts.is_stale,
+            "ResultEtag": facts.result_etag,
+            "NodeTag": facts.node_tag,
+        }
+        if facts.capped is not None:
+            ending["CappedMaxResults"] = facts.capped
+        if facts.scanned is not None:
+            ending["ScannedResults"] = facts.scanned
+        ending.update(facts.more)
+        return ending
+
+    def stream_facts(self) -> dict[str, Any]:
+        """What a streamed answer begins with."""
+        facts = self.facts
+        return {
+            "ResultEtag": facts.result_etag,
+            "IsStale": facts.is_stale,
+            "IndexName": facts.index_name,
+            "TotalResults": facts.total,
+            "IndexTimestamp": facts.index_time or wire_time(self._clock.now()),
+        }
+
+    def lines(self) -> Iterator[bytes]:
+        """The answer of /streams/queries as lines of JSON."""
+        yield b'{"Stats":' + encode(self.stream_facts()) + b"}\n"
+        for result in self.results():
+            yield b'{"Item":' + result + b"}\n"
+
+    def object_pieces(self) -> Iterator[bytes]:
+        """The answer of /streams/queries as one JSON object."""
+        yield encode(self.stream_facts())[:-1] + b',"Results":['
+        separator = b""
+        for result in self.results():
+            yield separator + result
+            separator = b","
+        yield b'],"Includes":{'
+        yield from self._includes.write(self._snapshot)
+        yield b"}}"
+
+
+def etag_number(*parts: object) -> int:
+    """A result etag: a positive number of 63 bits over everything that a result depends on."""
+    return xxh3_64_of(encode([str(part) for part in parts])) >> 1

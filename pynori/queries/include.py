@@ -1,0 +1,72 @@
+"""Documents that travel along with results: their ids are gathered from each result, the documents written at the end.
+
+A document that is a result itself is not included again; one that is not there is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from pynori.errors import LimitExceeded
+from pynori.limits import QUERY_INCLUDED_DOCUMENTS_MAX
+from pynori.queries.paths import RawObject, texts_at
+from pynori.queries.rows import Row
+from pynori.queries.text import quoted
+from pynori.rql.ast import Path, Query
+
+if TYPE_CHECKING:
+    from pynori_core.document_snapshot import DocumentSnapshot
+
+
+class Includes:
+    """What the results of one query include."""
+
+    def __init__(self, query: Query) -> None:
+        self.paths = tuple(each for each in query.includes if isinstance(each, Path))
+        self._source_alias = query.source.alias
+        self._ids: dict[str, str] = {}  # as written, by lower case, in the order in which they were met
+        self._results: set[str] = set()
+
+    def add(self, row: Row) -> None:
+        """Take in the ids that one result names."""
+        if not self.paths:
+            return
+        self._results.add(row.id.lower())
+        for path in self.paths:
+            for id in self._ids_of(row, path):
+                self._ids.setdefault(id.lower(), id)
+        if len(self._ids) > QUERY_INCLUDED_DOCUMENTS_MAX:
+            name = f"QUERY_INCLUDED_DOCUMENTS_MAX ({QUERY_INCLUDED_DOCUMENTS_MAX})"
+            raise LimitExceeded(f"the query includes more documents than {name}")
+
+    def _ids_of(self, row: Row, path: Path) -> Iterator[str]:
+        parts = path.without(self._source_alias).parts
+        if len(parts) > 1 and parts[0] in row.loaded:
+            loaded = row.loaded[parts[0]]
+            for each in loaded if isinstance(loaded, list) else [] if loaded is None else [loaded]:
+                yield from texts_at(each, parts[1:])
+        else:
+            yield from ids_at(row.fields, parts)
+
+    def write(self, snapshot: DocumentSnapshot) -> Iterator[bytes]:
+        """The properties of `Includes`, without its braces."""
+        separator = b""
+        for lowered, id in self._ids.items():
+            if lowered in self._results:
+                continue
+            found = snapshot.get(id)
+            if found is not None:
+                yield separator + quoted(id) + b":" + found.json
+                separator = b","
+
+
+def ids_at(fields: RawObject, parts: tuple[str, ...]) -> Iterator[str]:
+    """Ids that a path names. A last part `field(prefix/)` is for ids whose prefix is not written in the document."""
+    last = parts[-1]
+    if last.endswith(")") and "(" in last:
+        name, _, prefix = last[:-1].partition("(")
+        for text in texts_at(fields, (*parts[:-1], name)):
+            yield prefix + text
+    else:
+        yield from texts_at(fields, parts)
