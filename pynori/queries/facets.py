@@ -55,7 +55,7 @@ class FacetOptions:
 
 @dataclass(frozen=True, slots=True)
 class Aggregates:
-    """Numbers of one field, for each value of the facet. kinds: of Sum, Average, Min, Max. name: as the answer has it."""
+    """Numbers of one field under one name, for each value of the facet. kinds: some of Sum, Average, Min, Max."""
 
     path: Path
     name: str
