@@ -78,6 +78,15 @@ QUERY_SORT_VALUES_MAX: Final = 1_000_000  # different values of such an order
 QUERY_DISTINCT_MAX: Final = 1_000_000  # different results of one `select distinct`
 BY_QUERY_BATCH: Final = 1_024  # documents of one transaction of a deletion or a patch by query
 BY_QUERY_DETAILS_MAX: Final = 100_000  # documents that the result of such an operation tells about
+QUERY_FACETS_MAX: Final = 128  # facets of one query
+QUERY_FACET_VALUES_MAX: Final = 100_000  # terms of one facet in an answer; its options page through more
+QUERY_SUGGEST_WORDS_MAX: Final = 64  # words that one query asks suggestions for
+QUERY_SUGGEST_TERMS_MAX: Final = 1_000_000  # terms of a field that one word is compared with
+QUERY_SUGGEST_WORD_SIZE_MAX: Final = 128  # characters; longer words and terms resemble nothing
+QUERY_HIGHLIGHT_SIZE_MAX: Final = 1 * MIB  # characters of one value that are searched for words
+QUERY_HIGHLIGHT_FRAGMENTS_MAX: Final = 100  # of one field of one result
+QUERY_LIKE_TERMS_MAX: Final = 1_024  # words by which moreLikeThis() looks for other documents
+QUERY_LIKE_TOKENS_MAX: Final = 100_000  # words of one field that moreLikeThis() reads
 
 # ---- the cluster's state
 STATE_COMMANDS_WAITING_MAX: Final = 10_000  # commands that wait for a commit; more are refused
