@@ -73,7 +73,11 @@ QUERY_THREADS: Final = 4  # queries of all databases that read at the same time;
 QUERY_ROWS_BATCH: Final = 256  # rows that are made into results together
 QUERY_PIECES_SIZE_BYTES: Final = 256 * KIB  # made in a thread before the event loop gets them; larger answers stream
 QUERY_INCLUDED_DOCUMENTS_MAX: Final = 100_000  # of one query
+QUERY_SORTED_STEP: Final = 4_096  # entries whose values are read together where the index cannot order by itself
+QUERY_SORT_VALUES_MAX: Final = 1_000_000  # different values of such an order
 QUERY_DISTINCT_MAX: Final = 1_000_000  # different results of one `select distinct`
+BY_QUERY_BATCH: Final = 1_024  # documents of one transaction of a deletion or a patch by query
+BY_QUERY_DETAILS_MAX: Final = 100_000  # documents that the result of such an operation tells about
 QUERY_FACETS_MAX: Final = 128  # facets of one query
 QUERY_FACET_VALUES_MAX: Final = 100_000  # terms of one facet in an answer; its options page through more
 QUERY_SUGGEST_WORDS_MAX: Final = 64  # words that one query asks suggestions for
@@ -149,6 +153,7 @@ def check() -> None:
         ("results of operations outlive polling", OPERATION_KEPT_MS >= 5 * 60_000),
         ("waiting for a raft index ends before a client gives up", RAFT_INDEX_WAIT_MS_MAX < CLIENT_TIMEOUT_MS),
         ("a query that is kept may be asked", RQL_CACHED_SIZE_MAX <= RQL_SIZE_BYTES_MAX),
+        ("what a query finds fits batches", BY_QUERY_BATCH <= BATCH_COMMANDS_MAX),
         ("a wait for an index ends", QUERY_WAIT_MS_DEFAULT <= QUERY_WAIT_MS_MAX),
         ("an import's row fits a document", IMPORT_ROW_SIZE_BYTES_MAX <= DOCUMENT_SIZE_BYTES_MAX),
     )

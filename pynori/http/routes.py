@@ -134,6 +134,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/databases/{db}/operations/kill", operations.kill, WRITE),
     Route("GET", "/databases/{db}/operations/next-operation-id", operations.next_id, READ),
     Route("GET", "/databases/{db}/operations/state", operations.state, READ),
+    whole("DELETE", "/databases/{db}/queries", queries.delete_by_query, WRITE, "delete"),
     Route("GET", "/databases/{db}/queries", queries.get, READ, operation="query"),
     whole("POST", "/databases/{db}/queries", queries.post, READ, "query"),
     Route("GET", "/databases/{db}/stats", statistics.summary, READ),

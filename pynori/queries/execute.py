@@ -16,16 +16,17 @@ from pynori_core.checksum import xxh3_64_of
 from pynori.errors import LimitExceeded
 from pynori.limits import QUERY_DISTINCT_MAX, QUERY_ROWS_BATCH
 from pynori.queries.access import Found
+from pynori.queries.filter import Condition, Filter
 from pynori.queries.include import Includes
 from pynori.queries.project import MetadataOnly, Projector, load_documents
 from pynori.queries.text import encode
-from pynori.rql.ast import Query
+from pynori.queries.values import Values
 from pynori.runtime.clock import Clock, wire_time
 
 if TYPE_CHECKING:
     from pynori_core.document_snapshot import DocumentSnapshot
 
-    from pynori.queries.plan import Page
+    from pynori.queries.plan import Plan
     from pynori.queries.rows import Row
 
 
@@ -51,21 +52,22 @@ class Execution:
 
     def __init__(
         self,
-        query: Query,
+        plan: Plan,
         found: Found,
-        page: Page,
         projector: Projector,
         facts: Facts,
         snapshot: DocumentSnapshot,
+        values: Values,
         clock: Clock,
         *,
         metadata_only: bool = False,
         close: Callable[[], None] = lambda: None,
     ) -> None:
-        self.query = query
+        self.query = query = plan.query
         self.facts = facts
         self._found = found
-        self._page = page
+        self._page = page = plan.page
+        self._paged_late = plan.matched_page != page
         self._projector: Projector = MetadataOnly() if metadata_only else projector
         self._snapshot = snapshot
         self._clock = clock
@@ -73,6 +75,11 @@ class Execution:
         self._close = close
         self._includes = Includes(query)
         self._distinct: set[bytes] | None = set() if query.select is not None and query.select.distinct else None
+        if query.filter is not None:
+            condition = Filter(values, query.source.alias).condition(query.filter)
+            limit = values.count(query.filter_limit, "filter_limit") if query.filter_limit is not None else None
+            facts.scanned = 0
+            self._found = Found(found.total, self._filtered(found.rows, condition, limit))
         facts.total = found.total
         if page.limited is not None:
             facts.capped = max(0, min(page.limited, found.total - page.skip))
@@ -87,10 +94,15 @@ class Execution:
     def results(self) -> Iterator[bytes]:
         """The JSON of each result of the page. Once."""
         produced = self._produced()
-        if self._distinct is not None:
-            # Which results are equal shows only when they are made: paging comes after.
+        if self._paged_late:
+            # Which results there are shows only when they are made: paging comes after.
             produced = islice(produced, self._page.skip, self._page.skip + self._page.take)
         return produced
+
+    def ids(self) -> Iterator[str]:
+        """The id of each document of the page, once. Documents are read only where a filter asks for them."""
+        found = (row.id for row in self._found.rows)
+        return islice(found, self._page.skip, self._page.skip + self._page.take) if self._paged_late else found
 
     def _produced(self) -> Iterator[bytes]:
         batch = 1
@@ -102,10 +114,22 @@ class Execution:
             # The first results come at once; scripts like many rows in one call.
             batch = min(QUERY_ROWS_BATCH, batch * 8)
 
+    def _filtered(self, rows: Iterator[Row], condition: Condition, limit: int | None) -> Iterator[Row]:
+        """The rows that pass the `filter` clause."""
+        facts = self.facts
+        facts.scanned = passed = 0
+        for row in islice(rows, limit):
+            facts.scanned += 1
+            load_documents(row, self.query.loads, self.query.source.alias)
+            if row.json is not None and condition(row):
+                passed += 1
+                yield row
+        facts.total = passed
+
     def _made(self, rows: list[Row]) -> Iterator[bytes]:
         loads, alias = self.query.loads, self.query.source.alias
         for row in rows if loads else ():
-            if row.json is not None:
+            if row.json is not None and not row.loaded:
                 load_documents(row, loads, alias)
         for row, result in zip(rows, self._projector.render(rows), strict=True):
             if result is None or (self._distinct is not None and not self._is_new(result)):

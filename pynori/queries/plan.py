@@ -56,6 +56,12 @@ class Plan:
     requirements: Requirements | None = None
     reasons: tuple[str, ...] = field(default=(), compare=False)
 
+    @property
+    def matched_page(self) -> Page:
+        """What matching gives: the page itself, or everything where only made results tell what is on the page."""
+        distinct = self.query.select is not None and self.query.select.distinct
+        return Page(0, PAGE_SIZE_MAX) if distinct or self.query.filter is not None else self.page
+
 
 def plan(query: Query, request: QueryRequest, values: Values) -> Plan:
     """The plan of a query. Raises InvalidQuery for what no plan can answer."""

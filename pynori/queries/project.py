@@ -26,6 +26,7 @@ from pynori.rql.ast import (
     Path,
     Query,
     SelectField,
+    as_path,
 )
 
 NULL = b"null"
@@ -216,6 +217,9 @@ class Fields:
 
     def _getter(self, selected: SelectField) -> Getter:
         expression = selected.expression
+        if isinstance(expression, Literal) and selected.alias is None:
+            # A name that is a keyword too has to be quoted.
+            expression = as_path(expression) or expression
         if isinstance(expression, Path):
             return self._path_getter(expression)
         if isinstance(expression, Literal | Parameter):

@@ -18,6 +18,7 @@ from pynori.rql.ast import (
     Expression,
     In,
     Literal,
+    Named,
     Not,
     Or,
     Path,
@@ -221,7 +222,9 @@ class _Collector:
                 self._facet_argument(argument)
 
     def _facet_argument(self, argument: Expression) -> None:
-        if isinstance(argument, Path):
+        if isinstance(argument, Named):
+            self._facet_argument(argument.expression)
+        elif isinstance(argument, Path):
             self.field(argument)
         elif isinstance(argument, Comparison | Between | And | Or):
             self.condition(argument, exact=False)

@@ -60,7 +60,7 @@ class Prepared:
         self.request = request
         self.values = values
         self.plan: Plan = plan(query, request, values)
-        self.result_etag = etag_number(database.id, database.last_etag)
+        self.result_etag = etag_number(database.id, database.last_etag, request)
 
     def begin(self) -> Execution:
         """Open snapshots and match. Blocks; belongs in a thread."""
@@ -68,12 +68,12 @@ class Prepared:
             raise InvalidQuery("the query needs an index")
         snapshot = self._database.snapshot()
         try:
-            page = self.plan.page
-            found = without_index(self.plan, snapshot, page)
             facts = Facts(self._index_name(), self._database.options.node_tag, self.result_etag)
-            projector = projector_of(self.query, Sources(self.values, _no_scripts))
+            found = without_index(self.plan, snapshot, self.plan.matched_page)
+            select = self.query.select
+            sources = Sources(self.values, _no_scripts, distinct=select is not None and select.distinct)
             return Execution(
-                self.query, found, page, projector, facts, snapshot, self._clock,
+                self.plan, found, projector_of(self.query, sources), facts, snapshot, self.values, self._clock,
                 metadata_only=self.request.metadata_only,
             )  # fmt: skip
         except BaseException:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pynori.errors import InvalidArgument
 from pynori.http.request import Request
-from pynori.http.response import JSON, JSON_LINES, Answer, Response, StreamResponse, etag_field
+from pynori.http.response import JSON, JSON_LINES, Answer, Response, StreamResponse, etag_field, json_response
+from pynori.http.shapes import as_pynori_error
+from pynori.queries import by_query
 from pynori.queries.request import PAGE_SIZE_MAX, QueryRequest, from_body, parameters_from_text
 from pynori.queries.service import gather, prepare, threaded
+from pynori.queries.timespan import timespan_ms
+from pynori.rql.parser import parse
 
 if TYPE_CHECKING:
     from pynori.queries.execute import Execution
-
-NOT_CACHED = b""
 
 
 async def post(request: Request) -> Answer:
@@ -98,6 +101,44 @@ def gathered(execution: Execution, pieces: Iterator[bytes]) -> tuple[bytes, bool
 def chain(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
     yield first
     yield from rest
+
+
+def delete_by_query(request: Request) -> Answer:
+    """Delete what a query finds, as an operation."""
+    asked = from_body(request.json_object())
+    work = by_query.deletion(request.open_database().database)
+    return start_by_query(request, asked, work, "DeleteByQuery")
+
+
+def start_by_query(request: Request, asked: QueryRequest, work: by_query.Work, kind: str) -> Response:
+    """Start the operation; what is wrong with the text is told at once, everything else by the operation."""
+    parse(asked.text)
+    opened = request.open_database()
+    server = request.server
+    options = by_query.ByQueryOptions(
+        allow_stale=request.flag("allowstale"),
+        details=request.flag("details"),
+        operations_max=request.number("maxopspersec", 0),
+    )
+    if "staletimeout" in request.query and request.text("staletimeout"):
+        asked = replace(asked, wait_ms=timespan_ms(request.text("staletimeout")))
+    id = request.number("operationid", 0) or opened.operations.next_id()
+    operation = opened.operations.start(id, kind, asked.text[:200])
+
+    async def run() -> None:
+        try:
+            prepared = await prepare(opened.database, asked, server.clock)
+            operation.complete(
+                await by_query.run(prepared, server.query_threads, work, options, operation, server.clock)
+            )
+        except asyncio.CancelledError as error:
+            operation.fail(error)
+            raise
+        except Exception as error:
+            operation.fail(as_pynori_error(error, request.url))
+
+    server.tasks.start(f"{kind} of {opened.name}", run())
+    return json_response({"OperationId": id, "OperationNodeTag": server.node_tag})
 
 
 async def stream(request: Request, asked: QueryRequest) -> Answer:
