@@ -86,6 +86,7 @@ QUERY_SUGGEST_WORD_SIZE_MAX: Final = 128  # characters; longer words and terms r
 QUERY_HIGHLIGHT_SIZE_MAX: Final = 1 * MIB  # characters of one value that are searched for words
 QUERY_HIGHLIGHT_FRAGMENTS_MAX: Final = 100  # of one field of one result
 QUERY_LIKE_TERMS_MAX: Final = 1_024  # words by which moreLikeThis() looks for other documents
+QUERY_LIKE_POSTINGS_MAX: Final = 10_000  # entries of a word that are read to learn how often the source has it
 QUERY_LIKE_TOKENS_MAX: Final = 100_000  # words of one field that moreLikeThis() reads
 
 # ---- the cluster's state
