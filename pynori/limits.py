@@ -75,6 +75,7 @@ QUERY_PIECES_SIZE_BYTES: Final = 256 * KIB  # made in a thread before the event 
 QUERY_INCLUDED_DOCUMENTS_MAX: Final = 100_000  # of one query
 QUERY_SORTED_STEP: Final = 4_096  # entries whose values are read together where the index cannot order by itself
 QUERY_SORT_VALUES_MAX: Final = 1_000_000  # different values of such an order
+QUERY_PATTERN_TERMS_STEP: Final = 4_096  # terms that a regular expression looks at in one call of the script engine
 QUERY_DISTINCT_MAX: Final = 1_000_000  # different results of one `select distinct`
 BY_QUERY_BATCH: Final = 1_024  # documents of one transaction of a deletion or a patch by query
 BY_QUERY_DETAILS_MAX: Final = 100_000  # documents that the result of such an operation tells about
