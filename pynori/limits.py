@@ -90,6 +90,20 @@ QUERY_LIKE_TERMS_MAX: Final = 1_024  # words by which moreLikeThis() looks for o
 QUERY_LIKE_POSTINGS_MAX: Final = 10_000  # entries of a word that are read to learn how often the source has it
 QUERY_LIKE_TOKENS_MAX: Final = 100_000  # words of one field that moreLikeThis() reads
 
+# ---- text and places
+STEMS_REMEMBERED: Final = 20_000  # words of one language whose stems are kept
+GRAM_SIZE_MAX: Final = 32  # characters of one gram
+ANALYZER_FILTERS_MAX: Final = 32  # of one composed analyzer
+ANALYZER_DEFINITION_SIZE_MAX: Final = 64 * KIB
+STOP_WORDS_MAX: Final = 10_000  # of one filter
+SEARCH_TERMS_MAX: Final = 1_024  # of one full-text condition; also what fuzzy terms and wildcards grow to
+SEARCH_DEPTH_MAX: Final = 32  # parentheses within parentheses of a Lucene query
+WKT_SIZE_MAX: Final = 4 * MIB  # characters of one shape
+WKT_DEPTH_MAX: Final = 8  # collections within collections
+SHAPE_POINTS_MAX: Final = 100_000
+COVER_CELLS_MAX: Final = 1_024  # cells that stand for one shape of a document
+QUERY_CELLS_MAX: Final = 256  # ranges of cells that one spatial condition reads
+
 # ---- the cluster's state
 STATE_COMMANDS_WAITING_MAX: Final = 10_000  # commands that wait for a commit; more are refused
 STATE_GROUP_COMMANDS_MAX: Final = 512  # commands of one transaction
