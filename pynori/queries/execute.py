@@ -61,7 +61,7 @@ class Execution:
         clock: Clock,
         *,
         metadata_only: bool = False,
-        close: Callable[[], None] = lambda: None,
+        close: Callable[[], None] | None = None,
     ) -> None:
         self.query = query = plan.query
         self.facts = facts
@@ -87,7 +87,8 @@ class Execution:
     def close(self) -> None:
         """Give back the snapshots."""
         self._snapshot.close()
-        self._close()
+        if self._close is not None:
+            self._close()
 
     # ---- results
 

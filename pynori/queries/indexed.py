@@ -11,25 +11,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import numpy as np
-from pynori_core.matches import Matches
 
-from pynori.errors import InvalidQuery
-from pynori.queries import facets, highlight, suggestions
+from pynori.limits import QUERY_ROWS_BATCH
+from pynori.queries import facets, suggestions
 from pynori.queries.access import Found
 from pynori.queries.match import Matcher
 from pynori.queries.names import IndexNames
-from pynori.queries.order import Column, Ids, Orderer
+from pynori.queries.order import Ids, Orderer
 from pynori.queries.patterns import Finder, RegularExpressions
 from pynori.queries.plan import Page, Plan
 from pynori.queries.rows import Row
 from pynori.queries.text import encode
 from pynori.queries.values import Values
-from pynori.limits import QUERY_ROWS_BATCH
+from pynori.queries.words import Words
 
 if TYPE_CHECKING:
     from pynori_core.document_snapshot import DocumentSnapshot
-    from pynori_core.index_store import IndexField, IndexSnapshot
+    from pynori_core.index_store import IndexSnapshot
 
     from pynori.text.analyzers import Analyzer
 
@@ -65,10 +63,9 @@ class IndexedQuery:
         self._values = values
         index = view.snapshot
         self.names = IndexNames(index, query.source.alias, auto=view.auto, declared=view.declared)
-        self._words = Words(index, self.names, values, view.analyzer, documents, query.source.alias)
-        self._places = Places(index, self.names, values, query.source.alias)
-        self.matcher = Matcher(index, self.names, values, self._words, self._places, RegularExpressions(index, find))
-        self.orderer = Orderer(index, self.names, values, self._words, self._places, values.now.isoformat)
+        self._words = Words(index, self.names, values, view.analyzer)
+        self.matcher = Matcher(index, self.names, values, self._words, RegularExpressions(index, find))
+        self.orderer = Orderer(index, self.names, values, self._words, values.now.isoformat)
 
     def found(self, page: Page) -> Found:
         """The rows of the page, and how many results there are."""

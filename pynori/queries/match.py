@@ -55,12 +55,6 @@ class Words(Protocol):
     def prefix_text(self, field: IndexField, text: str, within: Matches | None) -> Matches: ...
 
 
-class Places(Protocol):
-    """Conditions about shapes on the map."""
-
-    def match(self, call: Call, within: Matches | None) -> Matches: ...
-
-
 class Patterns(Protocol):
     """Terms that fit a regular expression."""
 
@@ -68,20 +62,18 @@ class Patterns(Protocol):
 
 
 WORD_CONDITIONS = frozenset(("search", "lucene", "fuzzy", "proximity", "moreLikeThis", "vector.search"))
-PLACE_CONDITIONS = frozenset(("spatial.within", "spatial.contains", "spatial.disjoint", "spatial.intersects"))
 
 
 class Matcher:
     """Matches the conditions of one query on one snapshot."""
 
     def __init__(
-        self, snapshot: IndexSnapshot, names: Names, values: Values, words: Words, places: Places, patterns: Patterns
+        self, snapshot: IndexSnapshot, names: Names, values: Values, words: Words, patterns: Patterns
     ) -> None:
         self._snapshot = snapshot
         self._names = names
         self._values = values
         self._words = words
-        self._places = places
         self._patterns = patterns
 
     def where(self, node: Expression | None) -> Matches:
@@ -161,6 +153,8 @@ class Matcher:
             return sum(snapshot.count_of(field.number, value) for value in values) if len(values) < 16 else len(values)
         if isinstance(node, Between):
             low, high = self._values.scalar(node.low), self._values.scalar(node.high)
+            if low is None or high is None or _kind(low) != _kind(high):
+                return 0
         else:
             value = self._values.scalar(node.right)
             if node.operator == "=":
@@ -168,8 +162,6 @@ class Matcher:
             if node.operator == "!=" or value is None:
                 return snapshot.entry_count
             low, high = (value, None) if node.operator in (">", ">=") else (None, value)
-        if _kind(low) != _kind(high) and None not in (low, high):
-            return 0
         return snapshot.count_estimate(field.number, low, high, limit=ESTIMATE_LIMIT)
 
     # ---- fields and values
@@ -207,9 +199,7 @@ class Matcher:
     def _between(self, node: Between, within: Matches | None, exact: bool) -> Matches:
         field = self._field(node.value, exact)
         low, high = self._values.scalar(node.low), self._values.scalar(node.high)
-        if field is None or (low is None and high is None):
-            return NOTHING
-        if low is not None and high is not None and _kind(low) != _kind(high):
+        if field is None or low is None or high is None or _kind(low) != _kind(high):
             return NOTHING
         return self._snapshot.range(field.number, low, high, within=within)
 
@@ -252,8 +242,6 @@ class Matcher:
             return self._intersect(arguments, within, exact)
         if name in WORD_CONDITIONS:
             return self._words.match(call, within, exact)
-        if name in PLACE_CONDITIONS:
-            return self._places.match(call, within)
         test = _FIELD_TESTS.get(name)
         if test is None:
             raise InvalidQuery(f"{name}() is not a condition")

@@ -9,19 +9,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from pynori_core.errors import EngineError
 
-from pynori.errors import InvalidQuery, from_engine
+from pynori.errors import from_engine
 from pynori.limits import QUERY_PIECES_SIZE_BYTES, QUERY_THREADS
 from pynori.queries.access import without_index
 from pynori.queries.execute import Execution, Facts, etag_number
+from pynori.queries.indexed import IndexedQuery, IndexView
 from pynori.queries.plan import Access, Plan, plan
 from pynori.queries.project import Sources, projector_of
 from pynori.queries.request import QueryRequest
+from pynori.queries.scripts import Scripts
 from pynori.queries.values import Values
-from pynori.rql.ast import Query
 from pynori.rql.parser import parse
 from pynori.runtime.clock import Clock
 
@@ -29,6 +30,27 @@ if TYPE_CHECKING:
     from pynori.documents.database import Database
 
 Result = TypeVar("Result")
+
+
+class ReadyIndex(Protocol):
+    """An index that a query may read; waiting for it is over."""
+
+    @property
+    def etag(self) -> int:
+        """Moves whenever a result could."""
+        ...
+
+    def view(self) -> IndexView:
+        """Open a snapshot of it. Blocks."""
+        ...
+
+
+class IndexSource(Protocol):
+    """The indexes of one database, as queries use them."""
+
+    async def ready(self, plan: Plan, wait_ms: int | None) -> ReadyIndex:
+        """The index of a plan, made when it is to be made. wait_ms: until it is up to date, at most so long."""
+        ...
 
 
 class QueryThreads:
@@ -49,49 +71,76 @@ class QueryThreads:
 
 
 class Prepared:
-    """A query that is parsed and planned, with its result etag; nothing is open yet."""
+    """A query that is parsed and planned, with its index and its result etag; nothing is open yet."""
 
-    __slots__ = ("_clock", "_database", "plan", "query", "request", "result_etag", "values")
+    __slots__ = ("_clock", "_database", "_index", "plan", "request", "result_etag", "values")
 
-    def __init__(self, database: Database, query: Query, request: QueryRequest, values: Values, clock: Clock) -> None:
+    def __init__(
+        self,
+        database: Database,
+        planned: Plan,
+        request: QueryRequest,
+        values: Values,
+        index: ReadyIndex | None,
+        clock: Clock,
+    ) -> None:
         self._database = database
         self._clock = clock
-        self.query = query
+        self._index = index
+        self.plan = planned
         self.request = request
         self.values = values
-        self.plan: Plan = plan(query, request, values)
-        self.result_etag = etag_number(database.id, database.last_etag, request)
+        self.result_etag = etag_number(database.id, database.last_etag, 0 if index is None else index.etag, request)
 
     def begin(self) -> Execution:
         """Open snapshots and match. Blocks; belongs in a thread."""
-        if self.plan.access in (Access.INDEX, Access.AUTO_INDEX):
-            raise InvalidQuery("the query needs an index")
-        snapshot = self._database.snapshot()
+        # The index first: what it has seen, the documents' snapshot has too.
+        view = None if self._index is None else self._index.view()
         try:
-            facts = Facts(self._index_name(), self._database.options.node_tag, self.result_etag)
-            found = without_index(self.plan, snapshot, self.plan.matched_page)
-            select = self.query.select
-            sources = Sources(self.values, _no_scripts, distinct=select is not None and select.distinct)
+            documents = self._database.snapshot()
+        except BaseException:
+            if view is not None:
+                view.snapshot.close()
+            raise
+        close = None if view is None else view.snapshot.close
+        try:
+            query, request = self.plan.query, self.request
+            facts = Facts(self._index_name(view), self._database.options.node_tag, self.result_etag)
+            scripts = Scripts(query, self.values.parameters, documents)
+            distinct = query.select is not None and query.select.distinct
+            sources = Sources(self.values, scripts.runner, behavior=request.projection, distinct=distinct)
+            if view is None:
+                found = without_index(self.plan, documents, self.plan.matched_page)
+            else:
+                facts.is_stale = view.is_stale
+                once = query.select is None and not request.skip_duplicate_checking
+                found = IndexedQuery(self.plan, view, documents, self.values, scripts.find, once=once).found(
+                    self.plan.matched_page
+                )
             return Execution(
-                self.plan, found, projector_of(self.query, sources), facts, snapshot, self.values, self._clock,
-                metadata_only=self.request.metadata_only,
+                self.plan, found, projector_of(query, sources), facts, documents, self.values, self._clock,
+                metadata_only=request.metadata_only, close=close,
             )  # fmt: skip
         except BaseException:
-            snapshot.close()
+            documents.close()
+            if close is not None:
+                close()
             raise
 
-    def _index_name(self) -> str:
+    def _index_name(self, view: IndexView | None) -> str:
+        if view is not None:
+            return view.name
         return "AllDocs" if self.plan.collection is None else f"collection/{self.plan.collection}"
 
 
-def _no_scripts(text: str) -> object:
-    raise InvalidQuery("scripts are not available")
-
-
-async def prepare(database: Database, request: QueryRequest, clock: Clock) -> Prepared:
+async def prepare(database: Database, indexes: IndexSource, request: QueryRequest, clock: Clock) -> Prepared:
     """Parse and plan; make the index that the query needs, and wait for it."""
     values = Values(request.parameters, clock.now())
-    return Prepared(database, parse(request.text), request, values, clock)
+    planned = plan(parse(request.text), request, values)
+    index = None
+    if planned.access in (Access.INDEX, Access.AUTO_INDEX):
+        index = await indexes.ready(planned, request.wait_ms)
+    return Prepared(database, planned, request, values, index, clock)
 
 
 async def threaded(threads: QueryThreads, pieces: Iterator[bytes], close: Callable[[], None]) -> AsyncIterator[bytes]:

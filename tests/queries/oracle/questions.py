@@ -72,10 +72,7 @@ class Chance:
         if kind in ("in", "all in"):
             return (kind, path, [self.value(path) for _ in range(pick.randrange(1, 4))])
         if kind == "between":
-            low, high = self.value(path), self.value(path)
-            while type(low) is not type(high) and None in (low, high):
-                low, high = self.value(path), self.value(path)
-            return (kind, path, low, high)
+            return (kind, path, self.value(path), self.value(path))
         return (kind, path, self.value(path))
 
     def question(self, ids: list[str]) -> Question:
