@@ -34,6 +34,7 @@ SERVER_FLOORS: dict[str, tuple[int, set[str]]] = {
     "limits": (0, set()),
     "config": (0, {"errors", "limits", "runtime"}),
     "runtime": (0, {"errors", "limits"}),
+    "js": (1, set()),
     "documents": (2, set()),
     "embed": (3, set()),
     "cluster": (2, set()),
@@ -45,7 +46,10 @@ SERVER_FLOORS: dict[str, tuple[int, set[str]]] = {
 # The server's packages that may not touch one another although their floors would allow it.
 FORBIDDEN = {("cluster", "documents"), ("client", "server"), ("client", "documents"), ("client", "cluster")}
 # Libraries that exactly one package may import.
-OWNED_LIBRARIES = {"httptools": {"http"}, "websockets": {"http"}, "click": {"cli"}, "rich": {"cli"}, "lz4": {"runtime"}}
+OWNED_LIBRARIES = {
+    "httptools": {"http"}, "websockets": {"http"}, "click": {"cli"}, "rich": {"cli"}, "lz4": {"runtime"},
+    "quickjs": {"js"},
+}  # fmt: skip
 
 
 def core_floor(module: str) -> int:
