@@ -373,10 +373,15 @@ class SorterDoesNotExist(OperationFailed):
 
 
 class JavaScriptError(OperationFailed):
-    """A script failed, or exceeded its limits."""
+    """A script failed, or exceeded its limits. line, column: where in the script, from 1; 0: not known."""
 
     wire_name = RAVEN + "Documents.Patching.JavaScriptException"
     code = "javascript"
+
+    def __init__(self, message: str, line: int = 0, column: int = 0) -> None:
+        super().__init__(f"{message} (line {line}, column {column})" if line else message)
+        self.line = line
+        self.column = column
 
 
 class SubscriptionDoesNotExist(OperationFailed):

@@ -104,6 +104,20 @@ SHAPE_POINTS_MAX: Final = 100_000
 COVER_CELLS_MAX: Final = 1_024  # cells that stand for one shape of a document
 QUERY_CELLS_MAX: Final = 256  # ranges of cells that one spatial condition reads
 
+# ---- scripts
+SCRIPT_SIZE_BYTES_MAX: Final = 256 * KIB  # all sources of one program together
+SCRIPT_CONTEXTS_MAX: Final = 64  # compiled programs that a process keeps, about 300 KB each
+SCRIPT_MEMORY_SIZE_BYTES_MAX: Final = 64 * MIB  # of one context
+SCRIPT_STACK_SIZE_BYTES_MAX: Final = 1 * MIB  # about 580 calls deep; threads have more on every platform but musl
+SCRIPT_TIME_MS_MAX: Final = 1_000  # processor time of one call
+SCRIPT_SERVER_TIME_MS_MAX: Final = 50  # of a call within the server's process; a longer one is repeated in a worker
+SCRIPT_LOAD_ROUNDS_MAX: Final = 64  # how often a call is repeated with the documents that it asked for
+SCRIPT_LOADS_MAX: Final = 10_000  # documents that one call may load
+SCRIPT_WORKERS_MAX: Final = 2  # child processes for long scripts
+SCRIPT_WORKER_WAIT_MS: Final = 5_000  # without an answer to a call, beyond its time: the child is killed
+SCRIPT_WORKER_BATCH_CALLS: Final = 1_024  # calls that are on their way to a child at once
+SCRIPT_WORKER_FRAME_SIZE_BYTES_MAX: Final = 256 * MIB  # of one message between the processes
+
 # ---- the cluster's state
 STATE_COMMANDS_WAITING_MAX: Final = 10_000  # commands that wait for a commit; more are refused
 STATE_GROUP_COMMANDS_MAX: Final = 512  # commands of one transaction

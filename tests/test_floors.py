@@ -37,6 +37,7 @@ SERVER_FLOORS: dict[str, tuple[int, set[str]]] = {
     "rql": (1, set()),
     "text": (1, set()),
     "spatial": (1, set()),
+    "js": (1, set()),
     "documents": (2, set()),
     "embed": (3, set()),
     "queries": (4, set()),
@@ -51,8 +52,8 @@ FORBIDDEN = {("cluster", "documents"), ("client", "server"), ("client", "documen
 # Libraries that exactly one package may import.
 OWNED_LIBRARIES = {
     "httptools": {"http"}, "websockets": {"http"}, "click": {"cli"}, "rich": {"cli"}, "lz4": {"runtime"},
-    "snowballstemmer": {"text"},
-}
+    "snowballstemmer": {"text"}, "quickjs": {"js"},
+}  # fmt: skip
 
 
 def core_floor(module: str) -> int:

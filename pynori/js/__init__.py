@@ -1,0 +1,1 @@
+"""Scripts: JavaScript of patches, indexes and projections, run by quickjs-ng within limits."""
