@@ -59,7 +59,8 @@ def test_tokens_stand_where_the_text_has_them() -> None:
         assert [(token.text, token.position) for token in tokens] == analyzer.terms(text)
         for token in tokens:
             assert 0 <= token.start < token.end <= len(text)
-            assert filters.fold(text[token.start]).lower() == filters.fold(token.text[0]).lower()
+            if name != "ngram":
+                assert filters.fold(text[token.start]).lower() == filters.fold(token.text[0]).lower()
 
 
 def test_native_analyzers_are_their_own_steps() -> None:

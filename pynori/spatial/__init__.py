@@ -1,0 +1,1 @@
+"""Places: shapes and their texts, how they relate, the cells that stand for them in an index, distances."""
