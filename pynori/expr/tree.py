@@ -13,9 +13,9 @@ stood in its source and takes no part in comparison.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 INPUT: Final = "$input"
 PARAMETERS: Final = "$parameters"
@@ -328,6 +328,22 @@ def walk(node: Node) -> Iterator[Node]:
         here = waiting.pop()
         yield here
         waiting.extend(reversed(list(children(here))))
+
+
+def substitute(node: Expression, name: str, replacement: Expression) -> Expression:
+    """The expression with another one in place of a variable that nothing in it binds."""
+    if isinstance(node, Variable):
+        return replacement if node.name == name else node
+    changed: dict[str, Any] = {}
+    for part in fields(node):
+        value = getattr(node, part.name)
+        if isinstance(value, NODES):
+            changed[part.name] = substitute(value, name, replacement)
+        elif part.name == "fields":
+            changed[part.name] = tuple((key, substitute(child, name, replacement)) for key, child in value)
+        elif part.name in ("items", "arguments"):
+            changed[part.name] = tuple(substitute(child, name, replacement) for child in value)
+    return replace(node, **changed) if changed else node
 
 
 NODES: Final = (
