@@ -16,7 +16,6 @@ from pynori.queries.facets import (
     TermSort,
     facets_of,
     has_facets,
-    included_ids,
     term_text,
 )
 from pynori.queries.values import Values
@@ -154,11 +153,3 @@ def test_term_texts() -> None:
     """Terms are named as clients know them, null and the empty text by names of their own."""
     terms = [None, "", True, 1, 1.0, 1.5, "milk"]
     assert [term_text(each) for each in terms] == ["NULL_VALUE", "EMPTY_STRING", "true", "1", "1", "1.5", "milk"]
-
-
-def test_included_ids() -> None:
-    """Including the field of a facet includes the documents that its terms name."""
-    query = parse("from X as x include x.employee, other select facet(employee), facet(product)")
-    found = facets_of(query, Values({}, NOW), lambda id: None)
-    results = [{"Values": [{"Range": "employees/1"}, {"Range": "NULL_VALUE"}]}, {"Values": [{"Range": "milk"}]}]
-    assert included_ids(query, found, results) == ["employees/1"]
