@@ -3,8 +3,9 @@
 A word tells much when it is frequent in the source and rare in the index. The best of them become a search that any one
 word fulfils; entries with more and rarer ones come first. The source itself is never among the results.
 
-`likeness_of` reads the call; `Source` holds the texts of a document or of JSON; `telling_words` picks the words; `Likeness`
-matches and ranks. A property of the source counts for the field of its own name, or of its path's, whatever the letters' case.
+`likeness_of` reads the call; `Source` holds the texts of a document or of JSON; `telling_words` picks the words;
+`Likeness` matches and ranks. A property of the source counts for the field of its own name, or of its path's, whatever
+the letters' case.
 """
 
 from __future__ import annotations
