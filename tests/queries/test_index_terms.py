@@ -224,7 +224,7 @@ def test_suggestions_of_words_and_of_whole_values() -> None:
     options = '{"Accuracy": 0.4, "Distance": "JaroWinkler", "PageSize": 5}'
     text = f"from index 'u' select suggest(name, 'JOHNE') as n, suggest(name, 'davi', '{options}'), suggest(no, 'x')"
     assert suggested(USERS, text, ["name"]) == [
-        {"Name": "n", "Suggestions": ["john", "jones"]},
+        {"Name": "n", "Suggestions": ["john", "jones", "johnson"]},
         {"Name": "name", "Suggestions": ["david", "jack"]},
         {"Name": "no", "Suggestions": []},
     ]
