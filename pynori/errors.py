@@ -353,6 +353,12 @@ class CompilationError(OperationFailed):
         return {"IndexDefinitionProperty": self.property_name, "ProblematicText": self.problematic_text}
 
 
+class ExpressionFailed(OperationFailed):
+    """A computed value cannot be had from a document: division by zero, a date that is none."""
+
+    code = "expression_failed"
+
+
 class SorterCompilationError(OperationFailed):
     """The code of a custom sorter cannot be used."""
 
@@ -475,6 +481,7 @@ _FROM_ENGINE: dict[type[engine.EngineError], type[PynoriError]] = {
     engine.TooLarge: LimitExceeded,
     engine.Busy: Overloaded,
     engine.Closed: DatabaseClosed,
+    engine.ExpressionError: ExpressionFailed,
     engine.DiskError: StorageFailed,
     engine.DiskFull: DiskFull,
     engine.UnknownOutcome: UnknownOutcome,

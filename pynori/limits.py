@@ -75,6 +75,7 @@ QUERY_PIECES_SIZE_BYTES: Final = 256 * KIB  # made in a thread before the event 
 QUERY_INCLUDED_DOCUMENTS_MAX: Final = 100_000  # of one query
 QUERY_SORTED_STEP: Final = 4_096  # entries whose values are read together where the index cannot order by itself
 QUERY_SORT_VALUES_MAX: Final = 1_000_000  # different values of such an order
+QUERY_PATTERN_TERMS_STEP: Final = 4_096  # terms that a regular expression looks at in one call of the script engine
 QUERY_DISTINCT_MAX: Final = 1_000_000  # different results of one `select distinct`
 BY_QUERY_BATCH: Final = 1_024  # documents of one transaction of a deletion or a patch by query
 BY_QUERY_DETAILS_MAX: Final = 100_000  # documents that the result of such an operation tells about
@@ -88,6 +89,20 @@ QUERY_HIGHLIGHT_FRAGMENTS_MAX: Final = 100  # of one field of one result
 QUERY_LIKE_TERMS_MAX: Final = 1_024  # words by which moreLikeThis() looks for other documents
 QUERY_LIKE_POSTINGS_MAX: Final = 10_000  # entries of a word that are read to learn how often the source has it
 QUERY_LIKE_TOKENS_MAX: Final = 100_000  # words of one field that moreLikeThis() reads
+
+# ---- text and places
+STEMS_REMEMBERED: Final = 20_000  # words of one language whose stems are kept
+GRAM_SIZE_MAX: Final = 32  # characters of one gram
+ANALYZER_FILTERS_MAX: Final = 32  # of one composed analyzer
+ANALYZER_DEFINITION_SIZE_MAX: Final = 64 * KIB
+STOP_WORDS_MAX: Final = 10_000  # of one filter
+SEARCH_TERMS_MAX: Final = 1_024  # of one full-text condition; also what fuzzy terms and wildcards grow to
+SEARCH_DEPTH_MAX: Final = 32  # parentheses within parentheses of a Lucene query
+WKT_SIZE_MAX: Final = 4 * MIB  # characters of one shape
+WKT_DEPTH_MAX: Final = 8  # collections within collections
+SHAPE_POINTS_MAX: Final = 100_000
+COVER_CELLS_MAX: Final = 1_024  # cells that stand for one shape of a document
+QUERY_CELLS_MAX: Final = 256  # ranges of cells that one spatial condition reads
 
 # ---- the cluster's state
 STATE_COMMANDS_WAITING_MAX: Final = 10_000  # commands that wait for a commit; more are refused

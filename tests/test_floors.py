@@ -14,7 +14,7 @@ SERVER = ROOT / "pynori"
 # Floors of the engine, from the bottom. A module may cimport its own floor's earlier modules and every lower floor.
 CORE_FLOORS: list[list[str]] = [
     ["bits", "errors", "format", "threads", "forks", "guard", "checksum", "arena", "codec", "output", "completion"],
-    ["blittable", "field_value", "schema", "builder", "json", "framing", "http_wire"],
+    ["blittable", "field_value", "analyze", "schema", "builder", "json", "framing", "http_wire"],
     ["disk", "fault_disk", "sim_disk", "pager", "scratch", "record", "journal"],
     ["freespace", "state", "txn", "checkpoint", "recovery", "env"],
     ["slotted", "catalog", "btree", "cursor", "table", "views"],
@@ -35,6 +35,8 @@ SERVER_FLOORS: dict[str, tuple[int, set[str]]] = {
     "config": (0, {"errors", "limits", "runtime"}),
     "runtime": (0, {"errors", "limits"}),
     "rql": (1, set()),
+    "text": (1, set()),
+    "spatial": (1, set()),
     "documents": (2, set()),
     "embed": (3, set()),
     "queries": (4, set()),
@@ -47,7 +49,10 @@ SERVER_FLOORS: dict[str, tuple[int, set[str]]] = {
 # The server's packages that may not touch one another although their floors would allow it.
 FORBIDDEN = {("cluster", "documents"), ("client", "server"), ("client", "documents"), ("client", "cluster")}
 # Libraries that exactly one package may import.
-OWNED_LIBRARIES = {"httptools": {"http"}, "websockets": {"http"}, "click": {"cli"}, "rich": {"cli"}, "lz4": {"runtime"}}
+OWNED_LIBRARIES = {
+    "httptools": {"http"}, "websockets": {"http"}, "click": {"cli"}, "rich": {"cli"}, "lz4": {"runtime"},
+    "snowballstemmer": {"text"},
+}
 
 
 def core_floor(module: str) -> int:

@@ -18,6 +18,7 @@ cdef enum ErrorCode:
     E_TOO_LARGE = 7            # a named limit was exceeded
     E_BUSY = 8                 # a bounded queue is full, or another opener holds the lock
     E_CLOSED = 9               # the environment is closing or closed
+    E_EXPRESSION = 10          # a program failed on a document: division by zero, a date that is none, a limit
     # The world failed.
     E_IO = 20                  # a disk call failed; detail.errno_ says how
     E_DISK_FULL = 21

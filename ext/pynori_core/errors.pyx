@@ -2,7 +2,7 @@
 
 EngineError
 ├── NotFound, ConcurrencyError, CollectionMismatch, ConflictError     expected
-├── InvalidArgument, JsonError, TooLarge, Busy, Closed                expected
+├── InvalidArgument, JsonError, TooLarge, Busy, Closed, ExpressionError  expected
 ├── DiskError ─ DiskFull, UnknownOutcome, Poisoned                    the world failed
 ├── CorruptError, VersionError, UnsafeFilesystem, OutOfMemory         the world failed
 └── InvariantError                                                    we are wrong
@@ -79,6 +79,11 @@ class Closed(EngineError):
     code = E_CLOSED
 
 
+class ExpressionError(EngineError):
+    """A program failed on a document; the message says what and where in its text."""
+    code = E_EXPRESSION
+
+
 class DiskError(EngineError):
     """A disk call failed; `errno` says how."""
     code = E_IO
@@ -128,7 +133,7 @@ cdef dict CLASSES = {
     kind.code: kind
     for kind in (
         NotFound, ConcurrencyError, CollectionMismatch, ConflictError, InvalidArgument, JsonError, TooLarge, Busy,
-        Closed, DiskError, DiskFull, UnknownOutcome, Poisoned, OutOfMemory, CorruptError, VersionError,
+        Closed, ExpressionError, DiskError, DiskFull, UnknownOutcome, Poisoned, OutOfMemory, CorruptError, VersionError,
         UnsafeFilesystem, InvariantError,
     )
 }

@@ -61,7 +61,7 @@ class Places(Protocol):
     def match(self, call: Call, within: Matches | None) -> Matches: ...
 
 
-class Terms(Protocol):
+class Patterns(Protocol):
     """Terms that fit a regular expression."""
 
     def matching(self, field: IndexField, pattern: str, within: Matches | None) -> Matches: ...
@@ -75,14 +75,14 @@ class Matcher:
     """Matches the conditions of one query on one snapshot."""
 
     def __init__(
-        self, snapshot: IndexSnapshot, names: Names, values: Values, words: Words, places: Places, terms: Terms
+        self, snapshot: IndexSnapshot, names: Names, values: Values, words: Words, places: Places, patterns: Patterns
     ) -> None:
         self._snapshot = snapshot
         self._names = names
         self._values = values
         self._words = words
         self._places = places
-        self._terms = terms
+        self._patterns = patterns
 
     def where(self, node: Expression | None) -> Matches:
         """All entries that fulfil the condition."""
@@ -286,7 +286,7 @@ class Matcher:
 
     def _regex(self, call: Call, within: Matches | None, exact: bool) -> Matches:
         field = self._field(call.arguments[0], exact)
-        return NOTHING if field is None else self._terms.matching(field, self._text(call), within)
+        return NOTHING if field is None else self._patterns.matching(field, self._text(call), within)
 
     def _text(self, call: Call) -> str:
         if len(call.arguments) != 2:

@@ -1,0 +1,1 @@
+"""Text cut into terms: tokenizers, filters, and the analyzers made of them."""
