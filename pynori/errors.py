@@ -95,6 +95,7 @@ class InvalidQuery(BadRequest):
         # A long line is shown around the position, so that a message stays readable.
         shown_start = max(line_start, position - 80)
         shown = text[shown_start : shown_start + 120].split("\n", 1)[0].replace("\t", " ").rstrip()
+        shown = shown.encode("utf-8", "replace").decode()  # what is no character must not break the answer
         caret = " " * (position - shown_start) + "^"
         return cls(
             f"line {line}, column {column}: found {found}, expected {expected}\n{shown}\n{caret}", line, column

@@ -20,6 +20,7 @@ from pynori.queries.filter import Condition, Filter
 from pynori.queries.include import Includes
 from pynori.queries.project import MetadataOnly, Projector, load_documents
 from pynori.queries.text import encode
+from pynori.queries.timings import span, timings_of
 from pynori.queries.values import Values
 from pynori.runtime.clock import Clock, wire_time
 
@@ -71,6 +72,7 @@ class Execution:
         self._projector: Projector = MetadataOnly() if metadata_only else projector
         self._snapshot = snapshot
         self._clock = clock
+        self._timings = timings_of(query, clock)
         self._began_ms = clock.monotonic_ms()
         self._close = close
         self._includes = Includes(query)
@@ -108,7 +110,8 @@ class Execution:
     def _produced(self) -> Iterator[bytes]:
         batch = 1
         while True:
-            rows = list(islice(self._found.rows, batch))
+            with span(self._timings, "Retrieve"):
+                rows = list(islice(self._found.rows, batch))
             if not rows:
                 return
             yield from self._made(rows)
@@ -132,7 +135,9 @@ class Execution:
         for row in rows if loads else ():
             if row.json is not None and not row.loaded:
                 load_documents(row, loads, alias)
-        for row, result in zip(rows, self._projector.render(rows), strict=True):
+        with span(self._timings, "Project"):
+            rendered = self._projector.render(rows)
+        for row, result in zip(rows, rendered, strict=True):
             if result is None or (self._distinct is not None and not self._is_new(result)):
                 self.facts.skipped += 1
                 continue
@@ -185,6 +190,8 @@ class Execution:
             ending["CappedMaxResults"] = facts.capped
         if facts.scanned is not None:
             ending["ScannedResults"] = facts.scanned
+        if self._timings is not None:
+            ending["Timings"] = self._timings.as_json()
         ending.update(facts.more)
         return ending
 

@@ -376,13 +376,3 @@ def _sorted(terms: list[tuple[str, int, Scalar]], sort: TermSort) -> list[tuple[
         return sorted(terms, key=lambda each: (-each[1], each[0]))
     # Values are compared as text, also numbers: "10" comes before "9".
     return sorted(terms, key=lambda each: each[0], reverse=sort is TermSort.VALUE_DESCENDING)
-
-
-def included_ids(query: Query, facets: Sequence[Facet], results: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Ids that `include` means in a query of facets: the terms of a facet over an included field."""
-    paths = {each.without(query.source.alias).text for each in query.includes if isinstance(each, Path)}
-    ids: list[str] = []
-    for facet, result in zip(facets, results, strict=True):
-        if facet.path is not None and facet.path.text in paths:
-            ids += [value["Range"] for value in result["Values"] if value["Range"] not in (NULL_TERM, EMPTY_TERM)]
-    return ids

@@ -1,7 +1,7 @@
 """Highlighting: the pieces of a text in which the words of a search stand, with tags around them.
 
-A text is cut at what is neither letter nor digit, and each word is handed to the field's own analyzer: it is marked if
-one of its tokens was searched for. So the marks fall where the search found something, whatever the analyzer does.
+The field's own analyzer cuts the text and says where each token stood; those that were searched for are marked. So the
+marks fall where the search found something, whatever the analyzer does.
 Fragments begin a little before a mark, end at the end of a word, do not overlap, and come with the most marks first.
 """
 
@@ -29,9 +29,8 @@ POST_TAGS = ("</b>",)
 MARGIN = 6  # characters before the first mark of a fragment that belong to it, if they end a word
 FRAGMENT_LENGTH_MIN = 18  # a mark with its margins
 
-Analyze = Callable[[str], Sequence[str]]
-
-_WORD = re.compile(r"\w+(?:['\u2019.@-]\w+)*")
+# The tokens of a text in their order, each with where it begins and ends.
+Analyze = Callable[[str], Iterable[tuple[str, int, int]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,27 +119,15 @@ class Mark:
 
 
 def marks_of(text: str, wanted: Wanted, analyze: Analyze) -> list[Mark]:
-    """The words of a text that were searched for."""
-    known: dict[str, int | None] = {}
-    found = []
-    for match in _WORD.finditer(text[:QUERY_HIGHLIGHT_SIZE_MAX]):
-        for start, end in _pieces(match, analyze):
-            word = text[start:end]
-            if word not in known:
-                numbers = (wanted.number_of(token) for token in analyze(word))
-                known[word] = next((number for number in numbers if number is not None), None)
-            number = known[word]
-            if number is not None:
-                found.append(Mark(start, end, number))
+    """The words of a text that were searched for; of tokens that overlap (synonyms, runs of letters) the first."""
+    found: list[Mark] = []
+    end_before = 0
+    for token, start, end in analyze(text[:QUERY_HIGHLIGHT_SIZE_MAX]):
+        number = wanted.number_of(token) if start >= end_before else None
+        if number is not None:
+            found.append(Mark(start, end, number))
+            end_before = end
     return found
-
-
-def _pieces(match: re.Match[str], analyze: Analyze) -> list[tuple[int, int]]:
-    """A word with hyphens and the like as a whole, or in parts where the analyzer cuts it."""
-    word = match[0]
-    if word.isalnum() or len(analyze(word)) < 2:
-        return [match.span()]
-    return [(match.start() + part.start(), match.start() + part.end()) for part in re.finditer(r"\w+", word)]
 
 
 def fragments_of(text: str, highlight: Highlight, wanted: Wanted, analyze: Analyze) -> list[str]:

@@ -3,8 +3,9 @@
 A word tells much when it is frequent in the source and rare in the index. The best of them become a search that any one
 word fulfils; entries with more and rarer ones come first. The source itself is never among the results.
 
-`read_source` makes the source from a document or from JSON; `telling_words` picks the words; `Likeness` matches and
-ranks. A property of the source counts for the field of its own name, or of its path's, whatever the letters' case.
+`likeness_of` reads the call; `Source` holds the texts of a document or of JSON; `telling_words` picks the words;
+`Likeness` matches and ranks. A property of the source counts for the field of its own name, or of its path's, whatever
+the letters' case.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from pynori_core.matches import Matches
 from pynori.errors import InvalidQuery
 from pynori.limits import JSON_DEPTH_MAX, QUERY_LIKE_POSTINGS_MAX, QUERY_LIKE_TERMS_MAX, QUERY_LIKE_TOKENS_MAX
 from pynori.queries.options import Options, folded
+from pynori.queries.values import Values
+from pynori.rql.ast import Call, Expression, Literal, Parameter
 
 if TYPE_CHECKING:
     from pynori_core.index_store import IndexField, IndexSnapshot
@@ -96,12 +99,14 @@ class Source:
         return self._texts.get(folded(field_name), [])
 
 
-def read_source(json: str) -> Source:
-    """A source given as the text of a JSON object."""
-    try:
-        document = msgspec.json.decode(json)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise InvalidQuery(f"the document of moreLikeThis() is not valid JSON: {error}") from None
+def read_source(json: Any) -> Source:
+    """A source given as a JSON object, or as the text of one."""
+    document = json
+    if isinstance(json, str):
+        try:
+            document = msgspec.json.decode(json)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise InvalidQuery(f"the document of moreLikeThis() is not valid JSON: {error}") from None
     if not isinstance(document, dict):
         raise InvalidQuery("the document of moreLikeThis() must be a JSON object")
     return Source(document, Matches.of(()))
@@ -226,11 +231,11 @@ class Likeness:
                 self._texts.setdefault(word.field.number, []).append((word.token, word.weight))
             else:
                 self._others.append(word)
-        self._words = words
+        self.words = words
 
     def matches(self, within: Matches | None) -> Matches:
         """Entries that have at least one of the words, without those of the source."""
-        parts = [self._snapshot.equal(word.field.number, word.token, within=within) for word in self._words]
+        parts = [self._snapshot.equal(word.field.number, word.token, within=within) for word in self.words]
         return Matches.union_all(parts).minus(self._source.entries) if parts else Matches.of(())
 
     def scores(self, ids: Matches) -> list[float]:
@@ -245,3 +250,40 @@ class Likeness:
                 if id in having:
                     scores[index] += word.weight
         return scores
+
+
+def likeness_of(
+    call: Call,
+    values: Values,
+    snapshot: IndexSnapshot,
+    match: Callable[[Expression], Matches],
+    load: Callable[[str], Mapping[str, Any] | None],
+    tokens: Tokens,
+) -> Likeness:
+    """`moreLikeThis(condition, $options)`, `moreLikeThis($json, $options)`. Raises InvalidQuery.
+
+    match: the entries that fulfil a condition. load: a document by its id. tokens: how a field cuts a text.
+    """
+    if len(call.arguments) not in (1, 2):
+        raise InvalidQuery("moreLikeThis() takes a condition or a document, and options")
+    given = call.arguments[0]
+    options = read_options(values.of(call.arguments[1]) if len(call.arguments) == 2 else None)
+    if isinstance(given, Literal | Parameter) and not isinstance(getattr(given, "value", None), bool):
+        source = read_source(values.of(given))
+    else:
+        source = _source_in_index(snapshot, match(given), load)
+    stop_words: frozenset[str] = frozenset()
+    if options.stop_words_id is not None:
+        stop_words = stop_words_of(load(options.stop_words_id), options.stop_words_id)
+    words = telling_words(snapshot, snapshot.fields(), source, options, stop_words, tokens)
+    return Likeness(snapshot, words, source)
+
+
+def _source_in_index(
+    snapshot: IndexSnapshot, found: Matches, load: Callable[[str], Mapping[str, Any] | None]
+) -> Source:
+    """The first document that a condition finds, with all entries that it has in the index."""
+    if not len(found):
+        raise InvalidQuery("the condition of moreLikeThis() finds no document that others could be compared with")
+    id = snapshot.documents(found[:1])[0]
+    return Source(load(id) or {}, snapshot.documents_in([id]))

@@ -83,8 +83,12 @@ def parse(text: str) -> Query:
 
 def parse_text(text: str) -> Query:
     """The tree of a query, parsed anew."""
-    if len(text) > RQL_SIZE_BYTES_MAX:
-        raise InvalidQuery(f"a query of {len(text)} characters exceeds {RQL_SIZE_BYTES_MAX} (RQL_SIZE_BYTES_MAX)")
+    try:
+        size_bytes = len(text) if text.isascii() else len(text.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidQuery.at(text, error.start, "half a surrogate pair", "characters") from None
+    if size_bytes > RQL_SIZE_BYTES_MAX:
+        raise InvalidQuery(f"a query of {size_bytes} bytes exceeds {RQL_SIZE_BYTES_MAX} (RQL_SIZE_BYTES_MAX)")
     return Parser(text).query()
 
 

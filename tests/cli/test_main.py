@@ -95,3 +95,13 @@ def test_environments_of_a_data_directory(tmp_path: Path) -> None:
     for name in ("System", "Databases", "Databases/b", "Databases/a", "Databases/.deleted-c"):
         (tmp_path / name).mkdir()
     assert environments(tmp_path) == [tmp_path / "System", tmp_path / "Databases/a", tmp_path / "Databases/b"]
+
+
+def test_explain_without_a_database() -> None:
+    """`pynori explain` shows how a query is read, and where one that does not parse goes wrong."""
+    result = pynori("explain", "FROM Orders WHERE Freight>100 && x IN ('a')")
+    assert result.stdout.split("\n")[0] == "query       from Orders"
+    assert result.stdout.split("\n")[1] == "            where Freight > 100 and x in ('a')"
+    result = pynori("explain", "from Orders where")
+    assert result.returncode == 1 and "line 1, column 18" in result.stderr
+    assert json.loads(pynori("explain", "--json", "from Orders").stdout) == {"v": 1, "query": "from Orders"}

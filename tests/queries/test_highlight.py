@@ -1,7 +1,7 @@
 """Fragments of texts with the words of a search marked."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
@@ -28,8 +28,20 @@ TEXT = (
 STARS = Highlight(Path(("content",)), 128, 2, None, ("*", "+"), ("*", "+"))
 
 
-def words(text: str) -> Sequence[str]:
-    return re.findall(r"\w+", text.lower())
+def words(text: str) -> Iterator[tuple[str, int, int]]:
+    return ((match[0].lower(), *match.span()) for match in re.finditer(r"\w+", text))
+
+
+def stems(text: str) -> Iterator[tuple[str, int, int]]:
+    return ((token.removesuffix("ed"), start, end) for token, start, end in words(text))
+
+
+def blanks(text: str) -> Iterator[tuple[str, int, int]]:
+    return ((match[0], *match.span()) for match in re.finditer(r"\S+", text))
+
+
+def pairs(text: str) -> Iterator[tuple[str, int, int]]:
+    return ((text[start : start + 2], start, start + 2) for start in range(len(text) - 1))
 
 
 def asked(text: str, **parameters: object) -> list[Highlight]:
@@ -63,10 +75,11 @@ def test_best_fragment_first() -> None:
 
 
 def test_the_analyzer_decides() -> None:
-    """A word is marked when the analyzer makes a wanted token of it, and hyphened words are cut as it cuts them."""
-    assert fragments_of("He walked", STARS, Wanted(["walk"]), lambda word: [word.removesuffix("ed")]) == ["He *walked*"]
+    """What is marked is what the analyzer makes a wanted token of, whole words or parts, and never twice."""
+    assert fragments_of("He walked", STARS, Wanted(["walk"]), stems) == ["He *walked*"]
     assert fragments_of("see Syn-Hershko", STARS, Wanted(["hershko"]), words) == ["Syn-*Hershko*"]
-    assert fragments_of("bob@x.org bob", STARS, Wanted(["bob@x.org"]), str.split) == ["*bob@x.org* bob"]
+    assert fragments_of("bob@x.org bob", STARS, Wanted(["bob@x.org"]), blanks) == ["*bob@x.org* bob"]
+    assert fragments_of("abcd", STARS, Wanted(["ab", "bc"]), pairs) == ["*ab*cd"]
 
 
 def test_wildcards() -> None:

@@ -396,6 +396,12 @@ def test_error(text: str) -> None:
     assert shown == text.split("\n")[caught.value.line - 1].rstrip()
 
 
+def test_text_that_is_no_text() -> None:
+    """Half a surrogate pair, which cannot be written as UTF-8, is refused where it stands."""
+    with pytest.raises(InvalidQuery, match="column 9: found half a surrogate pair"):
+        parse_text("from 'x \ud800'")
+
+
 def test_declarations() -> None:
     """Functions keep their text; a declared name keeps its spelling and hides the built-in one."""
     query = parse_text(

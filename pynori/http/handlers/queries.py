@@ -12,6 +12,7 @@ from pynori.http.request import Request
 from pynori.http.response import JSON, JSON_LINES, Answer, Response, StreamResponse, etag_field, json_response
 from pynori.http.shapes import as_pynori_error
 from pynori.queries import by_query
+from pynori.queries.explain import explanation
 from pynori.queries.request import PAGE_SIZE_MAX, QueryRequest, from_body, parameters_from_text
 from pynori.queries.service import gather, prepare, threaded
 from pynori.queries.timespan import timespan_ms
@@ -74,6 +75,8 @@ async def answer(request: Request, asked: QueryRequest) -> Answer:
     opened = request.open_database()
     threads = request.server.query_threads
     prepared = await prepare(opened.database, asked, request.server.clock)
+    if asked.debug == "explain":
+        return json_response({"Results": explanation(prepared.plan)})
     fields = etag_field(str(prepared.result_etag))
     if request.etag(b"if-none-match") == str(prepared.result_etag):
         return Response(304, fields=fields)
