@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from pynori.errors import InvalidQuery
+from pynori.indexes.auto import AutoIndexDefinition
 from pynori.queries.request import PAGE_SIZE_MAX, QueryRequest
-from pynori.queries.requirements import Requirements, requirements_of
+from pynori.queries.requirements import reasons_of, requirements_of
 from pynori.queries.values import Values
 from pynori.rql.ast import Call, Comparison, Expression, In, Literal, Query, SourceKind
 
@@ -53,7 +54,7 @@ class Plan:
     ids: tuple[str, ...] = ()
     prefix: str = ""
     index_name: str = ""
-    requirements: Requirements | None = None
+    requirements: AutoIndexDefinition | None = None
     reasons: tuple[str, ...] = field(default=(), compare=False)
 
     @property
@@ -75,8 +76,8 @@ def plan(query: Query, request: QueryRequest, values: Values) -> Plan:
         return Plan(query, Access.INDEX, page, index_name=source.name, reasons=("the query names the index",))
     collection = None if source.kind is SourceKind.ALL_DOCUMENTS else source.name
     if needs_index(query):
-        needs = requirements_of(query, collection, values)
-        return Plan(query, Access.AUTO_INDEX, page, collection, requirements=needs, reasons=needs.reasons())
+        needs = requirements_of(query, collection)
+        return Plan(query, Access.AUTO_INDEX, page, collection, requirements=needs, reasons=reasons_of(needs))
     if query.where is None or is_true(query.where):
         return Plan(query, Access.COLLECTION, page, collection, reasons=("nothing is asked of any field",))
     prefix = id_prefix(query.where, values)

@@ -6,10 +6,8 @@ must be kept: as they are (`exact`), as words (`search`), as places (`spatial`),
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-
 from pynori.errors import InvalidQuery
-from pynori.queries.values import Values
+from pynori.indexes.auto import COUNT_FIELD, AutoField, AutoGroup, AutoIndexDefinition
 from pynori.rql.ast import (
     And,
     Between,
@@ -26,68 +24,13 @@ from pynori.rql.ast import (
     as_path,
 )
 
-AGGREGATIONS = ("sum", "count", "min", "max", "avg")
+AGGREGATIONS = {"sum": "Sum", "count": "Count", "min": "Min", "max": "Max", "avg": "Average"}
 SPATIAL = ("spatial.within", "spatial.contains", "spatial.disjoint", "spatial.intersects")
 
 
-@dataclass(frozen=True, slots=True)
-class FieldNeed:
-    """One field of the index to be.
-
-    name: the path in documents, or the text of a spatial call. spatial: the paths of a point (two) or of WKT (one).
-    """
-
-    name: str
-    exact: bool = False
-    search: bool = False
-    suggestions: bool = False
-    spatial: tuple[str, ...] = ()
-
-    def merged(self, other: FieldNeed) -> FieldNeed:
-        """A field that serves both."""
-        return replace(
-            self,
-            exact=self.exact or other.exact,
-            search=self.search or other.search,
-            suggestions=self.suggestions or other.suggestions,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class GroupNeed:
-    """A key of the grouping. array: the whole array is one key, instead of each of its items."""
-
-    path: str
-    array: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Aggregation:
-    """A number per group: `sum(path)` or `count()`."""
-
-    operation: str
-    path: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Requirements:
-    """Fields by name; group keys and aggregations for a query with `group by`."""
-
-    collection: str | None
-    fields: dict[str, FieldNeed] = field(default_factory=dict)
-    group_by: tuple[GroupNeed, ...] = ()
-    aggregations: tuple[Aggregation, ...] = ()
-
-    def reasons(self) -> tuple[str, ...]:
-        """Why an index is needed, for people."""
-        if self.group_by:
-            return ("groups are kept by an index",)
-        return tuple(f"the field '{name}' is asked for" for name in self.fields) or ("the order needs an index",)
-
-
-def requirements_of(query: Query, collection: str | None, values: Values) -> Requirements:
+def requirements_of(query: Query, collection: str | None) -> AutoIndexDefinition:
     """What the query needs of an index of its collection. Raises InvalidQuery."""
-    collector = _Collector(query.source.alias, query.group_by != ())
+    collector = _Collector(query.source.alias)
     if query.where is not None:
         collector.condition(query.where, exact=False)
     for order in query.order_by:
@@ -97,53 +40,69 @@ def requirements_of(query: Query, collection: str | None, values: Values) -> Req
             collector.selected(selected.expression)
     for include in query.includes:
         if isinstance(include, Call) and include.name == "highlight" and include.arguments:
-            collector.field(include.arguments[0], search=True)
+            collector.field(include.arguments[0], plain=False, search=True, highlighting=True)
     if not query.group_by:
-        return Requirements(collection, collector.fields)
-    keys = tuple(_group_need(key.expression, query.source.alias) for key in query.group_by)
+        return AutoIndexDefinition.of(collection, collector.fields)
+    keys = [_group_key(key.expression, query.source.alias) for key in query.group_by]
     names = {key.path for key in keys} | {key.alias for key in query.group_by if key.alias}
-    filtered = {name: need for name, need in collector.fields.items() if name in names or need.search or need.exact}
-    return Requirements(collection, filtered, keys, _aggregations(query, collector))
+    for each in collector.fields:
+        if each.name not in names and each.name != COUNT_FIELD:
+            raise InvalidQuery(f"'{each.name}' is neither a key of the grouping nor an aggregation of it")
+    kept = [each for each in collector.fields if each.search or each.exact]
+    return AutoIndexDefinition.of(collection, [*kept, *_aggregations(query)], keys)
 
 
-def _group_need(expression: Path | Call, alias: str | None) -> GroupNeed:
+def reasons_of(definition: AutoIndexDefinition) -> tuple[str, ...]:
+    """Why an index is needed, for people."""
+    if definition.group_by:
+        return ("groups are kept by an index",)
+    return tuple(f"the field '{name}' is asked for" for name in definition.fields) or ("the order needs an index",)
+
+
+def _group_key(expression: Path | Call, alias: str | None) -> AutoGroup:
     if isinstance(expression, Path):
-        return GroupNeed(expression.without(alias).text)
+        return AutoGroup(expression.without(alias).text)
     path = as_path(expression.arguments[0]) if len(expression.arguments) == 1 else None
     if expression.name != "array" or path is None:
         raise InvalidQuery(f"group by takes fields and array(field), not {expression.name}()")
-    return GroupNeed(path.without(alias).text, array=True)
+    return AutoGroup(path.without(alias).text, as_whole=True)
 
 
-def _aggregations(query: Query, collector: _Collector) -> tuple[Aggregation, ...]:
-    """Each aggregation of select and order by, once."""
-    found: dict[Aggregation, None] = {}
+def _aggregations(query: Query) -> list[AutoField]:
+    """The results of each aggregation of select and order by."""
     calls = [each.expression for each in query.select.fields] if query.select is not None else []
     calls += [each.expression for each in query.order_by]
-    for call in calls:
-        if not isinstance(call, Call) or call.name not in AGGREGATIONS:
-            continue
-        if call.name == "count":
-            found[Aggregation("count")] = None
-            continue
-        path = as_path(call.arguments[0]) if len(call.arguments) == 1 else None
-        if path is None:
-            raise InvalidQuery(f"{call.name}() takes one field")
-        found[Aggregation(call.name, path.without(collector.alias).text)] = None
-    return tuple(found)
+    return [
+        aggregation_of(call, query.source.alias)
+        for call in calls
+        if isinstance(call, Call) and call.name in AGGREGATIONS
+    ]
+
+
+def aggregation_of(call: Call, alias: str | None) -> AutoField:
+    """The field of a grouping's index that an aggregation is kept in."""
+    if call.name == "count":
+        return AutoField(COUNT_FIELD, aggregation="Count")
+    path = as_path(call.arguments[0]) if len(call.arguments) == 1 else None
+    if path is None:
+        raise InvalidQuery(f"{call.name}() takes one field")
+    text = path.without(alias).text
+    # The sum of a field is kept under the field's own name, so that it can be asked for as the field.
+    name = text if call.name == "sum" else f"{call.name}({text})"
+    return AutoField(name, aggregation=AGGREGATIONS[call.name], path=text)
 
 
 class _Collector:
     """Gathers the fields of one query."""
 
-    def __init__(self, alias: str | None, grouped: bool) -> None:
+    def __init__(self, alias: str | None) -> None:
         self.alias = alias
-        self.grouped = grouped
-        self.fields: dict[str, FieldNeed] = {}
+        self.fields: list[AutoField] = []
 
     def field(
-        self, expression: Expression, *, exact: bool = False, search: bool = False, suggestions: bool = False
-    ) -> None:
+        self, expression: Expression, *, plain: bool = True, exact: bool = False, search: bool = False,
+        suggestions: bool = False, highlighting: bool = False,
+    ) -> None:  # fmt: skip
         """A path that a condition, an order or a function names; `id()` needs no field."""
         if isinstance(expression, Call):
             if expression.name in ("id", "score", "random", "key", "custom", *AGGREGATIONS):
@@ -153,11 +112,7 @@ class _Collector:
         if path is None:
             raise InvalidQuery(f"a field was expected at position {getattr(expression, 'position', 0)}")
         name = path.without(self.alias).text
-        self.add(FieldNeed(name, exact, search, suggestions))
-
-    def add(self, need: FieldNeed) -> None:
-        known = self.fields.get(need.name)
-        self.fields[need.name] = need if known is None else known.merged(need)
+        self.fields.append(AutoField(name, plain and not exact, search, exact, highlighting, suggestions))
 
     def condition(self, node: Expression, *, exact: bool) -> None:
         if isinstance(node, And | Or):
@@ -186,7 +141,7 @@ class _Collector:
             for each in arguments:
                 self.condition(each, exact=exact)
         elif name == "search":
-            self.field(arguments[0], search=True)
+            self.field(arguments[0], plain=False, search=True)
         elif name in ("exists", "startsWith", "endsWith", "regex", "lucene"):
             self.field(arguments[0], exact=exact)
         elif name in SPATIAL:
@@ -199,7 +154,8 @@ class _Collector:
     def spatial(self, expression: Expression) -> None:
         if not isinstance(expression, Call) or expression.name not in ("spatial.point", "spatial.wkt"):
             raise InvalidQuery("a query of a collection names a place by spatial.point() or spatial.wkt()")
-        self.add(FieldNeed(spatial_name(expression, self.alias), spatial=spatial_paths(expression, self.alias)))
+        paths = spatial_paths(expression, self.alias)
+        self.fields.append(AutoField(spatial_name(expression, self.alias), plain=False, spatial=paths))
 
     def order(self, expression: Path | Call) -> None:
         if isinstance(expression, Call) and expression.name == "spatial.distance":

@@ -1,28 +1,90 @@
-"""JavaScript within queries: object literals, declared functions, regular expressions."""
+"""JavaScript within queries: object literals, calls of declared functions, regular expressions.
+
+An expression runs over a batch of rows in one call of the script engine. The query's alias, the aliases of `load` and the
+functions that the query declares are names in it; parameters are `$name`. What it loads comes from the snapshot that the
+whole query sees.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pynori.errors import InvalidQuery
-from pynori.queries.project import ScriptRunner
-from pynori.rql.ast import Query
+import msgspec
+
+from pynori.errors import JavaScriptError
+from pynori.js.bridge import call_all, document_input
+from pynori.js.engine import Program, Runner
+from pynori.queries.text import encode
+from pynori.rql.ast import FunctionDeclaration, Query
 
 if TYPE_CHECKING:
     from pynori_core.document_snapshot import DocumentSnapshot
 
+    from pynori.queries.rows import Row
+
+UNNAMED = "__document"  # the name of the document where the query gives it none
+FINDER = Program(
+    "project", ("(pattern => args.texts.map(text => pattern.test(text)))(new RegExp(args.pattern))",), (UNNAMED,)
+)
+
 
 class Scripts:
-    """The scripts of one query."""
+    """The scripts of one query over one snapshot."""
 
-    def __init__(self, query: Query, parameters: Mapping[str, Any], documents: DocumentSnapshot) -> None:
-        self._query = query
+    def __init__(
+        self, query: Query, parameters: Mapping[str, Any], documents: DocumentSnapshot, engine: Runner
+    ) -> None:
+        self._declared = tuple(each.script for each in query.declarations if isinstance(each, FunctionDeclaration))
+        self._names = (query.source.alias or UNNAMED, *(load.alias for load in query.loads))
         self._parameters = parameters
         self._documents = documents
+        self._engine = engine
 
-    def runner(self, text: str) -> ScriptRunner:
-        raise InvalidQuery("scripts are not available")
+    def runner(self, text: str) -> Expression:
+        """An expression to run over rows."""
+        program = Program("project", (text, *self._declared), self._names)
+        return Expression(program, encode(self._parameters), self)
 
     def find(self, pattern: str, texts: Sequence[str]) -> Sequence[bool]:
-        raise InvalidQuery("scripts are not available")
+        """In which of the texts the regular expression is found. Raises JavaScriptError."""
+        arguments = encode({"pattern": pattern, "texts": texts})
+        (outcome,) = call_all(self._engine, FINDER, [document_input(b"{}", None, arguments)], self.load)
+        if isinstance(outcome, JavaScriptError):
+            raise outcome
+        found: list[bool] = msgspec.json.decode(outcome.value)
+        return found
+
+    def load(self, id: str) -> bytes | None:
+        found = self._documents.get(id)
+        return None if found is None else found.json
+
+    def run(self, program: Program, arguments: bytes, rows: Sequence[Row]) -> list[bytes]:
+        """The JSON that the program gives for each row. Raises JavaScriptError."""
+        inputs = [
+            document_input(
+                row.json or b"{}", row.id or None, arguments,
+                [encode(row.loaded[name]) if row.loaded.get(name) is not None else None for name in self._names[1:]],
+            )
+            for row in rows
+        ]  # fmt: skip
+        results = []
+        for outcome in call_all(self._engine, program, inputs, self.load):
+            if isinstance(outcome, JavaScriptError):
+                raise outcome
+            results.append(bytes(outcome.value) or b"null")
+        return results
+
+
+class Expression:
+    """One expression, ready to run over rows."""
+
+    __slots__ = ("_arguments", "_program", "_scripts")
+
+    def __init__(self, program: Program, arguments: bytes, scripts: Scripts) -> None:
+        self._program = program
+        self._arguments = arguments
+        self._scripts = scripts
+
+    def run(self, rows: Sequence[Row]) -> list[bytes]:
+        return self._scripts.run(self._program, self._arguments, rows) if rows else []
