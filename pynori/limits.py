@@ -114,7 +114,7 @@ SCRIPT_SERVER_TIME_MS_MAX: Final = 50  # of a call within the server's process; 
 SCRIPT_LOAD_ROUNDS_MAX: Final = 64  # how often a call is repeated with the documents that it asked for
 SCRIPT_LOADS_MAX: Final = 10_000  # documents that one call may load
 SCRIPT_WORKERS_MAX: Final = 2  # child processes for long scripts
-SCRIPT_WORKER_WAIT_MS: Final = 5_000  # without an answer to a call, beyond its time: the child is killed
+SCRIPT_WORKER_WAIT_MS: Final = 10_000  # a child that says nothing for so long is killed
 SCRIPT_WORKER_BATCH_CALLS: Final = 1_024  # calls that are on their way to a child at once
 SCRIPT_WORKER_FRAME_SIZE_BYTES_MAX: Final = 256 * MIB  # of one message between the processes
 
