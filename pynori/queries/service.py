@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from pynori_core.errors import EngineError
 
-from pynori.errors import from_engine
+from pynori.errors import InvalidQuery, from_engine
+from pynori.js.engine import Runner
 from pynori.limits import QUERY_PIECES_SIZE_BYTES, QUERY_THREADS
 from pynori.queries.access import without_index
 from pynori.queries.execute import Execution, Facts, etag_number
@@ -73,7 +74,7 @@ class QueryThreads:
 class Prepared:
     """A query that is parsed and planned, with its index and its result etag; nothing is open yet."""
 
-    __slots__ = ("_clock", "_database", "_index", "plan", "request", "result_etag", "values")
+    __slots__ = ("_clock", "_database", "_engine", "_index", "plan", "request", "result_etag", "values")
 
     def __init__(
         self,
@@ -82,11 +83,13 @@ class Prepared:
         request: QueryRequest,
         values: Values,
         index: ReadyIndex | None,
+        engine: Runner,
         clock: Clock,
     ) -> None:
         self._database = database
         self._clock = clock
         self._index = index
+        self._engine = engine
         self.plan = planned
         self.request = request
         self.values = values
@@ -106,7 +109,7 @@ class Prepared:
         try:
             query, request = self.plan.query, self.request
             facts = Facts(self._index_name(view), self._database.options.node_tag, self.result_etag)
-            scripts = Scripts(query, self.values.parameters, documents)
+            scripts = Scripts(query, self.values.parameters, documents, self._engine)
             distinct = query.select is not None and query.select.distinct
             sources = Sources(self.values, scripts.runner, behavior=request.projection, distinct=distinct)
             if view is None:
@@ -133,14 +136,18 @@ class Prepared:
         return "AllDocs" if self.plan.collection is None else f"collection/{self.plan.collection}"
 
 
-async def prepare(database: Database, indexes: IndexSource, request: QueryRequest, clock: Clock) -> Prepared:
+async def prepare(
+    database: Database, indexes: IndexSource | None, request: QueryRequest, engine: Runner, clock: Clock
+) -> Prepared:
     """Parse and plan; make the index that the query needs, and wait for it."""
     values = Values(request.parameters, clock.now())
     planned = plan(parse(request.text), request, values)
     index = None
     if planned.access in (Access.INDEX, Access.AUTO_INDEX):
+        if indexes is None:
+            raise InvalidQuery("no indexes")
         index = await indexes.ready(planned, request.wait_ms)
-    return Prepared(database, planned, request, values, index, clock)
+    return Prepared(database, planned, request, values, index, engine, clock)
 
 
 async def threaded(threads: QueryThreads, pieces: Iterator[bytes], close: Callable[[], None]) -> AsyncIterator[bytes]:

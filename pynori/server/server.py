@@ -16,6 +16,7 @@ from pynori.cluster.state import ClusterState
 from pynori.config import Settings
 from pynori.documents.database import DatabaseOptions
 from pynori.errors import from_engine
+from pynori.js.engine import ScriptEngine
 from pynori.queries.service import QueryThreads
 from pynori.runtime.clock import Clock, SystemClock
 from pynori.runtime.metrics import Metrics
@@ -60,6 +61,7 @@ class Server:
         self.tasks = Tasks()
         self.operations = Operations(clock)
         self.query_threads = QueryThreads()
+        self.script_engine = ScriptEngine()
         self.metrics = Metrics(clock, pynori.__version__)
         options = DatabaseOptions(
             in_memory=settings.run_in_memory,

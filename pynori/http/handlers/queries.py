@@ -14,7 +14,7 @@ from pynori.http.shapes import as_pynori_error
 from pynori.queries import by_query
 from pynori.queries.explain import explanation
 from pynori.queries.request import PAGE_SIZE_MAX, QueryRequest, from_body, parameters_from_text
-from pynori.queries.service import gather, prepare, threaded
+from pynori.queries.service import Prepared, gather, prepare, threaded
 from pynori.queries.timespan import timespan_ms
 from pynori.rql.parser import parse
 
@@ -72,9 +72,8 @@ def with_flags(request: Request, asked: QueryRequest) -> QueryRequest:
 
 async def answer(request: Request, asked: QueryRequest) -> Answer:
     """The answer of /queries."""
-    opened = request.open_database()
     threads = request.server.query_threads
-    prepared = await prepare(opened.database, asked, request.server.clock)
+    prepared = await prepared_for(request, asked)
     if asked.debug == "explain":
         return json_response({"Results": explanation(prepared.plan)})
     fields = etag_field(str(prepared.result_etag))
@@ -91,6 +90,12 @@ async def answer(request: Request, asked: QueryRequest) -> Answer:
         execution.close()
         return Response(200, first, fields)
     return StreamResponse(threaded(threads, chain(first, pieces), execution.close), JSON, fields)
+
+
+async def prepared_for(request: Request, asked: QueryRequest) -> Prepared:
+    opened, server = request.open_database(), request.server
+    indexes = getattr(opened, "indexes", None)
+    return await prepare(opened.database, indexes, asked, server.script_engine, server.clock)
 
 
 def gathered(execution: Execution, pieces: Iterator[bytes]) -> tuple[bytes, bool]:
@@ -130,7 +135,7 @@ def start_by_query(request: Request, asked: QueryRequest, work: by_query.Work, k
 
     async def run() -> None:
         try:
-            prepared = await prepare(opened.database, asked, server.clock)
+            prepared = await prepared_for(request, asked)
             operation.complete(
                 await by_query.run(prepared, server.query_threads, work, options, operation, server.clock)
             )
@@ -149,9 +154,8 @@ async def stream(request: Request, asked: QueryRequest) -> Answer:
     form = request.text("format", "json").lower()
     if form not in ("json", "jsonl"):
         raise InvalidArgument(f"Query string value 'format' must be json or jsonl, but was '{form[:40]}'.")
-    opened = request.open_database()
     threads = request.server.query_threads
-    prepared = await prepare(opened.database, asked, request.server.clock)
+    prepared = await prepared_for(request, asked)
     execution = await threads.run(prepared.begin)
     pieces = execution.lines() if form == "jsonl" else execution.object_pieces()
     return StreamResponse(threaded(threads, pieces, execution.close), JSON_LINES if form == "jsonl" else JSON)
