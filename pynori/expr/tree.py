@@ -41,7 +41,7 @@ def line_column(position: int) -> tuple[int, int]:
 class Literal:
     """A constant. A Decimal computes exactly; an int is of 64 bits."""
 
-    value: None | bool | int | float | Decimal | str
+    value: bool | int | float | Decimal | str | None
     position: int = field(default=0, compare=False)
 
     def __eq__(self, other: object) -> bool:
