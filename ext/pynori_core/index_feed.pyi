@@ -13,5 +13,9 @@ class FieldPaths(FeedProgram):
     properties of the metadata. What is not there gives no value; arrays give each of their items.
     """
 
+    fields: list[tuple[int, str]]
     def __init__(self, fields: Sequence[tuple[int, str]]) -> None:
         """(field number, path). ValueError for a path that is empty or has more than 16 steps."""
+
+class TextAnalyzer:
+    """What cuts texts into tokens without the interpreter; the base of native analyzers."""

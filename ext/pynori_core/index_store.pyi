@@ -14,7 +14,7 @@ from typing import Any, Self, final
 
 from pynori_core.disk import DiskHandle
 from pynori_core.document_snapshot import DocumentSnapshot
-from pynori_core.index_feed import FeedProgram
+from pynori_core.index_feed import FeedProgram, TextAnalyzer
 from pynori_core.matches import Matches, Ordered
 
 # A value as it comes back: a string field gives its terms (lower-cased unless exact).
@@ -95,18 +95,19 @@ class IndexWriter:
     ) -> None: ...
     def field(
         self, name: str, *, exact: bool = False, text: bool = False,
-        analyzer: Callable[[str], Sequence[tuple[str, int]]] | None = None,
+        analyzer: Callable[[str], Sequence[tuple[str, int]]] | TextAnalyzer | None = None,
     ) -> int:  # fmt: skip
         """The number of a field; it is made when there is none of that name.
 
         ValueError when it is there with other options. `analyzer` is for this writer only: it cuts the strings of a
-        text field that come as str.
+        text field that come as str; `feed` needs a TextAnalyzer.
         """
 
     def fields(self) -> list[IndexField]: ...
     def put(
-        self, document_id: str, entries: Sequence[Mapping[int, FieldInput]], stored: Sequence[bytes | None] | None = None
-    ) -> None:
+        self, document_id: str, entries: Sequence[Mapping[int, FieldInput]],
+        stored: Sequence[bytes | None] | None = None,
+    ) -> None:  # fmt: skip
         """Replace what the document has in the index. Only terms that changed are written; entry ids are kept.
 
         `stored`: for each entry bytes of the caller's that `IndexSnapshot.stored` gives back.
@@ -225,14 +226,13 @@ class IndexSnapshot:
         """Entries in the field's order, by walking its terms: for sorting much with a small limit.
 
         Entries with several values stand where their lowest value does (descending: the highest), those without any
-        value at the end (descending too). Entries that are equal stand in the order of their ids.
+        value before all others (descending: behind them). Entries that are equal stand in the order of their ids.
         """
 
     def sort(
-        self, within: Ids, keys: Sequence[tuple[int, bool]], *, skip: int = 0, limit: int = ...
+        self, within: Ids | None, keys: Sequence[tuple[int, bool]], *, skip: int = 0, limit: int = ...
     ) -> Ordered:
-        """As `ordered`, for several (field, descending) keys, by looking at each entry; picks `ordered` where that is
-        cheaper."""
+        """As `ordered`, for several (field, descending) keys. Both walk terms or look at entries, as costs less."""
 
     # Entries.
 

@@ -1,0 +1,817 @@
+"""Answer questions about one index: sets, terms, order, entries."""
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
+from libc.stddef cimport size_t
+from libc.stdint cimport UINT64_MAX, int64_t, uint8_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcmp, memcpy
+
+from pynori_core.bits cimport atomic_add64, atomic_load64, compare_swap64, load32, load64, store32
+from pynori_core.btree cimport Value
+from pynori_core.cursor cimport Cursor, cursor_init, cursor_next, cursor_seek, cursor_value
+from pynori_core.errors cimport E_CLOSED, E_CORRUPT, E_NOT_FOUND, OK, error_clear
+from pynori_core.identifier cimport ID_KEY_SIZE_MAX, ID_SIZE_MAX, identifier_key
+from pynori_core.index_entry cimport EntryView, FieldView, entry_find, field_term
+from pynori_core.index_field cimport fields_list, meta_key, meta_read, raise_plain, raise_txn
+from pynori_core.index_order cimport SORT_KEYS_MAX, SortKey, order_entries
+from pynori_core.index_search cimport (
+    PATTERN_SIZE_MAX,
+    TEXT_ANY,
+    TEXT_CONTAINS,
+    TEXT_SUFFIX,
+    TEXT_WILDCARD,
+    Interval,
+    TermTest,
+    interval_equal,
+    interval_field,
+    interval_prefix,
+    interval_range,
+    search_count,
+    search_presence,
+    search_test,
+    walk_inside,
+    walk_seek,
+)
+from pynori_core.index_terms cimport (
+    TERM_FALSE,
+    TERM_ROOM,
+    TERM_STRING,
+    TERM_TEXT_MAX,
+    TERM_TRUE,
+    term_object,
+    term_of_object,
+    term_prefix,
+)
+from pynori_core.index_trees cimport (
+    FIELD_ALL,
+    FIELD_EXACT,
+    FIELD_TEXT,
+    document_entries,
+    entries_decode,
+    entry_read,
+    trees_bind,
+    trees_corrupt,
+    trees_open,
+    trees_release,
+)
+from pynori_core.index_values cimport Aggregate, values_aggregate, values_counts, values_numbers
+from pynori_core.matches cimport (
+    IdList,
+    Matches,
+    Ordered,
+    ids_add,
+    ids_finish,
+    ids_init,
+    ids_of,
+    ids_release,
+    matches_take,
+    ordered_take,
+)
+from pynori_core.output cimport Output, output_append, output_init, output_release
+from pynori_core.posting cimport block_count
+
+cdef enum:
+    FEW_WITHIN = 512               # looking at so few entries is not worth giving up the interpreter's lock
+    TERMS_DEFAULT = 1024
+    COUNT_LIMIT_DEFAULT = 100000
+    PRESENCE_RATIO = 64            # so many times fewer entries are looked at rather than all that have a field listed
+
+cdef object UNSET = object()
+
+
+cdef IndexSnapshot snapshot_open(ReadTxn txn):
+    cdef IndexSnapshot snapshot = IndexSnapshot.__new__(IndexSnapshot)
+    cdef int code = trees_open(&txn.memory, &snapshot.trees)
+    snapshot.txn = txn
+    if code != OK:
+        try:
+            raise_txn(&txn.memory, code)
+        finally:
+            txn.close()
+    snapshot.state = 0
+    return snapshot
+
+
+@cython.final
+@cython.no_gc_clear
+cdef class IndexSnapshot:
+    """The index as of one commit."""
+
+    def __cinit__(self):
+        self.state = SNAPSHOT_CLOSED | SNAPSHOT_ENDED
+
+    def __dealloc__(self):
+        trees_release(&self.trees)
+
+    def close(self):
+        """Give the snapshot back, at once or when those inside have left. Closing twice does no harm."""
+        cdef uint64_t before
+        while True:
+            before = atomic_load64(&self.state)
+            if before & SNAPSHOT_CLOSED:
+                return
+            if compare_swap64(&self.state, before, before | SNAPSHOT_CLOSED):
+                break
+        if before == 0:
+            last_out(self)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, traceback):
+        self.close()
+
+    cdef int enter(self, View* view) except -1:
+        if atomic_add64(&self.state, 1) & SNAPSHOT_CLOSED:
+            self.exit()
+            raise_plain(E_CLOSED, b"the snapshot of the index is closed")
+        view.txn = self.txn.memory
+        error_clear(&view.txn.error)
+        trees_bind(&self.trees, &view.txn, &view.trees)
+        return 0
+
+    cdef void exit(self) noexcept:
+        if atomic_add64(&self.state, <uint64_t>-1) == SNAPSHOT_CLOSED:
+            last_out(self)
+
+    cdef int leave(self, View* view, int code) except -1:
+        self.exit()
+        if code != OK:
+            raise_txn(&view.txn, code)
+        return 0
+
+    cdef int field_flags(self, uint32_t field) except -1:
+        if field == 0 or field > self.trees.state.fields:
+            raise ValueError(f"the index has no field {field}")
+        return self.trees.fields.records[field].flags
+
+    # What there is.
+
+    @property
+    def txn_id(self):
+        """Grows with each commit."""
+        return self.txn.memory.id
+
+    @property
+    def entry_count(self):
+        return self.trees.state.entries
+
+    @property
+    def document_count(self):
+        return self.trees.state.documents
+
+    def fields(self):
+        cdef View view
+        if self.known is None:
+            self.enter(&view)
+            try:
+                self.known = fields_list(&view.trees)
+            finally:
+                self.exit()
+        return list(self.known)
+
+    def field(self, str name not None):
+        for field in self.fields():
+            if field.name == name:
+                return field
+        return None
+
+    def meta(self, str key not None):
+        cdef bytes encoded = meta_key(key)
+        cdef View view
+        cdef int code = OK
+        self.enter(&view)
+        found = meta_read(&view.trees, encoded, &code)
+        self.leave(&view, code)
+        return found
+
+    # Sets of entries.
+
+    def all(self):
+        return presence(self, FIELD_ALL)
+
+    def exists(self, uint32_t field, *, Matches within=None):
+        """Entries that have a value, null included."""
+        cdef TermTest test
+        self.field_flags(field)
+        if within is None or within.count * PRESENCE_RATIO > self.trees.fields.records[field].entries:
+            found = presence(self, field)
+            return found if within is None else within.intersect(found)
+        test_begin(&test, field)
+        interval_field(&test.interval)
+        return run_test(self, &test, within)
+
+    def equal(self, uint32_t field, value, *, Matches within=None):
+        """A string is lower-cased as the field's own values are; for text fields it is one token, as it is."""
+        cdef uint8_t term[TERM_ROOM]
+        cdef TermTest test
+        cdef size_t size = make_term(self, field, value, term)
+        test_begin(&test, field)
+        interval_equal(&test.interval, term, size)
+        return run_test(self, &test, within)
+
+    def in_(self, uint32_t field, values not None, *, Matches within=None):
+        cdef uint8_t term[TERM_ROOM]
+        cdef TermTest test
+        cdef list terms = []
+        cdef size_t size
+        for value in values:
+            size = make_term(self, field, value, term)
+            terms.append(PyBytes_FromStringAndSize(<const char*>term, <Py_ssize_t>size))
+        test_begin(&test, field)
+        return run_list(self, &test, sorted(set(terms)), within)
+
+    def range(self, uint32_t field, low, high, *, bint include_low=True, bint include_high=True, Matches within=None):
+        """Values between two of the same kind. None: open, to the end of the other one's kind."""
+        cdef TermTest test
+        test_begin(&test, field)
+        make_range(self, field, low, high, include_low, include_high, &test.interval)
+        return run_test(self, &test, within)
+
+    def prefix(self, uint32_t field, str text not None, *, Matches within=None):
+        cdef TermTest test
+        test_begin(&test, field)
+        make_prefix(self, field, text, &test.interval)
+        return run_test(self, &test, within)
+
+    def suffix(self, uint32_t field, str text not None, *, Matches within=None):
+        return text_search(self, field, TEXT_SUFFIX, text, "", within)
+
+    def contains(self, uint32_t field, str text not None, *, Matches within=None):
+        return text_search(self, field, TEXT_CONTAINS, text, "", within)
+
+    def wildcard(self, uint32_t field, str pattern not None, *, Matches within=None):
+        """`*` any text, `?` any one character."""
+        start = pattern.partition("*")[0].partition("?")[0]
+        return text_search(self, field, TEXT_WILDCARD, pattern, start, within)
+
+    def terms_matching(self, uint32_t field, predicate not None, *, str prefix not None="", Matches within=None):
+        """String terms for which the predicate is true."""
+        cdef TermTest test
+        cdef list terms = [
+            term for term, text in string_terms(self, field, prefix) if predicate(text)
+        ]
+        test_begin(&test, field)
+        return run_list(self, &test, terms, within)
+
+    def documents_in(self, ids not None):
+        """Entries of these documents; ids that are not there are passed over."""
+        cdef uint8_t key[ID_KEY_SIZE_MAX]
+        cdef list texts = list(ids)
+        cdef View view
+        cdef IdList found
+        cdef Py_ssize_t size
+        cdef const char* data
+        cdef str text
+        cdef int code = OK
+        ids_init(&found)
+        self.enter(&view)
+        try:
+            for text in texts:
+                data = PyUnicode_AsUTF8AndSize(text, &size)
+                if not 1 <= size <= ID_SIZE_MAX:
+                    continue
+                code = document_entries(&view.trees, key, identifier_key(<const uint8_t*>data, <size_t>size, key),
+                                        &found)
+                if code != OK and code != E_NOT_FOUND:
+                    break
+                code = OK
+        except BaseException:
+            ids_release(&found)
+            self.exit()
+            raise
+        return take(self, &view, code, &found)
+
+    def documents_with_prefix(self, str prefix not None):
+        cdef uint8_t key[ID_KEY_SIZE_MAX + 1]
+        cdef View view
+        cdef IdList found
+        cdef Py_ssize_t size
+        cdef const char* data = PyUnicode_AsUTF8AndSize(prefix, &size)
+        cdef size_t key_size
+        cdef int code
+        if size > ID_SIZE_MAX:
+            return Matches.of([])
+        key_size = identifier_key(<const uint8_t*>data, <size_t>size, key)
+        ids_init(&found)
+        self.enter(&view)
+        with nogil:
+            code = documents_prefix(&view.trees, key, key_size, &found)
+        return take(self, &view, code, &found)
+
+    # Terms.
+
+    def count_of(self, uint32_t field, value):
+        """len(equal(field, value)) without reading all of it."""
+        cdef uint8_t term[TERM_ROOM]
+        cdef TermTest test
+        cdef size_t size = make_term(self, field, value, term)
+        test_begin(&test, field)
+        interval_equal(&test.interval, term, size)
+        return run_count(self, &test, UINT64_MAX)
+
+    def count_estimate(self, uint32_t field, low, high, *, uint64_t limit=COUNT_LIMIT_DEFAULT):
+        """About how many entries `range` would give, counted up to `limit`."""
+        cdef TermTest test
+        test_begin(&test, field)
+        make_range(self, field, low, high, True, True, &test.interval)
+        return run_count(self, &test, limit)
+
+    def terms(self, uint32_t field, *, after=UNSET, str prefix not None="", size_t limit=TERMS_DEFAULT):
+        """Terms in their order with the number of their entries, from behind `after` on."""
+        cdef uint8_t term[TERM_ROOM]
+        cdef Interval interval, behind
+        cdef size_t size
+        self.field_flags(field)
+        if prefix:
+            make_prefix(self, field, prefix, &interval)
+        else:
+            interval_field(&interval)
+        if after is not UNSET:
+            size = make_term(self, field, after, term)
+            interval_equal(&behind, term, size)
+            # What is above this term, within the interval.
+            if memcmp(behind.high, interval.low, min(behind.high_size, interval.low_size)) > 0:
+                memcpy(interval.low, behind.high, behind.high_size)
+                interval.low_size = behind.high_size
+        return [(term_object(<const uint8_t*>PyBytes_AS_STRING(found), <size_t>len(found)), count)
+                for found, count in list_terms(self, field, &interval, limit)]
+
+    def term_counts(self, uint32_t field, Matches within not None):
+        """Terms that entries of `within` have, in their order, with how many of these have each."""
+        cdef View view
+        cdef Output out
+        cdef int code = OK
+        self.field_flags(field)
+        if within.count * 8 < self.trees.fields.records[field].entries:
+            return counts_of_few(self, field, within)
+        output_init(&out, 0)
+        self.enter(&view)
+        with nogil:
+            code = values_counts(&view.trees, field, within.ids, within.count, &out)
+        try:
+            self.leave(&view, code)
+            return counts_list(&out)
+        finally:
+            output_release(&out)
+
+    # Order.
+
+    def ordered(self, uint32_t field, *, bint descending=False, Matches within=None, uint64_t skip=0,
+                uint64_t limit=UINT64_MAX):
+        """Entries in the field's order."""
+        cdef SortKey key
+        self.field_flags(field)
+        key.field = field
+        key.descending = descending
+        return run_order(self, &key, 1, within, skip, limit)
+
+    def sort(self, within, keys not None, *, uint64_t skip=0, uint64_t limit=UINT64_MAX):
+        """As `ordered`, for several (field, descending) keys."""
+        cdef SortKey each[SORT_KEYS_MAX]
+        cdef size_t count = 0
+        if not 1 <= len(keys) <= SORT_KEYS_MAX:
+            raise ValueError(f"1 to {SORT_KEYS_MAX} keys to sort by")
+        for field, descending in keys:
+            each[count].field = field
+            each[count].descending = descending
+            self.field_flags(each[count].field)
+            count += 1
+        return run_order(self, each, count, within, skip, limit)
+
+    # Entries.
+
+    def documents(self, ids not None):
+        """Ids of their documents as they are spelt, one for each entry."""
+        return read_entries(self, ids, entry_document, 0)
+
+    def stored(self, ids not None):
+        return read_entries(self, ids, entry_stored, 0)
+
+    def values(self, ids not None, uint32_t field):
+        """The terms of a field of each entry, in the order of terms."""
+        self.field_flags(field)
+        return read_entries(self, ids, entry_values, field)
+
+    def distinct_documents(self, ids not None, *, uint64_t limit=UINT64_MAX):
+        """The first entry of each document, in the order given."""
+        cdef IdList kept
+        cdef set seen = set()
+        cdef uint64_t id
+        ids_init(&kept)
+        try:
+            for id, document in zip(ids, self.documents(ids)):
+                if kept.count >= limit:
+                    break
+                if document not in seen:
+                    seen.add(document)
+                    ids_add(&kept, id)
+            if kept.failed:
+                raise MemoryError()
+        except BaseException:
+            ids_release(&kept)
+            raise
+        return ordered_take(&kept, NULL)
+
+    def numbers(self, ids not None, uint32_t field):
+        """The first number of each entry as doubles (format "d"), NaN where there is none."""
+        cdef const uint64_t* data = NULL
+        cdef size_t count = 0
+        cdef double[::1] found
+        cdef double* target
+        cdef View view
+        cdef int code
+        self.field_flags(field)
+        ids_of(ids, &data, &count)
+        if count == 0:
+            return memoryview(b"").cast("d")
+        memory = bytearray(count * 8)
+        found = memoryview(memory).cast("d")
+        target = &found[0]
+        self.enter(&view)
+        with nogil:
+            code = values_numbers(&view.trees, field, data, count, target)
+        self.leave(&view, code)
+        return memoryview(memory).cast("d").toreadonly()
+
+    def aggregate(self, Matches within not None, uint32_t field):
+        """(count, sum, min, max) of all numbers of the field."""
+        cdef Aggregate found
+        cdef View view
+        cdef int code
+        self.field_flags(field)
+        self.enter(&view)
+        with nogil:
+            code = values_aggregate(&view.trees, field, within.ids, within.count, &found)
+        self.leave(&view, code)
+        return found.count, found.sum, found.low, found.high
+
+
+cdef void last_out(IndexSnapshot snapshot) noexcept:
+    if compare_swap64(&snapshot.state, SNAPSHOT_CLOSED, SNAPSHOT_CLOSED | SNAPSHOT_ENDED):
+        snapshot.txn.close()
+
+
+# ---- terms of values
+
+cdef inline bint is_lower(IndexSnapshot snapshot, uint32_t field) except -1:
+    return not snapshot.field_flags(field) & (FIELD_EXACT | FIELD_TEXT)
+
+
+cdef size_t make_term(IndexSnapshot snapshot, uint32_t field, object value, uint8_t* term) except 0:
+    cdef Output scratch
+    cdef bint lower = is_lower(snapshot, field)
+    output_init(&scratch, 0)
+    try:
+        return term_of_object(value, lower, term, &scratch)
+    finally:
+        output_release(&scratch)
+
+
+cdef int make_prefix(IndexSnapshot snapshot, uint32_t field, str text, Interval* interval) except -1:
+    cdef uint8_t prefix[TERM_ROOM]
+    cdef Output scratch
+    cdef Py_ssize_t size
+    cdef const char* data = PyUnicode_AsUTF8AndSize(text, &size)
+    cdef bint lower = is_lower(snapshot, field)
+    cdef size_t made
+    output_init(&scratch, 0)
+    made = term_prefix(<const uint8_t*>data, <size_t>size, lower, prefix, &scratch)
+    output_release(&scratch)
+    if made == 0:
+        raise ValueError(f"the beginning of a term that is looked for has at most {TERM_TEXT_MAX} bytes")
+    interval_prefix(interval, prefix, made)
+    return 0
+
+
+cdef int make_range(IndexSnapshot snapshot, uint32_t field, object low, object high, bint include_low,
+                    bint include_high, Interval* interval) except -1:
+    cdef uint8_t low_term[TERM_ROOM]
+    cdef uint8_t high_term[TERM_ROOM]
+    cdef size_t low_size = 0
+    cdef size_t high_size = 0
+    if low is None and high is None:
+        raise ValueError("a range needs a bound")
+    if isinstance(low, bool) or isinstance(high, bool):
+        low = False if low is None else low
+        high = True if high is None else high
+    if low is not None:
+        low_size = make_term(snapshot, field, low, low_term)
+    if high is not None:
+        high_size = make_term(snapshot, field, high, high_term)
+    if low_size and high_size and range_kind(low_term[0]) != range_kind(high_term[0]):
+        raise ValueError("the bounds of a range are of one kind")
+    interval_range(interval, low_term, low_size, include_low, high_term, high_size, include_high)
+    return 0
+
+
+cdef inline uint8_t range_kind(uint8_t kind) noexcept:
+    return TERM_FALSE if kind == TERM_TRUE else kind
+
+
+# ---- running
+
+cdef void test_begin(TermTest* test, uint32_t field) noexcept:
+    test.field = field
+    test.terms = NULL
+    test.offsets = NULL
+    test.term_count = 0
+    test.text_test = TEXT_ANY
+    test.text = NULL
+    test.text_size = 0
+
+
+cdef Matches take(IndexSnapshot snapshot, View* view, int code, IdList* found):
+    """Leave with a list of ids, which need not be finished."""
+    if code == OK:
+        code = ids_finish(found)
+    if code != OK:
+        ids_release(found)
+    snapshot.leave(view, code)
+    return matches_take(found)
+
+
+cdef Matches presence(IndexSnapshot snapshot, uint32_t field):
+    cdef View view
+    cdef IdList found
+    cdef int code
+    ids_init(&found)
+    snapshot.enter(&view)
+    with nogil:
+        code = search_presence(&view.trees, field, &found)
+    return take(snapshot, &view, code, &found)
+
+
+cdef Matches run_test(IndexSnapshot snapshot, const TermTest* test, Matches within):
+    cdef View view
+    cdef IdList found
+    cdef const uint64_t* ids = within.ids if within is not None else NULL
+    cdef size_t count = within.count if within is not None else 0
+    cdef int code
+    snapshot.field_flags(test.field)
+    if within is not None and count == 0:
+        return within
+    ids_init(&found)
+    snapshot.enter(&view)
+    if ids != NULL and count <= FEW_WITHIN:
+        code = search_test(&view.trees, test, ids, count, &found)
+    else:
+        with nogil:
+            code = search_test(&view.trees, test, ids, count, &found)
+    return take(snapshot, &view, code, &found)
+
+
+cdef Matches run_list(IndexSnapshot snapshot, TermTest* test, list terms, Matches within):
+    """For a sorted list of terms."""
+    cdef uint32_t* offsets
+    cdef uint8_t size_bytes[4]
+    cdef size_t index = 0
+    cdef bytearray joined = bytearray()
+    snapshot.field_flags(test.field)
+    offsets = <uint32_t*>malloc((len(terms) + 1) * 4)
+    if offsets == NULL:
+        raise MemoryError()
+    try:
+        for term in terms:
+            offsets[index] = <uint32_t>len(joined)
+            store32(size_bytes, <uint32_t>len(term))
+            joined += size_bytes[:4]
+            joined += term
+            index += 1
+        joined += b"\0"
+        test.terms = <const uint8_t*><char*>joined
+        test.offsets = offsets
+        test.term_count = index
+        return run_test(snapshot, test, within)
+    finally:
+        free(offsets)
+
+
+cdef object run_count(IndexSnapshot snapshot, const TermTest* test, uint64_t limit):
+    cdef View view
+    cdef uint64_t count = 0
+    cdef int code
+    snapshot.enter(&view)
+    with nogil:
+        code = search_count(&view.trees, test, limit, &count)
+    snapshot.leave(&view, code)
+    return count
+
+
+cdef Matches text_search(IndexSnapshot snapshot, uint32_t field, int kind, str text, str start, Matches within):
+    cdef uint8_t lowered[PATTERN_SIZE_MAX * 2]
+    cdef TermTest test
+    cdef Py_ssize_t size
+    cdef const char* data = PyUnicode_AsUTF8AndSize(text, &size)
+    if size > PATTERN_SIZE_MAX:
+        raise ValueError(f"a text to look for in terms has at most {PATTERN_SIZE_MAX} bytes")
+    test_begin(&test, field)
+    make_prefix(snapshot, field, start, &test.interval)
+    test.text_test = kind
+    test.text = <const uint8_t*>data
+    test.text_size = <size_t>size
+    if is_lower(snapshot, field):
+        test.text_size = identifier_key(test.text, test.text_size, lowered)
+        test.text = lowered
+    return run_test(snapshot, &test, within)
+
+
+cdef Ordered run_order(IndexSnapshot snapshot, const SortKey* keys, size_t key_count, object within, uint64_t skip,
+                       uint64_t limit):
+    cdef View view
+    cdef IdList found
+    cdef const uint64_t* ids = NULL
+    cdef size_t count = 0
+    cdef bint ascending = not isinstance(within, Ordered)
+    cdef int code
+    if within is not None:
+        ids_of(within, &ids, &count)
+        if count == 0:
+            return Ordered.of([])
+    ids_init(&found)
+    snapshot.enter(&view)
+    if ids != NULL and count <= FEW_WITHIN:
+        code = order_entries(&view.trees, keys, key_count, ids, count, ascending, skip, limit, &found)
+    else:
+        with nogil:
+            code = order_entries(&view.trees, keys, key_count, ids, count, ascending, skip, limit, &found)
+    if code != OK:
+        ids_release(&found)
+    snapshot.leave(&view, code)
+    return ordered_take(&found, NULL)
+
+
+cdef int documents_prefix(IndexTrees* trees, const uint8_t* key, size_t size, IdList* found) noexcept nogil:
+    cdef Cursor cursor
+    cdef Value value
+    cdef int code
+    cursor_init(&cursor, &trees.documents)
+    code = cursor_seek(&cursor, key, size)
+    while code == OK and cursor.key_size >= size and memcmp(cursor.key, key, size) == 0:
+        code = cursor_value(&cursor, &value)
+        if code == OK and entries_decode(&value, found) == E_CORRUPT:
+            return trees_corrupt(trees, b"X4 violated: the entries of a document are no list of ids", 0)
+        if code == OK:
+            code = cursor_next(&cursor)
+    return OK if code == E_NOT_FOUND else code
+
+
+# ---- terms
+
+cdef list list_terms(IndexSnapshot snapshot, uint32_t field, const Interval* interval, size_t limit):
+    """(term as bytes, number of entries)."""
+    cdef list found = []
+    cdef View view
+    cdef Cursor cursor
+    cdef Value value
+    cdef const uint8_t* term = NULL
+    cdef size_t size = 0
+    cdef uint64_t count = 0
+    cdef int code
+    if limit == 0:
+        return found
+    snapshot.enter(&view)
+    try:
+        code = walk_seek(&view.trees, &cursor, field, interval)
+        while code == OK:
+            if cursor.key_size != size or memcmp(cursor.key, term, size - 8) != 0:
+                if term != NULL:
+                    found.append((PyBytes_FromStringAndSize(<const char*>term + 2, <Py_ssize_t>size - 10), count))
+                    if <size_t>len(found) == limit:
+                        term = NULL
+                        break
+                term = cursor.key
+                size = cursor.key_size
+                count = 0
+            code = cursor_value(&cursor, &value)
+            if code == OK:
+                count += block_count(value.data, value.size)
+                code = cursor_next(&cursor)
+            if code == OK and not walk_inside(&cursor, field, interval):
+                break
+        if term != NULL:
+            found.append((PyBytes_FromStringAndSize(<const char*>term + 2, <Py_ssize_t>size - 10), count))
+    except BaseException:
+        snapshot.exit()
+        raise
+    snapshot.leave(&view, OK if code == E_NOT_FOUND else code)
+    return found
+
+
+def string_terms(IndexSnapshot snapshot not None, uint32_t field, str prefix not None):
+    """(term as bytes, its text) of all string terms with this beginning, without holding all of them at once."""
+    cdef Interval interval
+    cdef bytes last
+    make_prefix(snapshot, field, prefix, &interval)
+    while True:
+        page = list_terms(snapshot, field, &interval, TERMS_DEFAULT)
+        for term, _ in page:
+            yield term, term_object(<const uint8_t*>PyBytes_AS_STRING(term), <size_t>len(term))
+        if len(page) < TERMS_DEFAULT:
+            return
+        last = page[len(page) - 1][0]
+        next_interval(&interval, last)
+
+
+cdef void next_interval(Interval* interval, bytes last) noexcept:
+    """What is left of an interval behind a term."""
+    cdef Interval behind
+    interval_equal(&behind, <const uint8_t*>PyBytes_AS_STRING(last), <size_t>len(last))
+    memcpy(interval.low, behind.high, behind.high_size)
+    interval.low_size = behind.high_size
+
+
+cdef list counts_list(const Output* out):
+    cdef list found = []
+    cdef const uint8_t* here = out.data
+    cdef const uint8_t* end = out.data + out.size
+    cdef uint32_t size
+    while here != NULL and here < end:
+        size = load32(here)
+        found.append((term_object(here + 12, size), load64(here + 4)))
+        here += 12 + size
+    return found
+
+
+cdef list counts_of_few(IndexSnapshot snapshot, uint32_t field, Matches within):
+    """term_counts by looking at each entry."""
+    cdef dict counts = {}
+    for terms in read_entries(snapshot, within, entry_terms, field):
+        for term in terms:
+            counts[term] = counts.get(term, 0) + 1
+    return [(term_object(<const uint8_t*>PyBytes_AS_STRING(term), <size_t>len(term)), counts[term])
+            for term in sorted(counts)]
+
+
+# ---- entries
+
+ctypedef object (*EntryFunction)(const EntryView* view, uint32_t field)
+
+
+cdef object entry_document(const EntryView* view, uint32_t field):
+    return PyUnicode_DecodeUTF8(<const char*>view.id, <Py_ssize_t>view.id_size, "replace")
+
+
+cdef object entry_stored(const EntryView* view, uint32_t field):
+    if view.stored == NULL:
+        return None
+    return PyBytes_FromStringAndSize(<const char*>view.stored, <Py_ssize_t>view.stored_size)
+
+
+cdef object entry_terms(const EntryView* view, uint32_t field):
+    """The terms of a field as bytes."""
+    cdef list found = []
+    cdef FieldView field_view
+    cdef const uint8_t* here
+    cdef const uint8_t* term = NULL
+    cdef size_t size = 0
+    if entry_find(view, field, &field_view) != OK:
+        return found
+    here = field_view.terms
+    while field_term(&field_view, &here, &term, &size):
+        found.append(PyBytes_FromStringAndSize(<const char*>term, <Py_ssize_t>size))
+    return found
+
+
+cdef object entry_values(const EntryView* view, uint32_t field):
+    cdef list found = []
+    cdef FieldView field_view
+    cdef const uint8_t* here
+    cdef const uint8_t* term = NULL
+    cdef size_t size = 0
+    if entry_find(view, field, &field_view) != OK:
+        return found
+    here = field_view.terms
+    while field_term(&field_view, &here, &term, &size):
+        found.append(term_object(term, size))
+    return found
+
+
+cdef list read_entries(IndexSnapshot snapshot, object ids, EntryFunction function, uint32_t field):
+    """What the function makes of each entry. IndexError when one is not there."""
+    cdef const uint64_t* data = NULL
+    cdef size_t count = 0
+    cdef size_t index
+    cdef list found = []
+    cdef View view
+    cdef Cursor cursor
+    cdef EntryView entry
+    cdef int code = OK
+    ids_of(ids, &data, &count)
+    snapshot.enter(&view)
+    try:
+        cursor_init(&cursor, &view.trees.entries)
+        for index in range(count):
+            code = entry_read(&view.trees, &cursor, data[index], &entry)
+            if code == E_NOT_FOUND:
+                raise IndexError(f"the index has no entry {data[index]}")
+            if code != OK:
+                break
+            found.append(function(&entry, field))
+    except BaseException:
+        snapshot.exit()
+        raise
+    snapshot.leave(&view, code)
+    return found
