@@ -101,8 +101,8 @@ SEARCH_DEPTH_MAX: Final = 32  # parentheses within parentheses of a Lucene query
 WKT_SIZE_MAX: Final = 4 * MIB  # characters of one shape
 WKT_DEPTH_MAX: Final = 8  # collections within collections
 SHAPE_POINTS_MAX: Final = 100_000
-COVER_CELLS_MAX: Final = 1_024  # cells that stand for one shape of a document
-QUERY_CELLS_MAX: Final = 256  # ranges of cells that one spatial condition reads
+COVER_CELLS_MAX: Final = 64  # cells that stand for one shape of a document
+QUERY_CELLS_MAX: Final = 64  # that a spatial condition reads; more cost more than they spare
 
 # ---- indexes
 INDEXES_MAX: Final = 1_024  # of one database; each has an environment of its own
