@@ -73,10 +73,32 @@ class InvalidJson(BadRequest):
 
 
 class InvalidQuery(BadRequest):
-    """The query does not parse, or asks for what its source cannot give."""
+    """The query does not parse, or asks for what its source cannot give.
+
+    line, column: where in the query's text, from 1; 0 when the whole query is meant.
+    """
 
     wire_name = RAVEN + "InvalidQueryException"
     code = "invalid_query"
+
+    def __init__(self, message: str, line: int = 0, column: int = 0) -> None:
+        super().__init__(message)
+        self.line = line
+        self.column = column
+
+    @classmethod
+    def at(cls, text: str, position: int, found: str, expected: str) -> InvalidQuery:
+        """The error for what stands at an index of a query's text, with that line of the text and a caret below it."""
+        line = text.count("\n", 0, position) + 1
+        line_start = text.rfind("\n", 0, position) + 1
+        column = position - line_start + 1
+        # A long line is shown around the position, so that a message stays readable.
+        shown_start = max(line_start, position - 80)
+        shown = text[shown_start : shown_start + 120].split("\n", 1)[0].replace("\t", " ").rstrip()
+        caret = " " * (position - shown_start) + "^"
+        return cls(
+            f"line {line}, column {column}: found {found}, expected {expected}\n{shown}\n{caret}", line, column
+        )
 
 
 class InvalidName(BadRequest):

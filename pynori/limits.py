@@ -65,6 +65,8 @@ DECOMPRESSION_FREE_SIZE_BYTES: Final = 1 * MIB
 RQL_SIZE_BYTES_MAX: Final = 64 * KIB
 RQL_DEPTH_MAX: Final = 64
 RQL_IN_TERMS_MAX: Final = 1_024
+RQL_CACHED_QUERIES: Final = 2_048  # parsed queries that are kept by their text,
+RQL_CACHED_SIZE_MAX: Final = 8 * KIB  # if they have at most this many characters
 
 # ---- the cluster's state
 STATE_COMMANDS_WAITING_MAX: Final = 10_000  # commands that wait for a commit; more are refused
@@ -129,6 +131,7 @@ def check() -> None:
         ("a header must arrive before a connection is idle", HEADER_TIMEOUT_MS < IDLE_TIMEOUT_MS),
         ("results of operations outlive polling", OPERATION_KEPT_MS >= 5 * 60_000),
         ("waiting for a raft index ends before a client gives up", RAFT_INDEX_WAIT_MS_MAX < CLIENT_TIMEOUT_MS),
+        ("a query that is kept may be asked", RQL_CACHED_SIZE_MAX <= RQL_SIZE_BYTES_MAX),
         ("an import's row fits a document", IMPORT_ROW_SIZE_BYTES_MAX <= DOCUMENT_SIZE_BYTES_MAX),
     )
     broken = [sentence for sentence, holds in inequalities if not holds]
