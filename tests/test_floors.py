@@ -40,6 +40,7 @@ SERVER_FLOORS: dict[str, tuple[int, set[str]]] = {
     "js": (1, set()),
     "expr": (1, set()),
     "linq": (1, {"expr"}),
+    "rql": (1, {"expr"}),
     "documents": (2, set()),
     "embed": (3, set()),
     "indexes": (3, set()),
@@ -51,7 +52,7 @@ SERVER_FLOORS: dict[str, tuple[int, set[str]]] = {
     "cli": (7, set()),
 }
 # The server's packages that may not touch one another although their floors would allow it.
-FORBIDDEN = {("cluster", "documents"), ("client", "server"), ("client", "documents"), ("client", "cluster")}
+FORBIDDEN = {("cluster", "documents"), ("client", "server"), ("client", "documents"), ("client", "cluster"), ("rql", "linq")}
 # Libraries that exactly one package may import.
 OWNED_LIBRARIES = {
     "httptools": {"http"}, "websockets": {"http"}, "click": {"cli"}, "rich": {"cli"}, "lz4": {"runtime"},
