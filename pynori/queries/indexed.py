@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from pynori.limits import QUERY_ROWS_BATCH
 from pynori.queries.access import Found
 from pynori.queries.by_terms import is_by_terms, through_terms
+from pynori.queries.highlight import Highlightings, Wanted, highlights_of
 from pynori.queries.match import Matcher
 from pynori.queries.names import IndexNames
 from pynori.queries.order import Ids, Orderer
@@ -61,7 +62,7 @@ class IndexedQuery:
         self._values = values
         index = view.snapshot
         self.names = IndexNames(index, query, auto=view.auto, declared=view.declared)
-        self._words = Words(index, self.names, values, view.analyzer)
+        self._words = Words(index, self.names, values, view.analyzer, query.source.alias)
         self.matcher = Matcher(index, self.names, values, self._words, RegularExpressions(index, find))
         self.orderer = Orderer(index, self.names, values, self._words, values.now.isoformat)
 
@@ -79,6 +80,18 @@ class IndexedQuery:
             return Found(len(ordered), self._rows(ordered[page.skip : page.skip + page.take])), None
         ids = self.orderer.page(matches, query.order_by, page.skip, page.take)
         return Found(len(matches), self._rows(ids)), None
+
+    def highlightings(self) -> Highlightings | None:
+        """What marks the words that were searched for, once matching is done; None where nobody asked for it."""
+        asked = highlights_of(self._plan.query, self._values)
+        if not asked:
+            return None
+        wanted = {name: Wanted(tokens) for name, tokens in self._words.searched.items()}
+        return Highlightings(asked, wanted, self._places_of_tokens)
+
+    def _places_of_tokens(self, name: str) -> Callable[[str], list[tuple[str, int, int]]]:
+        analyzer = self._view.analyzer(name)
+        return lambda text: [(token.text, token.start, token.end) for token in analyzer.tokens(text)]
 
     def _rows(self, ids: Ids) -> Iterator[Row]:
         """A row for each entry, in their order; ids are read a step at a time."""

@@ -18,6 +18,7 @@ from pynori.js.engine import Runner
 from pynori.limits import QUERY_PIECES_SIZE_BYTES, QUERY_THREADS
 from pynori.queries.access import without_index
 from pynori.queries.execute import Execution, Facts, etag_number
+from pynori.queries.highlight import Highlightings
 from pynori.queries.indexed import IndexedQuery, IndexView
 from pynori.queries.plan import Access, Plan, plan
 from pynori.queries.project import Projector, Sources, projector_of
@@ -113,6 +114,7 @@ class Prepared:
             distinct = query.select is not None and query.select.distinct
             sources = Sources(self.values, scripts.runner, behavior=request.projection, distinct=distinct)
             projector: Projector | None = None
+            highlights: Highlightings | None = None
             if view is None:
                 found = without_index(self.plan, documents, self.plan.matched_page)
             else:
@@ -120,10 +122,11 @@ class Prepared:
                 once = query.select is None and not request.skip_duplicate_checking
                 reading = IndexedQuery(self.plan, view, documents, self.values, scripts.find, once=once)
                 found, projector = reading.found(self.plan.matched_page)
+                highlights = reading.highlightings()
             projector = projector or projector_of(query, sources)
             return Execution(
                 self.plan, found, projector, facts, documents, self.values, self._clock,
-                metadata_only=request.metadata_only, close=close,
+                metadata_only=request.metadata_only, close=close, highlights=highlights,
             )  # fmt: skip
         except BaseException:
             documents.close()
