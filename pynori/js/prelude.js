@@ -255,7 +255,7 @@ const kinds = {
           for (const entry of Array.isArray(made) ? made : [made])
             if (entry !== null && typeof entry === 'object') entries.push(write(entry));
         }
-        return '"entries":[' + entries.join(',') + '],"references":' + stringify([...call.references]);
+        return '"entries":[' + entries.join(',') + ']';
       },
     };
   },
@@ -375,6 +375,7 @@ function run(text) {
   if (call.asked.size > 0) return '{"asked":' + stringify([...call.asked]) + '}';
   const parts = ['{', answer];
   if (call.writes.length > 0) parts.push(',"writes":[', call.writes.join(','), ']');
+  if (call.references.size > 0) parts.push(',"references":', stringify([...call.references]));
   if (call.output.length > 0) parts.push(',"output":', stringify(call.output));
   parts.push('}');
   return parts.join('');   // one flat string: sums of long strings are ropes, which Python cannot take

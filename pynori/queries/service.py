@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from pynori_core.errors import EngineError
 
 from pynori.errors import InvalidQuery, from_engine
-from pynori.js.engine import Runner
+from pynori.js.scripts import Scripts
 from pynori.limits import QUERY_PIECES_SIZE_BYTES, QUERY_THREADS
 from pynori.queries.access import without_index
 from pynori.queries.execute import Execution, Facts, etag_number
@@ -23,7 +23,7 @@ from pynori.queries.indexed import IndexedQuery, IndexView
 from pynori.queries.plan import Access, Plan, plan
 from pynori.queries.project import Projector, Sources, projector_of
 from pynori.queries.request import QueryRequest
-from pynori.queries.scripts import Scripts
+from pynori.queries.scripts import QueryScripts
 from pynori.queries.values import Values
 from pynori.rql.parser import parse
 from pynori.runtime.clock import Clock
@@ -75,7 +75,7 @@ class QueryThreads:
 class Prepared:
     """A query that is parsed and planned, with its index and its result etag; nothing is open yet."""
 
-    __slots__ = ("_clock", "_database", "_engine", "_index", "plan", "request", "result_etag", "values")
+    __slots__ = ("_clock", "_database", "_scripts", "_index", "plan", "request", "result_etag", "values")
 
     def __init__(
         self,
@@ -84,13 +84,13 @@ class Prepared:
         request: QueryRequest,
         values: Values,
         index: ReadyIndex | None,
-        engine: Runner,
+        scripts: Scripts,
         clock: Clock,
     ) -> None:
         self._database = database
         self._clock = clock
         self._index = index
-        self._engine = engine
+        self._scripts = scripts
         self.plan = planned
         self.request = request
         self.values = values
@@ -110,7 +110,7 @@ class Prepared:
         try:
             query, request = self.plan.query, self.request
             facts = Facts(self._index_name(view), self._database.options.node_tag, self.result_etag)
-            scripts = Scripts(query, self.values.parameters, documents, self._engine)
+            scripts = QueryScripts(query, self.values.parameters, documents, self._scripts)
             distinct = query.select is not None and query.select.distinct
             sources = Sources(self.values, scripts.runner, behavior=request.projection, distinct=distinct)
             projector: Projector | None = None
@@ -141,7 +141,7 @@ class Prepared:
 
 
 async def prepare(
-    database: Database, indexes: IndexSource | None, request: QueryRequest, engine: Runner, clock: Clock
+    database: Database, indexes: IndexSource | None, request: QueryRequest, scripts: Scripts, clock: Clock
 ) -> Prepared:
     """Parse and plan; make the index that the query needs, and wait for it."""
     values = Values(request.parameters, clock.now())
@@ -151,7 +151,7 @@ async def prepare(
         if indexes is None:
             raise InvalidQuery("no indexes")
         index = await indexes.ready(planned, request.wait_ms)
-    return Prepared(database, planned, request, values, index, engine, clock)
+    return Prepared(database, planned, request, values, index, scripts, clock)
 
 
 async def threaded(threads: QueryThreads, pieces: Iterator[bytes], close: Callable[[], None]) -> AsyncIterator[bytes]:
