@@ -101,8 +101,33 @@ SEARCH_DEPTH_MAX: Final = 32  # parentheses within parentheses of a Lucene query
 WKT_SIZE_MAX: Final = 4 * MIB  # characters of one shape
 WKT_DEPTH_MAX: Final = 8  # collections within collections
 SHAPE_POINTS_MAX: Final = 100_000
-COVER_CELLS_MAX: Final = 1_024  # cells that stand for one shape of a document
-QUERY_CELLS_MAX: Final = 256  # ranges of cells that one spatial condition reads
+COVER_CELLS_MAX: Final = 64  # cells that stand for one shape of a document
+QUERY_CELLS_MAX: Final = 64  # that a spatial condition reads; more cost more than they spare
+
+# ---- indexes
+INDEXES_MAX: Final = 1_024  # of one database; each has an environment of its own
+INDEX_NAME_SIZE_BYTES_MAX: Final = 1_024
+INDEX_MAPS_MAX: Final = 64
+INDEX_FIELDS_MAX: Final = 1_024
+INDEX_HISTORY_MAX: Final = 10  # earlier definitions of an index that the database's record keeps
+INDEX_THREADS: Final = 2  # batches of all databases that run at the same time; others wait for their turn
+INDEX_THREAD_NICE: Final = 5  # how far these threads stand back behind those that serve
+INDEX_BATCH_DOCUMENTS_MAX: Final = 16_384  # documents of one commit of an index,
+INDEX_BATCH_SIZE_BYTES_MAX: Final = 32 * MIB  # and the memory that their terms may take
+INDEX_SCRIPT_DOCUMENTS_MAX: Final = 1_024  # documents that go through the interpreter in one commit
+INDEX_BATCH_INTERVAL_MS: Final = 25  # between two commits of an index that nobody waits for
+INDEX_WRITE_BACK_BATCH: Final = 1_024  # documents of a reduce that are written in one transaction
+INDEX_ERRORS_KEPT_MAX: Final = 500  # of one index; the oldest go
+INDEX_ERROR_SIZE_MAX: Final = 1_000  # characters of one message
+INDEX_FAILED_PERCENT_MAX: Final = 15  # of its documents; an index that fails for more stops
+INDEX_FAILED_ATTEMPTS_MIN: Final = 100  # before which an index that is behind is not judged
+INDEX_WAIT_MS_MAX: Final = 10 * 60_000  # how long a query or a save may wait for an index
+INDEX_RETRY_MS: Final = 5_000  # after a batch that the disk refused
+INDEX_CLOSE_LOOK_MS: Final = 10  # how often an index that is to be closed looks whether its last reader has gone
+INDEX_TERMS_PAGE_MAX: Final = 1_024  # terms of a field that one request lists
+INDEX_IDLE_MS: Final = 30 * 60_000  # after which an automatic index that nobody asks is idle,
+INDEX_IDLE_KEPT_MS: Final = 72 * 3_600_000  # and after which more it goes
+INDEX_HOUSEKEEPING_MS: Final = 60_000  # how often is looked for these, and tombstones are let go
 
 # ---- scripts
 SCRIPT_SIZE_BYTES_MAX: Final = 256 * KIB  # all sources of one program together
@@ -184,6 +209,8 @@ def check() -> None:
         ("a query that is kept may be asked", RQL_CACHED_SIZE_MAX <= RQL_SIZE_BYTES_MAX),
         ("what a query finds fits batches", BY_QUERY_BATCH <= BATCH_COMMANDS_MAX),
         ("a wait for an index ends", QUERY_WAIT_MS_DEFAULT <= QUERY_WAIT_MS_MAX),
+        ("an index's batch of scripts is a batch", INDEX_SCRIPT_DOCUMENTS_MAX <= INDEX_BATCH_DOCUMENTS_MAX),
+        ("what a reduce writes is a batch", INDEX_WRITE_BACK_BATCH <= BATCH_COMMANDS_MAX),
         ("an import's row fits a document", IMPORT_ROW_SIZE_BYTES_MAX <= DOCUMENT_SIZE_BYTES_MAX),
     )
     broken = [sentence for sentence, holds in inequalities if not holds]

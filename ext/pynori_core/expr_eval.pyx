@@ -49,12 +49,13 @@ from pynori_core.expr_functions cimport (
     SEQUENCE_ITEMS_MAX,
     call_function,
     equals_any,
+    has_value,
     value_property,
 )
 from pynori_core.expr_values cimport (
     ARITHMETIC_ADD,
     ARITHMETIC_DIVIDE,
-    COMPARE_IGNORE_CASE,
+    COMPARE_TERMS,
     INCOMPARABLE,
     MARK_BOOST,
     MARK_FIELD,
@@ -206,6 +207,9 @@ cdef int member_of(Evaluation* e, const FieldValue* source, const TextPlace* nam
     if source.kind == FIELD_OBJECT:
         if blittable_get(&source.blittable, <const char*>text, name.size, &found) == OK:
             set_blittable(out, &found)
+            if source.size and name.size == 9 and found.type == BLITTABLE_OBJECT and source.number == 0 and (
+                    memcmp(text, b"@metadata", 9) == 0):
+                metadata_of(source, out)
             return OK
         if source.size:
             return document_member(e, source, text, name.size, node.number, out)
@@ -338,18 +342,18 @@ cdef int evaluate_compare(Evaluation* e, const Node* node, FieldValue* out) noex
     if code != OK:
         return code
     e.work.position = node.position
-    if node.flags & COMPARE_ANY and (left.kind == FIELD_ARRAY or left.kind == VALUE_LIST):
-        return compare_any(e, node, &left, &right, out)
-    set_bool(out, order_holds(node.number, value_order(&e.work, &left, &right, node.flags & COMPARE_IGNORE_CASE)))
+    if node.flags & COMPARE_TERMS:
+        return compare_terms(e, node, &left, &right, out)
+    set_bool(out, order_holds(node.number, &left, value_order(&e.work, &left, &right, node.flags)))
     return OK
 
 
-cdef inline bint order_holds(uint32_t kind, int order) noexcept nogil:
+cdef inline bint order_holds(uint32_t kind, const FieldValue* left, int order) noexcept nogil:
     if kind == COMPARE_EQUAL:
         return order == 0
     if kind == COMPARE_NOT_EQUAL:
         return order != 0
-    if order == INCOMPARABLE:
+    if order == INCOMPARABLE or is_nothing(left):
         return False
     if kind == COMPARE_LESS:
         return order < 0
@@ -360,23 +364,29 @@ cdef inline bint order_holds(uint32_t kind, int order) noexcept nogil:
     return order >= 0
 
 
-cdef int compare_any(Evaluation* e, const Node* node, const FieldValue* left, const FieldValue* right,
-                     FieldValue* out) noexcept nogil:
-    """Whether an item on the left has this order; unequal: whether none is equal."""
+cdef int compare_terms(Evaluation* e, const Node* node, const FieldValue* left, const FieldValue* right,
+                       FieldValue* out) noexcept nogil:
+    """Whether the left value, or an item of it, has this order; unequal: whether there are values and none is equal."""
     cdef Walk walk
     cdef FieldValue item
     cdef size_t index
-    cdef uint32_t flags = node.flags & COMPARE_IGNORE_CASE
+    cdef uint32_t flags = node.flags
     cdef int code
-    if node.number <= COMPARE_NOT_EQUAL:
-        set_bool(out, equals_any(&e.work, left, right, flags) == (node.number == COMPARE_EQUAL))
+    if node.number == COMPARE_EQUAL:
+        set_bool(out, equals_any(&e.work, left, right, flags))
+        return OK
+    if node.number == COMPARE_NOT_EQUAL:
+        set_bool(out, has_value(left) and not equals_any(&e.work, left, right, flags))
+        return OK
+    if left.kind != FIELD_ARRAY and left.kind != VALUE_LIST:
+        set_bool(out, order_holds(node.number, left, value_order(&e.work, left, right, flags)))
         return OK
     code = walk_open(&e.work, left, &walk)
     for index in range(walk.count):
         if code != OK:
             return code
         code = walk_item(&e.work, &walk, index, &item)
-        if code == OK and order_holds(node.number, value_order(&e.work, &item, right, flags)):
+        if code == OK and order_holds(node.number, &item, value_order(&e.work, &item, right, flags)):
             set_bool(out, True)
             return OK
     set_bool(out, False)
@@ -444,7 +454,9 @@ cdef int evaluate_index(Evaluation* e, const Node* node, const FieldValue* sourc
         return code
     set_missing(out)
     if key.kind == FIELD_STRING and source.kind == FIELD_OBJECT:
-        if blittable_get(&source.blittable, <const char*>key.text, key.size, &found) == OK:
+        if source.size and source.number == 0 and key.size == 9 and memcmp(key.text, b"@metadata", 9) == 0:
+            metadata_of(source, out)
+        elif blittable_get(&source.blittable, <const char*>key.text, key.size, &found) == OK:
             set_blittable(out, &found)
         elif source.size:
             return document_member(e, source, key.text, key.size, PROPERTY_NONE, out)

@@ -72,6 +72,7 @@ cdef enum:
 
 cdef enum CompareFlag:
     COMPARE_IGNORE_CASE = 1
+    COMPARE_TERMS = 2              # as terms of an index: missing equals nothing, an array holds if one item does
 cdef enum:
     INCOMPARABLE = 2               # an answer of value_order: neither equal nor in any order
 

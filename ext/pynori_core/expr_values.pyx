@@ -840,6 +840,8 @@ cdef int value_order(Work* work, const FieldValue* left, const FieldValue* right
                 return order_of(left_ticks < right_ticks, left_ticks > right_ticks)
         return INCOMPARABLE
     if left_class == 0:
+        if flags & COMPARE_TERMS and (left.kind == FIELD_MISSING or right.kind == FIELD_MISSING):
+            return INCOMPARABLE
         return 0
     if left_class == 1:
         return <int>left.kind - <int>right.kind

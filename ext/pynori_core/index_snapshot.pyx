@@ -368,7 +368,7 @@ cdef class IndexSnapshot:
         key.descending = descending
         return run_order(self, &key, 1, within, skip, limit)
 
-    def sort(self, within not None, keys not None, *, uint64_t skip=0, uint64_t limit=UINT64_MAX):
+    def sort(self, within, keys not None, *, uint64_t skip=0, uint64_t limit=UINT64_MAX):
         """As `ordered`, for several (field, descending) keys."""
         cdef SortKey each[SORT_KEYS_MAX]
         cdef size_t count = 0

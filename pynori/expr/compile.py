@@ -110,7 +110,7 @@ class _Writer:
             case tree.Arithmetic():
                 return self.add("arithmetic", node, *operands, flags=tree.ARITHMETIC[node.operator])
             case tree.Compare():
-                flags = int(node.ignore_case) | int(node.any_item) << 1
+                flags = int(node.ignore_case) | int(node.terms) << 1
                 return self.add("compare", node, *operands, number=tree.COMPARISONS[node.operator], flags=flags)
             case tree.Cast():
                 return self.add("cast", node, *operands, flags=tree.CASTS[node.type])
@@ -151,7 +151,7 @@ class _Writer:
         if isinstance(node, tree.Array):
             return self.add("array", node, start, count)
         number = FUNCTIONS[node.function][0]
-        return self.add("call", node, start, count, number=number, flags=int(node.ignore_case))
+        return self.add("call", node, start, count, number=number, flags=int(node.ignore_case) | int(node.terms) << 1)
 
     def sequence(self, node: tree.Sequence, depth: int) -> int:
         source = self.write(node.source, depth + 1)

@@ -47,6 +47,8 @@ def _fold_item(item: Any, depth: int) -> Any:
 
 def _fold_node(node: Node) -> Node:
     match node:
+        case tree.Filter(condition=Literal(value=True)):
+            return node.next
         case tree.Not(operand=Literal(value=value)):
             return Literal(value is not True, node.position)
         case tree.Negate(operand=Literal(value=int() | float() as value)) if not isinstance(value, bool):

@@ -8,12 +8,15 @@ variables, members that only pass something on are that thing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final, NoReturn, TypeAlias
 
+from pynori_core.expr import Program
+
 from pynori.expr import tree
+from pynori.expr.compile import compile
 from pynori.expr.tree import Expression, Literal, Member, Stage, Variable
 from pynori.linq import ast, functions
 from pynori.linq.parser import parse
@@ -40,7 +43,8 @@ class MapDefinition:
 
     collection: as spelt, to be compared without case; None: all. name: of the counters or time series; None: all.
     fields: of an entry, in order. stages: for `pynori.expr.compile`; INPUT is the document, or for time series and
-    counters an object with DocumentId, Name and the rest. loaded_collections: named by LoadDocument.
+    counters an object with DocumentId, Name and the rest. program: the same, compiled. loaded_collections: named by
+    LoadDocument.
     """
 
     kind: SourceKind
@@ -48,7 +52,18 @@ class MapDefinition:
     name: str | None
     fields: tuple[str, ...]
     stages: Stage
+    program: Program
     loaded_collections: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """One field of a reduce. kind: `key` (a part of the key, or all of it), `sum` of `source`, a field of the results,
+    or `other`: what needs all results of the group."""
+
+    name: str
+    kind: str
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +71,18 @@ class ReduceDefinition:
     """A reduce: results with equal keys become one entry.
 
     key: of one result, which is INPUT here; a record when the key has several parts. key_fields: the fields of the
-    results that it is made of, if it is made of nothing else. stages: INPUT is a list of results.
+    results that it is made of, if it is made of nothing else. stages: INPUT is a list of results. aggregates: of each
+    field, what it is computed from, for those who keep them up to date one result at a time. program, key_program: the
+    stages and the key, compiled.
     """
 
     key: Expression
     key_fields: tuple[str, ...]
     fields: tuple[str, ...]
     stages: Stage
+    aggregates: tuple[Aggregate, ...]
+    program: Program
+    key_program: Program
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +97,17 @@ Value: TypeAlias = Expression | Known
 Environment: TypeAlias = Mapping[str, Value]
 
 
-def parse_map(text: str, property_name: str = "Maps") -> MapDefinition:
-    """Read a map. Raises: CompilationError, with place and line, for what is not in the subset."""
-    return _Lowering(text, property_name).map_definition(parse(text, property_name))
+def parse_map(text: str, property_name: str = "Maps", *, assemblies: Collection[str] = ()) -> MapDefinition:
+    """Read a map. Raises: CompilationError, with place and line, for what is not in the subset.
+
+    assemblies: names of AdditionalAssemblies; the types of their name spaces can be named in `typeof`.
+    """
+    return _Lowering(text, property_name, assemblies).map_definition(parse(text, property_name))
 
 
-def parse_reduce(text: str, property_name: str = "Reduce") -> ReduceDefinition:
+def parse_reduce(text: str, property_name: str = "Reduce", *, assemblies: Collection[str] = ()) -> ReduceDefinition:
     """Read a reduce. Raises: CompilationError."""
-    return _Lowering(text, property_name).reduce_definition(parse(text, property_name))
+    return _Lowering(text, property_name, assemblies).reduce_definition(parse(text, property_name))
 
 
 def is_linq(text: str) -> bool:
@@ -99,8 +122,9 @@ def is_linq(text: str) -> bool:
 class _Lowering:
     """One definition: its text for errors, the stages so far, the names given."""
 
-    def __init__(self, text: str, property_name: str) -> None:
+    def __init__(self, text: str, property_name: str, assemblies: Collection[str]) -> None:
         self.text = text
+        self.assemblies = assemblies
         self.property_name = property_name
         self.stages: list[Callable[[Stage], Stage]] = []
         self.names: set[str] = set()
@@ -160,7 +184,14 @@ class _Lowering:
             self.fail("a map begins with docs, counters or timeSeries", node.place)
         names, stages = self.finish(value, node.place)
         kind, collection, name = self.source
-        return MapDefinition(kind, collection, name, names, stages, tuple(self.loaded))
+        program = self.compile(stages, node.place)
+        return MapDefinition(kind, collection, name, names, stages, program, tuple(self.loaded))
+
+    def compile(self, stages: tree.Node, place: ast.Place) -> Program:
+        try:
+            return compile(stages)
+        except ValueError as error:
+            self.fail(str(error), place)
 
     def reduce_definition(self, node: ast.Expression) -> ReduceDefinition:
         grouping, value_of = self.reduce_parts(node)
@@ -176,8 +207,12 @@ class _Lowering:
         if self.loaded:
             self.fail("a reduce cannot load documents", node.place)
         names, stages = self.finish(value, node.place)
-        key_of_input = _with_variable(key, item)
-        return ReduceDefinition(key_of_input, _key_fields(key_of_input), names, stages)
+        key = tree.substitute(key, item, INPUT)
+        aggregates = () if element is not None else _aggregates(stages)
+        return ReduceDefinition(
+            key, _key_fields(key), names, stages, aggregates, self.compile(stages, node.place),
+            self.compile(key, node.place),
+        )  # fmt: skip
 
     def reduce_parts(self, node: ast.Expression) -> tuple[_Grouping, Callable[[Variable], Value]]:
         """What groups, and what makes the entry of a group."""
@@ -395,8 +430,6 @@ class _Lowering:
     def item(self, node: ast.Item, environment: Environment) -> Value:
         target = self.value(node.target, environment)
         key = self.value(node.key, environment)
-        if isinstance(key, Literal) and isinstance(key.value, str):
-            return tree.Index(target, key, node.place.position)
         return tree.Index(target, key, node.place.position)
 
     def unary(self, node: ast.Unary, environment: Environment) -> Value:
@@ -438,7 +471,11 @@ class _Lowering:
         self.fail(f"'new {node.type}' with {len(arguments)} arguments is not part of the subset", node.place)
 
     def type_of(self, node: ast.TypeOf, environment: Environment) -> Value:
-        self.fail(f"the type '{node.type}' is not known: AdditionalAssemblies are not supported", node.place)
+        space, _, name = node.type.rpartition(".")
+        if not any(space == assembly or space.startswith(assembly + ".") for assembly in self.assemblies):
+            self.fail(f"the type '{node.type}' is not known: no assembly of that name space is given", node.place)
+        names = {"Name": Literal(name), "FullName": Literal(node.type)}
+        return Known(dict(names), node.place)
 
     def lambda_alone(self, node: ast.Lambda, environment: Environment) -> Value:
         self.fail("a lambda is not expected here", node.place)
@@ -609,13 +646,29 @@ class _Grouping:
     place: ast.Place
 
 
-def _with_variable(node: Expression, name: str) -> Expression:
-    """The key with INPUT in place of the variable."""
-    return tree.substitute(node, name, INPUT)
-
-
 def _key_fields(key: Expression) -> tuple[str, ...]:
     """The fields of a result that the key names; () when it is more than that."""
     parts = [value for _, value in key.fields] if isinstance(key, tree.Record) else [key]
     names = [part.name for part in parts if isinstance(part, Member) and part.source == INPUT]
     return tuple(names) if len(names) == len(parts) else ()
+
+
+def _aggregates(stages: Stage) -> tuple[Aggregate, ...]:
+    """What each field is computed from; nothing when there are stages between the groups and the output."""
+    if not (isinstance(stages, tree.Each) and isinstance(stages.next, tree.Output)):
+        return ()
+    group = Variable(stages.name)
+    return tuple(_aggregate(name, value, group) for name, value in stages.next.fields)
+
+
+def _aggregate(name: str, value: Expression, group: Variable) -> Aggregate:
+    key = Member(group, "Key")
+    if value == key:
+        return Aggregate(name, "key")
+    if isinstance(value, Member) and value.source == key:
+        return Aggregate(name, "key", value.name)
+    if isinstance(value, tree.Sequence) and value.function == "sum" and value.source == group:
+        body = value.body
+        if isinstance(body, Member) and body.source == Variable(value.parameters[0]):
+            return Aggregate(name, "sum", body.name)
+    return Aggregate(name, "other")

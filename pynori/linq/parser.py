@@ -20,9 +20,7 @@ PRECEDENCE: Final = {
     "%": 7,
 }  # fmt: skip
 CAST_TYPES: Final = frozenset(
-    "double Double float Single decimal Decimal int Int32 long Int64 short Int16 byte Byte sbyte uint UInt32 ulong "
-    "UInt64 ushort string String bool Boolean DateTime DateTimeOffset DateOnly TimeSpan object Object dynamic "
-    "IEnumerable List IList ICollection Dictionary IDictionary HashSet".split()
+    ["double", "Double", "float", "Single", "decimal", "Decimal", "int", "Int32", "long", "Int64", "short", "Int16", "byte", "Byte", "sbyte", "uint", "UInt32", "ulong", "UInt64", "ushort", "string", "String", "bool", "Boolean", "DateTime", "DateTimeOffset", "DateOnly", "TimeSpan", "object", "Object", "dynamic", "IEnumerable", "List", "IList", "ICollection", "Dictionary", "IDictionary", "HashSet"]
 )
 QUERY_END: Final = frozenset(("select", "group", "from", "where", "let", "orderby", "join", "into"))
 

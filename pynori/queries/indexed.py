@@ -1,27 +1,25 @@
 """One query over one index: what is matched, ordered, scored, counted and highlighted, put together.
 
-An `IndexView` is what the database's indexes hand out: a snapshot with what must be known about it. `IndexedQuery` reads
-it for one query: `found` gives the rows, `facts` what the answer says beside them.
+An `IndexView` is what the database's indexes hand out: a snapshot with what must be known about it. `IndexedQuery`
+reads it for one query.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from pynori.limits import QUERY_ROWS_BATCH
-from pynori.queries import facets, suggestions
 from pynori.queries.access import Found
+from pynori.queries.by_terms import is_by_terms, through_terms
 from pynori.queries.match import Matcher
 from pynori.queries.names import IndexNames
 from pynori.queries.order import Ids, Orderer
 from pynori.queries.patterns import Finder, RegularExpressions
 from pynori.queries.plan import Page, Plan
+from pynori.queries.project import Projector
 from pynori.queries.rows import Row
-from pynori.queries.text import encode
 from pynori.queries.values import Values
 from pynori.queries.words import Words
 
@@ -62,25 +60,25 @@ class IndexedQuery:
         self._once = once
         self._values = values
         index = view.snapshot
-        self.names = IndexNames(index, query.source.alias, auto=view.auto, declared=view.declared)
+        self.names = IndexNames(index, query, auto=view.auto, declared=view.declared)
         self._words = Words(index, self.names, values, view.analyzer)
         self.matcher = Matcher(index, self.names, values, self._words, RegularExpressions(index, find))
         self.orderer = Orderer(index, self.names, values, self._words, values.now.isoformat)
 
-    def found(self, page: Page) -> Found:
-        """The rows of the page, and how many results there are."""
+    def found(self, page: Page) -> tuple[Found, Projector | None]:
+        """The rows of the page with how many results there are, and what makes results of them if that is settled."""
         query = self._plan.query
-        if facets.has_facets(query):
-            return self._made(self._facets(), page)
-        if suggestions.has_suggestions(query):
-            asked = suggestions.suggests_of(query, self._values)
-            return self._made([suggestions.answer(each, self._view.snapshot, self.names.find) for each in asked], page)
+        if is_by_terms(query):
+            return through_terms(
+                query, self._values, self._view.snapshot, self._documents, self.matcher, self.names
+            )
         matches = self.matcher.where(query.where)
         index = self._view.snapshot
         if self._once and not self._view.reduced and index.entry_count != index.document_count:
             ordered = index.distinct_documents(self.orderer.page(matches, query.order_by, 0, len(matches)))
-            return Found(len(ordered), self._rows(ordered[page.skip : page.skip + page.take]))
-        return Found(len(matches), self._rows(self.orderer.page(matches, query.order_by, page.skip, page.take)))
+            return Found(len(ordered), self._rows(ordered[page.skip : page.skip + page.take])), None
+        ids = self.orderer.page(matches, query.order_by, page.skip, page.take)
+        return Found(len(matches), self._rows(ids)), None
 
     def _rows(self, ids: Ids) -> Iterator[Row]:
         """A row for each entry, in their order; ids are read a step at a time."""
@@ -97,22 +95,3 @@ class IndexedQuery:
                 if scores is not None:
                     row.score = float(scores[number])
                 yield row
-
-    def _made(self, results: Sequence[Any], page: Page) -> Found:
-        """Results that stand for no document: facets and suggestions."""
-        chosen = results[page.skip : page.skip + page.take]
-        return Found(len(results), (Row(self._documents, "", json=encode(each)) for each in chosen))
-
-    def _facets(self) -> list[dict[str, Any]]:
-        query = self._plan.query
-        asked = facets.facets_of(query, self._values, self._load)
-        matches = self.matcher.where(query.where)
-        counter = facets.Facets(
-            self._view.snapshot, self.names.find, lambda node, within: self.matcher.match(node, within, False)
-        )
-        return [counter.answer(facet, matches) for facet in asked]
-
-    def _load(self, id: str) -> Mapping[str, Any] | None:
-        found = self._documents.get(id)
-        loaded: Mapping[str, Any] | None = None if found is None else msgspec.json.decode(found.json)
-        return loaded

@@ -25,7 +25,6 @@ from pynori.rql.ast import (
     Not,
     Or,
     Path,
-    as_path,
 )
 
 if TYPE_CHECKING:
@@ -41,7 +40,11 @@ class Names(Protocol):
     """Finds the field of an index that a query's path means."""
 
     def find(self, path: Path, *, exact: bool = False, search: bool = False) -> IndexField | None:
-        """None: no entry has it. Raises InvalidQuery when the index cannot have it."""
+        """As find_of."""
+        ...
+
+    def find_of(self, expression: Expression, *, exact: bool = False, search: bool = False) -> IndexField | None:
+        """None: no entry has it. Raises InvalidQuery when the index cannot have it, or when it is no field."""
         ...
 
 
@@ -167,10 +170,7 @@ class Matcher:
     # ---- fields and values
 
     def _field(self, expression: Expression, exact: bool) -> IndexField | None:
-        path = as_path(expression)
-        if path is None:
-            raise InvalidQuery(f"a field was expected at position {getattr(expression, 'position', 0)}")
-        return self._names.find(path, exact=exact)
+        return self._names.find_of(expression, exact=exact)
 
     def _comparison(self, node: Comparison, within: Matches | None, exact: bool) -> Matches:
         value = self._values.scalar(node.right)

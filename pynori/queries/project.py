@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pynori.errors import InvalidQuery
+from pynori.queries.names import grouped_path, key_path
 from pynori.queries.paths import METADATA, RawObject, cut, texts_at
 from pynori.queries.request import ProjectionBehavior
 from pynori.queries.rows import Row
@@ -181,6 +182,8 @@ class Fields:
 
     def __init__(self, query: Query, fields: Sequence[SelectField], sources: Sources) -> None:
         self._sources = sources
+        self._query = query
+        self._grouped = bool(query.group_by)
         self._alias = query.source.alias
         self._loads = {load.alias for load in query.loads}
         self._declared = {each.name for each in query.declarations if isinstance(each, FunctionDeclaration)}
@@ -208,6 +211,8 @@ class Fields:
         if isinstance(expression, Path):
             return expression.without(self._alias).text
         if isinstance(expression, Call):
+            if self._grouped:
+                return self._group_name(expression)
             return "Id" if expression.name == "id" else expression.name
         if isinstance(expression, Literal):
             return str(expression.value)
@@ -215,11 +220,20 @@ class Fields:
             return expression.name
         raise InvalidQuery("this expression of select needs a name: write `as name` behind it")
 
+    def _group_name(self, call: Call) -> str:
+        """What a key or an aggregation is called where the query gives it no name: the field that it is about."""
+        if call.name == "key" and len(self._query.group_by) > 1:
+            return "Key"
+        path = grouped_path(call, self._query)
+        return call.name if path is None else path.text
+
     def _getter(self, selected: SelectField) -> Getter:
         expression = selected.expression
         if isinstance(expression, Literal) and selected.alias is None:
             # A name that is a keyword too has to be quoted.
             expression = as_path(expression) or expression
+        if self._grouped:
+            return self._group_getter(expression)
         if isinstance(expression, Path):
             return self._path_getter(expression)
         if isinstance(expression, Literal | Parameter):
@@ -228,6 +242,27 @@ class Fields:
         if isinstance(expression, Call):
             return self._call_getter(expression)
         raise InvalidQuery("select takes fields, values and calls")
+
+    def _group_getter(self, expression: Expression) -> Getter:
+        """A key or an aggregation of a group, whose properties are named by paths as a whole."""
+        query = self._query
+        if isinstance(expression, Call) and expression.name == "key" and len(query.group_by) > 1:
+            names = [key_path(query, number).text for number in range(len(query.group_by))]
+            pieces = [(quoted(name) + b":", name) for name in names]
+            return lambda row: b"{%b}" % b",".join(head + bytes(row.fields.get(name, NULL)) for head, name in pieces)
+        path = grouped_path(expression, query) or as_path(expression)
+        if path is None:
+            raise InvalidQuery("a grouping has its keys, count(), sum(), min(), max() and avg()")
+        text = path.without(self._alias).text
+        lowered = text.lower()
+
+        def get(row: Row) -> bytes:
+            found = row.fields.get(text)
+            if found is None:
+                found = next((each for name, each in row.fields.items() if name.lower() == lowered), None)
+            return NULL if found is None else bytes(found)
+
+        return get
 
     def _path_getter(self, path: Path) -> Getter:
         parts = path.parts
@@ -266,8 +301,6 @@ class Fields:
             return ScriptGetter(self._sources.script(script_text(call)))
         if name == "score":
             return lambda row: encode(row.score)
-        if name in ("key", "sum", "count", "min", "max", "avg"):
-            raise InvalidQuery(f"{name}() belongs to a query with group by")
         if name in ("counter", "counterRaw", "timeseries"):
             return lambda row: NULL
         if name in ("cmpxchg", "now", "today"):

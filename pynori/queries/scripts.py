@@ -1,8 +1,8 @@
 """JavaScript within queries: object literals, calls of declared functions, regular expressions.
 
-An expression runs over a batch of rows in one call of the script engine. The query's alias, the aliases of `load` and the
-functions that the query declares are names in it; parameters are `$name`. What it loads comes from the snapshot that the
-whole query sees.
+An expression runs over a batch of rows in one call of the script engine. The query's alias, the aliases of `load` and
+the functions that the query declares are names in it; parameters are `$name`. What it loads comes from the snapshot
+that the whole query sees.
 """
 
 from __future__ import annotations

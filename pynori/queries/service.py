@@ -20,7 +20,7 @@ from pynori.queries.access import without_index
 from pynori.queries.execute import Execution, Facts, etag_number
 from pynori.queries.indexed import IndexedQuery, IndexView
 from pynori.queries.plan import Access, Plan, plan
-from pynori.queries.project import Sources, projector_of
+from pynori.queries.project import Projector, Sources, projector_of
 from pynori.queries.request import QueryRequest
 from pynori.queries.scripts import Scripts
 from pynori.queries.values import Values
@@ -112,16 +112,17 @@ class Prepared:
             scripts = Scripts(query, self.values.parameters, documents, self._engine)
             distinct = query.select is not None and query.select.distinct
             sources = Sources(self.values, scripts.runner, behavior=request.projection, distinct=distinct)
+            projector: Projector | None = None
             if view is None:
                 found = without_index(self.plan, documents, self.plan.matched_page)
             else:
                 facts.is_stale = view.is_stale
                 once = query.select is None and not request.skip_duplicate_checking
-                found = IndexedQuery(self.plan, view, documents, self.values, scripts.find, once=once).found(
-                    self.plan.matched_page
-                )
+                reading = IndexedQuery(self.plan, view, documents, self.values, scripts.find, once=once)
+                found, projector = reading.found(self.plan.matched_page)
+            projector = projector or projector_of(query, sources)
             return Execution(
-                self.plan, found, projector_of(query, sources), facts, documents, self.values, self._clock,
+                self.plan, found, projector, facts, documents, self.values, self._clock,
                 metadata_only=request.metadata_only, close=close,
             )  # fmt: skip
         except BaseException:

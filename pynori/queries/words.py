@@ -1,7 +1,7 @@
 """Conditions in words over one snapshot: `search` and equality on analysed fields, and how well entries fulfil them.
 
-The text of a search is cut at blanks; each piece goes through the field's analyzer. A piece that gives several tokens is a
-phrase, one with `*` at its ends a pattern. Pieces are joined by `or` unless the query says `and`.
+The text of a search is cut at blanks; each piece goes through the field's analyzer. A piece that gives several tokens is
+a phrase, one with `*` at its ends a pattern. Pieces are joined by `or` unless the query says `and`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pynori.queries.match import NOTHING
 from pynori.queries.names import IndexNames
 from pynori.queries.order import Column, Ids
 from pynori.queries.values import Values
-from pynori.rql.ast import Call, Path, as_path
+from pynori.rql.ast import Call, Path
 
 if TYPE_CHECKING:
     from pynori_core.index_store import IndexField, IndexSnapshot
@@ -42,10 +42,7 @@ class Words:
             raise InvalidQuery(f"{call.name}() is not known to this server")
         if len(call.arguments) not in (2, 3):
             raise InvalidQuery("search() takes a field, a text, and and/or")
-        path = as_path(call.arguments[0])
-        if path is None:
-            raise InvalidQuery("search() takes a field")
-        field = self._names.find(path, search=True)
+        field = self._names.find_of(call.arguments[0], search=True)
         text = self._values.of(call.arguments[1])
         texts = text if isinstance(text, list) else [text]
         pieces = [piece for each in texts if isinstance(each, str) for piece in each.split()]

@@ -1,12 +1,13 @@
 """How two shapes relate: whether they share a place, and whether one lies within the other.
 
-Borders belong to their shapes. On the sphere figures are compared as they are laid out and shifted by a turn either way;
-circles are measured by great-circle distances to straight edges. A figure within a collection lies within one of its
-members: what only several members together cover is not found.
+Borders belong to their shapes. On the sphere figures are compared as they are laid out and shifted by a turn either
+way; circles are measured by great-circle distances to straight edges. A figure within a collection lies within one of
+its members: what only several members together cover is not found.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from array import array
 from collections.abc import Callable, Iterable
@@ -138,7 +139,7 @@ def _figure_fits(one: Figure, other: Figure) -> bool:
         return True
     for edge in one.edges:
         cuts = sorted({0.0, 1.0, *(cut for against in other.edges for cut in _cuts(edge, against))})
-        for low, high in zip(cuts, cuts[1:], strict=False):
+        for low, high in itertools.pairwise(cuts):
             middle = (low + high) / 2
             x, y = edge[0] + (edge[2] - edge[0]) * middle, edge[1] + (edge[3] - edge[1]) * middle
             if high - low > 1e-9 and not _covers(other, x, y) and not _near_an_edge(other, x, y):

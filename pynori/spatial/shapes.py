@@ -226,16 +226,14 @@ def _laid_out(points: Sequence[Pair], geographic: bool) -> list[Pair]:
     if len(points) > SHAPE_POINTS_MAX:
         raise InvalidArgument(f"a shape has more than SHAPE_POINTS_MAX ({SHAPE_POINTS_MAX}) points")
     laid: list[Pair] = []
-    for x, y in points:
+    turns, before = 0, 0.0
+    for index, (x, y) in enumerate(points):
         x, y = _place(x, y, geographic, keep_edge=True)
-        if geographic and laid:
-            before = laid[-1][0]
-            while x - before > 180 and x - before != 360:
-                x -= 360
-            while before - x > 180 and before - x != 360:
-                x += 360
-        if not laid or laid[-1] != (x, y):
-            laid.append((x, y))
+        if geographic and index and 180 < abs(x - before) < 360:
+            turns += 1 if x < before else -1
+        before = x
+        if not laid or laid[-1] != (x + 360 * turns, y):
+            laid.append((x + 360 * turns, y))
     return laid
 
 

@@ -97,9 +97,10 @@ def test_grams_are_the_parts_of_each_word() -> None:
 def test_parts_of_words_are_changed_by_character_only() -> None:
     """What stands in a pattern is lower-cased and folded, never stopped or stemmed."""
     assert STANDARD.part("The") == "the"
-    assert Analyzer("own", STANDARD.tokenizer, (filters.LOWER, filters.FOLD, filters.stem("english"))).part(
-        "Runnîng"
-    ) == "running"
+    assert (
+        Analyzer("own", STANDARD.tokenizer, (filters.LOWER, filters.FOLD, filters.stem("english"))).part("Runnîng")
+        == "running"
+    )
     assert shipped("whitespace").part("The") == "The"  # type: ignore[union-attr]
 
 
