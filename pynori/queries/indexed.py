@@ -10,19 +10,24 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from pynori.limits import QUERY_ROWS_BATCH
 from pynori.queries.access import Found
 from pynori.queries.by_terms import is_by_terms, through_terms
 from pynori.queries.highlight import Highlightings, Wanted, highlights_of
 from pynori.queries.match import Matcher
 from pynori.queries.names import IndexNames
-from pynori.queries.order import Ids, Orderer
+from pynori.queries.order import Column, Ids, Orderer
 from pynori.queries.patterns import Finder, RegularExpressions
+from pynori.queries.places import Places
 from pynori.queries.plan import Page, Plan
 from pynori.queries.project import Projector
 from pynori.queries.rows import Row
 from pynori.queries.values import Values
 from pynori.queries.words import Words
+from pynori.rql.ast import Call
+from pynori.spatial.options import SpatialOptions
 
 if TYPE_CHECKING:
     from pynori_core.document_snapshot import DocumentSnapshot
@@ -36,7 +41,8 @@ class IndexView:
     """One index as of one commit.
 
     auto: made for queries, so its fields are named by their paths. reduced: its entries are groups.
-    declared: the fields that it can have; None: any. analyzer: that of a text field.
+    declared: the fields that it can have; None: any. analyzer: that of a text field. spatial: options of
+    a spatial field.
     """
 
     name: str
@@ -45,6 +51,7 @@ class IndexView:
     reduced: bool
     declared: frozenset[str] | None
     analyzer: Callable[[str], Analyzer]
+    spatial: Callable[[str], SpatialOptions] = lambda name: SpatialOptions()
     is_stale: bool = False
 
 
@@ -63,8 +70,9 @@ class IndexedQuery:
         index = view.snapshot
         self.names = IndexNames(index, query, auto=view.auto, declared=view.declared)
         self._words = Words(index, self.names, values, view.analyzer, query.source.alias)
-        self.matcher = Matcher(index, self.names, values, self._words, RegularExpressions(index, find))
-        self.orderer = Orderer(index, self.names, values, self._words, values.now.isoformat)
+        self._places = Places(index, self.names, values, view.spatial, query.source.alias)
+        self.matcher = Matcher(index, self.names, values, self._words, self._places, RegularExpressions(index, find))
+        self.orderer = Orderer(index, self.names, values, self._words, self._places, values.now.isoformat)
 
     def found(self, page: Page) -> tuple[Found, Projector | None]:
         """The rows of the page with how many results there are, and what makes results of them if that is settled."""
@@ -87,11 +95,14 @@ class IndexedQuery:
         if not asked:
             return None
         wanted = {name: Wanted(tokens) for name, tokens in self._words.searched.items()}
-        return Highlightings(asked, wanted, self._places_of_tokens)
+        return Highlightings(asked, wanted, lambda name: self._view.analyzer(name).tokens)
 
-    def _places_of_tokens(self, name: str) -> Callable[[str], list[tuple[str, int, int]]]:
-        analyzer = self._view.analyzer(name)
-        return lambda text: [(token.text, token.start, token.end) for token in analyzer.tokens(text)]
+    def _distances(self, ids: Ids) -> Column | None:
+        """How far entries are from the place that the query orders by; None when it does not."""
+        for order in self._plan.query.order_by:
+            if isinstance(order.expression, Call) and order.expression.name == "spatial.distance":
+                return self._places.distances(order.expression, ids)
+        return None
 
     def _rows(self, ids: Ids) -> Iterator[Row]:
         """A row for each entry, in their order; ids are read a step at a time."""
@@ -103,8 +114,11 @@ class IndexedQuery:
                 made = [Row(self._documents, "", json=json or b"{}") for json in index.stored(part)]
             else:
                 made = [Row(self._documents, id) for id in index.documents(part)]
+            distances = self._distances(part)
             for number, (row, entry) in enumerate(zip(made, part, strict=True)):
                 row.entry = entry
                 if scores is not None:
                     row.score = float(scores[number])
+                if distances is not None and np.isfinite(distances[number]):
+                    row.distance = float(distances[number])
                 yield row

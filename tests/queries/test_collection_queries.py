@@ -261,7 +261,8 @@ def test_what_a_query_finds_is_patched(desk: Run) -> None:
 
     async def test(desk: Any) -> None:
         await fill(desk)
-        text = "declare function twice(x) { return 2 * x; } from Users as u filter u.Age > 2 update { u.Age = twice($by); }"
+        declared = "declare function twice(x) { return 2 * x; }"
+        text = declared + " from Users as u filter u.Age > 2 update { u.Age = twice($by); }"
         body = {"Query": {"Query": text, "QueryParameters": {"by": 50}, "PageSize": None}}
         started = await desk.api.json("PATCH", "/databases/db/queries?allowStale=False&details=True", body)
         state = await completed(desk, started)
