@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 from pynori.limits import QUERY_ROWS_BATCH
 from pynori.queries.access import Found
-from pynori.queries.by_terms import is_by_terms, through_terms
+from pynori.queries.by_terms import is_by_terms, loaded, through_terms
 from pynori.queries.highlight import Highlightings, Wanted, highlights_of
 from pynori.queries.match import Matcher
+from pynori.queries.more_like_this import Likeness, likeness_of
 from pynori.queries.names import IndexNames
 from pynori.queries.order import Ids, Orderer
 from pynori.queries.patterns import Finder, RegularExpressions
@@ -23,6 +24,7 @@ from pynori.queries.project import Projector
 from pynori.queries.rows import Row
 from pynori.queries.values import Values
 from pynori.queries.words import Words
+from pynori.rql.ast import Call
 
 if TYPE_CHECKING:
     from pynori_core.document_snapshot import DocumentSnapshot
@@ -62,7 +64,7 @@ class IndexedQuery:
         self._values = values
         index = view.snapshot
         self.names = IndexNames(index, query, auto=view.auto, declared=view.declared)
-        self._words = Words(index, self.names, values, view.analyzer, query.source.alias)
+        self._words = Words(index, self.names, values, view.analyzer, query.source.alias, self._like)
         self.matcher = Matcher(index, self.names, values, self._words, RegularExpressions(index, find))
         self.orderer = Orderer(index, self.names, values, self._words, values.now.isoformat)
 
@@ -87,11 +89,18 @@ class IndexedQuery:
         if not asked:
             return None
         wanted = {name: Wanted(tokens) for name, tokens in self._words.searched.items()}
-        return Highlightings(asked, wanted, self._places_of_tokens)
+        return Highlightings(asked, wanted, lambda name: self._view.analyzer(name).tokens)
 
-    def _places_of_tokens(self, name: str) -> Callable[[str], list[tuple[str, int, int]]]:
-        analyzer = self._view.analyzer(name)
-        return lambda text: [(token.text, token.start, token.end) for token in analyzer.tokens(text)]
+    def _like(self, call: Call) -> Likeness:
+        """The search of a moreLikeThis()."""
+        return likeness_of(
+            call,
+            self._values,
+            self._view.snapshot,
+            lambda condition: self.matcher.match(condition, None, False),
+            lambda id: loaded(self._documents, id),
+            self._words.tokens,
+        )
 
     def _rows(self, ids: Ids) -> Iterator[Row]:
         """A row for each entry, in their order; ids are read a step at a time."""
