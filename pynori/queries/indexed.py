@@ -14,9 +14,10 @@ import numpy as np
 
 from pynori.limits import QUERY_ROWS_BATCH
 from pynori.queries.access import Found
-from pynori.queries.by_terms import is_by_terms, through_terms
+from pynori.queries.by_terms import is_by_terms, loaded, through_terms
 from pynori.queries.highlight import Highlightings, Wanted, highlights_of
 from pynori.queries.match import Matcher
+from pynori.queries.more_like_this import Likeness, likeness_of
 from pynori.queries.names import IndexNames
 from pynori.queries.order import Column, Ids, Orderer
 from pynori.queries.patterns import Finder, RegularExpressions
@@ -69,7 +70,7 @@ class IndexedQuery:
         self._values = values
         index = view.snapshot
         self.names = IndexNames(index, query, auto=view.auto, declared=view.declared)
-        self._words = Words(index, self.names, values, view.analyzer, query.source.alias)
+        self._words = Words(index, self.names, values, view.analyzer, query.source.alias, self._like)
         self._places = Places(index, self.names, values, view.spatial, query.source.alias)
         self.matcher = Matcher(index, self.names, values, self._words, self._places, RegularExpressions(index, find))
         self.orderer = Orderer(index, self.names, values, self._words, self._places, values.now.isoformat)
@@ -103,6 +104,17 @@ class IndexedQuery:
             if isinstance(order.expression, Call) and order.expression.name == "spatial.distance":
                 return self._places.distances(order.expression, ids)
         return None
+
+    def _like(self, call: Call) -> Likeness:
+        """The search of a moreLikeThis()."""
+        return likeness_of(
+            call,
+            self._values,
+            self._view.snapshot,
+            lambda condition: self.matcher.match(condition, None, False),
+            lambda id: loaded(self._documents, id),
+            self._words.tokens,
+        )
 
     def _rows(self, ids: Ids) -> Iterator[Row]:
         """A row for each entry, in their order; ids are read a step at a time."""
