@@ -8,6 +8,7 @@ variables, members that only pass something on are that thing.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -24,6 +25,13 @@ from pynori.linq.tokens import failure
 
 DEPTH_MAX: Final = 140  # of what is lowered; a program's depth is a little more
 INPUT: Final = Variable(tree.INPUT)
+
+
+# How LINQ begins, behind comments: a query, or a root that is not followed by `.map(`.
+_LINQ: Final = re.compile(
+    r"(?:\s|//[^\n]*|/\*.*?\*/)*(?:from\s+@?\w+\s+in\b|(?:docs|results)\s*[.\[]|(?:counters|timeseries)\s*\.(?!\s*map\s*\())",
+    re.DOTALL | re.IGNORECASE,
+)
 
 
 class SourceKind(Enum):
@@ -112,11 +120,7 @@ def parse_reduce(text: str, property_name: str = "Reduce", *, assemblies: Collec
 
 def is_linq(text: str) -> bool:
     """Whether a map's text is LINQ and not JavaScript, by how it begins."""
-    start = text.lstrip().removeprefix("/*").lstrip()
-    if start.startswith("from "):
-        return True
-    root = start.split(".", 1)[0].split("[", 1)[0].strip().lower()
-    return root in (*ROOTS, "results") and not start.split(".", 1)[-1].lstrip().startswith("map(")
+    return _LINQ.match(text) is not None
 
 
 class _Lowering:
@@ -182,7 +186,7 @@ class _Lowering:
         value = self.map_source(node, last=True)
         if self.source is None:
             self.fail("a map begins with docs, counters or timeSeries", node.place)
-        names, stages = self.finish(value, node.place)
+        names, stages = self.finish(value, _end(node))
         kind, collection, name = self.source
         program = self.compile(stages, node.place)
         return MapDefinition(kind, collection, name, names, stages, program, tuple(self.loaded))
@@ -206,7 +210,7 @@ class _Lowering:
         value = value_of(self.each(grouping.group_name, groups, grouping.place))
         if self.loaded:
             self.fail("a reduce cannot load documents", node.place)
-        names, stages = self.finish(value, node.place)
+        names, stages = self.finish(value, _end(node))
         key = tree.substitute(key, item, INPUT)
         aggregates = () if element is not None else _aggregates(stages)
         return ReduceDefinition(
@@ -644,6 +648,14 @@ class _Grouping:
     element: ast.Expression | None
     group_name: str
     place: ast.Place
+
+
+def _end(node: ast.Expression) -> ast.Place:
+    """Where the expression is whose members are the fields."""
+    if isinstance(node, ast.Query):
+        return node.value.place
+    last = node.arguments[-1] if isinstance(node, ast.Invocation) and node.arguments else None
+    return last.body.place if isinstance(last, ast.Lambda) else node.place
 
 
 def _key_fields(key: Expression) -> tuple[str, ...]:
