@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 INPUT: Final = "$input"
 PARAMETERS: Final = "$parameters"
@@ -41,7 +41,7 @@ def line_column(position: int) -> tuple[int, int]:
 class Literal:
     """A constant. A Decimal computes exactly; an int is of 64 bits."""
 
-    value: None | bool | int | float | Decimal | str
+    value: bool | int | float | Decimal | str | None
     position: int = field(default=0, compare=False)
 
     def __eq__(self, other: object) -> bool:
@@ -340,7 +340,7 @@ def substitute(node: Expression, name: str, replacement: Expression) -> Expressi
     for part in fields(node):
         value = getattr(node, part.name)
         if isinstance(value, NODES):
-            changed[part.name] = substitute(value, name, replacement)
+            changed[part.name] = substitute(cast("Expression", value), name, replacement)
         elif part.name == "fields":
             changed[part.name] = tuple((key, substitute(child, name, replacement)) for key, child in value)
         elif part.name in ("items", "arguments"):

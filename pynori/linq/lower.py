@@ -16,6 +16,7 @@ from typing import Final, NoReturn, TypeAlias
 
 from pynori_core.expr import Program
 
+from pynori.errors import CompilationError
 from pynori.expr import tree
 from pynori.expr.compile import compile
 from pynori.expr.tree import Expression, Literal, Member, Stage, Variable
@@ -136,8 +137,11 @@ class _Lowering:
         self.loaded: dict[str, None] = {}
         self.source: tuple[SourceKind, str | None, str | None] | None = None
 
+    def error(self, message: str, place: ast.Place) -> CompilationError:
+        return failure(self.text, place.offset, message, self.property_name)
+
     def fail(self, message: str, place: ast.Place) -> NoReturn:
-        raise failure(self.text, place.offset, message, self.property_name)
+        raise self.error(message, place)
 
     # ---- names and stages
 
@@ -223,7 +227,7 @@ class _Lowering:
         if isinstance(node, ast.Query):
             return self.reduce_query(node)
         steps: list[tuple[str, ast.Invocation]] = []
-        here = node
+        here: ast.Expression = node
         while isinstance(here, ast.Invocation) and isinstance(here.function, ast.Access):
             steps.append((here.function.name, here))
             here = here.function.target
@@ -331,7 +335,7 @@ class _Lowering:
             )  # fmt: skip
         if method in ("ToList", "AsEnumerable", "ToArray") and not arguments:
             return current
-        self.fail(f"'{method}' cannot be used on the documents of a map, or not like this", node.place)
+        raise self.error(f"'{method}' cannot be used on the documents of a map, or not like this", node.place)
 
     def select_many(
         self, arguments: tuple[ast.Expression, ...], node: ast.Invocation, current: Value, *, last: bool
@@ -450,7 +454,9 @@ class _Lowering:
             return tree.Arithmetic(node.operator, left, right, position)
         if node.operator in tree.COMPARISONS:
             return tree.Compare(node.operator, left, right, position=position)
-        return {"&&": tree.And, "||": tree.Or, "??": tree.Coalesce}[node.operator](left, right, position)
+        joined: dict[str, type[tree.And] | type[tree.Or] | type[tree.Coalesce]]
+        joined = {"&&": tree.And, "||": tree.Or, "??": tree.Coalesce}
+        return joined[node.operator](left, right, position)
 
     def ternary(self, node: ast.Ternary, environment: Environment) -> Value:
         parts = [self.value(part, environment) for part in (node.test, node.yes, node.no)]
@@ -472,7 +478,7 @@ class _Lowering:
         arguments = tuple(self.value(argument, environment) for argument in node.arguments)
         if node.type.removeprefix("System.") == "DateTime" and len(arguments) in (3, 6):
             return tree.Call("date", arguments, position=node.place.position)
-        self.fail(f"'new {node.type}' with {len(arguments)} arguments is not part of the subset", node.place)
+        raise self.error(f"'new {node.type}' with {len(arguments)} arguments is not part of the subset", node.place)
 
     def type_of(self, node: ast.TypeOf, environment: Environment) -> Value:
         space, _, name = node.type.rpartition(".")
@@ -615,7 +621,7 @@ class _Lowering:
                 self.fail("options of CreateField are not part of the subset; set them in the index's Fields",
                           node.place)  # fmt: skip
             return tree.Mark("field", arguments[1], arguments[0], position)
-        self.fail(f"the function '{name}' is not part of the subset, or not with {count} arguments", node.place)
+        raise self.error(f"the function '{name}' is not part of the subset, or not with {count} arguments", node.place)
 
 
 STEPS: Final = frozenset(("Select", "SelectMany", "Where", "Boost"))

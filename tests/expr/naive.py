@@ -1,4 +1,4 @@
-"""The meaning of expression trees once more, in plain Python over plain values: what the native evaluator must agree with.
+"""The meaning of expression trees once more, in plain Python: what the native evaluator must agree with.
 
 Dates, decimals and marks are left to tests with given answers. A failure is Failed, whatever its text.
 """
@@ -103,9 +103,8 @@ def equal_within(left: Any, right: Any) -> bool:
         return False
     if isinstance(left, list):
         return len(left) == len(right) and all(equal_within(a, b) for a, b in zip(left, right, strict=True))
-    if isinstance(left, Made) or isinstance(right, Made):
-        if not (isinstance(left, Made) and isinstance(right, Made) and left.node is right.node):
-            return False
+    if getattr(left, "node", None) is not getattr(right, "node", None):
+        return False
     if isinstance(left, dict):
         return left.keys() == right.keys() and all(equal_within(left[key], right[key]) for key in left)
     return order(left, right) == 0

@@ -1,4 +1,4 @@
-"""The parser and the lowering answer every text with a definition or with CompilationError, never with anything else."""
+"""Every text becomes a definition or a CompilationError, never anything else."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from pynori.linq.parser import parse
 from tests.linq.test_lower import BOAT, MAPS, REFUSED
 
 PIECES = (
-    "from ", "in ", "select ", "let ", "where ", "group ", "by ", "into ", "new ", "{", "}", "(", ")", "[", "]", ",", ".",
+    "from ", "in ", "select ", "let ", "where ", "group ", "by ", "into ", "new ", "{", "}", "(", ")", "[", "]", ",",
+    ".",
     "=>", "=", "==", "?", ":", "??", "?.", "-", "+", "!", "docs", "x", "g.Key", "1", "1M", "\"a\"", "'c'", "(double?)",
-    "(DateTime)", "Select", "Sum", "Id", "LoadDocument", "null", "typeof(", "<", ">", ";", "\n", "@", "\\", "\ud800", "ä",
+    "(DateTime)", "Select", "Sum", "Id", "LoadDocument", "null", "typeof(", "<", ">", ";", "\n", "@", "\\", "\ud800",
+    "ä",
 )  # fmt: skip
 
 
@@ -45,7 +47,8 @@ def test_broken_definitions(seed: int) -> None:
         for _ in range(rand.randrange(1, 4)):
             at = rand.randrange(len(text) + 1)
             end = min(len(text), at + rand.randrange(8))
-            text = text[:at] + rand.choice(("", text[at:end] * 2, rand.choice(PIECES), rand.choice(PIECES))) + text[end:]
+            piece = rand.choice(("", text[at:end] * 2, rand.choice(PIECES), rand.choice(PIECES)))
+            text = text[:at] + piece + text[end:]
         compiled += tried(text)
     assert compiled > 5
 
@@ -55,7 +58,8 @@ def test_piles_of_pieces(seed: int) -> None:
     """Words of the language in any order are refused, without any other exception."""
     rand = random.Random(100 + seed)
     for _ in range(300):
-        tried("from x in docs select new { a = " + "".join(rand.choice(PIECES) for _ in range(rand.randrange(12))) + "}")
+        pieces = "".join(rand.choice(PIECES) for _ in range(rand.randrange(12)))
+        tried("from x in docs select new { a = " + pieces + "}")
         tried("".join(rand.choice(PIECES) for _ in range(rand.randrange(20))))
 
 
@@ -96,12 +100,14 @@ def test_texts_have_a_bound() -> None:
 def test_casts_and_comparisons_are_told_apart() -> None:
     """`(a) - b` is a subtraction, `(double) - b` a cast; `a < b` no type argument."""
     for text, wanted in (
-        ("(x.knots) - 2", 10), ("(double) - x.knots", -12.0), ("x.knots < 13", True), ("(x.knots < 13) && (2 > 1)", True),
+        ("(x.knots) - 2", 10), ("(double) - x.knots", -12.0), ("x.knots < 13", True),
+        ("(x.knots < 13) && (2 > 1)", True),
         ("x.crew.Select<string>(c => c).Count<string>()", 2), ("((decimal ? ) x.knots) + 1", 13),
         ("(IEnumerable<string>) x.crew", ["Ole", "Mia"]), ("(System.Double) x.knots / 8", 1.5), ("x.knots>5?1:0", 1),
         ("2 + 3 * 4 - 6 / 3", 12), ("(2 + 3) * 4 == 20 || false && true", True), ("x.gone ?? x.none ?? 7", 7),
         ("-x.knots + +3", -9), ("!(x.knots == 12)", False), ("10 - 4 - 3", 3), ("x?.owner?.name", "Ida"),
-        ("true ? false ? 1 : 2 : 3", 2), ("0x1F + 1_000", 1031), ("1.5e2 + .5", 150.5), ("'a' + \"b\\u00e4\\n\"", "abä\n"),
+        ("true ? false ? 1 : 2 : 3", 2), ("0x1F + 1_000", 1031), ("1.5e2 + .5", 150.5),
+        ("'a' + \"b\\u00e4\\n\"", "abä\n"),
         ("@\"a\"\"b\\\"", "a\"b\\"),
     ):  # fmt: skip
         definition = parse_map(f"from x in docs.Boats select new {{ a = {text} }}")
