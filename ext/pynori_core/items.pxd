@@ -13,6 +13,7 @@ from pynori_core.disk cimport DiskHandle
 from pynori_core.env cimport Env
 from pynori_core.errors cimport ErrorDetail
 from pynori_core.forks cimport ForkMark
+from pynori_core.hints cimport Hints
 from pynori_core.output cimport Output
 from pynori_core.table cimport IndexEntry
 from pynori_core.tables cimport Cover, DocumentTables, Item
@@ -30,6 +31,7 @@ cdef enum StoreClosing:
 cdef struct Snapshot:              # stays where it is from begin to end: the trees point at its txn
     Txn txn
     DocumentTables tables
+    Hints* hints                   # of the database, or NULL: every read by id goes down the tree
 
 
 @cython.final
@@ -39,6 +41,7 @@ cdef class DocumentStore:
     cdef uint32_t users            # inside, atomic
     cdef uint32_t closing          # StoreClosing, atomic
     cdef ForkMark fork_mark
+    cdef Hints hints
     cdef void* kept_output         # an Output that waits for the next read, or NULL; atomic
     cdef list collection_names     # by number; filled as they are met
     cdef DiskHandle disk           # given in place of a directory: kept alive as long as the environment is open
@@ -66,19 +69,20 @@ cdef int snapshot_find(Snapshot* snapshot, const uint8_t* key, size_t key_size, 
 cdef int snapshot_row(Snapshot* snapshot, const IndexEntry* entry, Item* item) noexcept nogil
 
 # Append an item's JSON. `vector_text`, if given, gets the change vector's text (VECTOR_TEXT_MAX) and its size.
-cdef int item_write(Snapshot* snapshot, const Item* item, ItemForm form, Output* output, char* vector_text,
+cdef int item_write(const DocumentTables* tables, const Item* item, ItemForm form, Output* output, char* vector_text,
                     size_t* vector_size) noexcept nogil
 
 
 @cython.final
 @cython.freelist(16)
+@cython.no_gc                      # what it refers to never refers back
 cdef class StoredDocument:
-    cdef readonly str id
-    cdef readonly str change_vector
+    cdef DocumentStore store
+    cdef bytes row                 # a copy of the row; with FORM_NONE without its body
+    cdef Item item                 # pointers into `row`
+    cdef ItemForm form
     cdef readonly str collection
-    cdef readonly str last_modified
-    cdef readonly uint64_t etag
-    cdef readonly bytes json
+    cdef bytes written             # `json`, once it was asked for
 
 
 @cython.final

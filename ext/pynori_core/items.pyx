@@ -1,10 +1,11 @@
 """Open a database's environment, take snapshots of it, turn rows into JSON and into small Python objects."""
 
 cimport cython
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.unicode cimport PyUnicode_DecodeASCII, PyUnicode_DecodeUTF8
+from libc.stddef cimport ptrdiff_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memset
+from libc.string cimport memcmp, memset
 
 from pynori_core.bits cimport (
     atomic_add32,
@@ -13,6 +14,7 @@ from pynori_core.bits cimport (
     atomic_store32,
     compare_swap_pointer,
 )
+from pynori_core.blittable cimport document_wrap
 from pynori_core.change_vector cimport (
     DATABASE_ID_SIZE,
     VECTOR_ENTRIES_MAX,
@@ -22,6 +24,7 @@ from pynori_core.change_vector cimport (
     vector_format,
 )
 from pynori_core.checkpoint cimport env_failure
+from pynori_core.checksum cimport hash64
 from pynori_core.disk cimport DiskHandle
 from pynori_core.env cimport (
     EnvOptions,
@@ -52,15 +55,18 @@ from pynori_core.errors cimport (
 )
 from pynori_core.forks cimport fork_forget, fork_watch
 from pynori_core.format cimport PAGE_SIZE
+from pynori_core.hints cimport Hint, hints_find, hints_init, hints_keep, hints_release
+from pynori_core.identifier cimport ID_KEY_SIZE_MAX, ID_SIZE_MAX, identifier_key
 from pynori_core.json cimport MetadataOverlay, json_write_document
 from pynori_core.output cimport output_clear, output_init, output_release
 from pynori_core.btree cimport Value
-from pynori_core.table cimport table_find, table_row
+from pynori_core.table cimport SET_ALL, set_contains, table_find, table_row, table_row_ask, table_row_offset
 from pynori_core.tables cimport (
     INDEX_ID,
     ITEM_DOCUMENT,
     CollectionRecord,
     DatabaseState,
+    ItemHeader,
     collection_read,
     cover_offset,
     item_decode,
@@ -84,6 +90,7 @@ cdef class DocumentStore:
     """The environment of one database: made or opened here, closed once, read through snapshots."""
 
     def __cinit__(self):
+        hints_init(&self.hints)
         self.collection_names = []
         fork_watch(&self.fork_mark, refuse_in_child, &self.closing)
 
@@ -95,6 +102,7 @@ cdef class DocumentStore:
             error_clear(&error)
             with nogil:
                 env_close(self.env, &error)
+        hints_release(&self.hints)
         if output != NULL:
             output_release(output)
             free(output)
@@ -351,6 +359,7 @@ cdef int snapshot_begin(DocumentStore store, Snapshot* snapshot) noexcept nogil:
     cdef int code = env_begin_read(store.env, &snapshot.txn)
     if code == OK:
         tables_bind(&store.tables, &snapshot.txn, &snapshot.tables)
+        snapshot.hints = &store.hints
     else:
         snapshot.txn.env = NULL  # for snapshot_end: nothing was begun
     return code
@@ -382,35 +391,71 @@ cdef int snapshot_collections(Snapshot* snapshot, list found) except? -1:
     return code
 
 
-cdef int snapshot_row(Snapshot* snapshot, const IndexEntry* entry, Item* item) noexcept nogil:
-    cdef Value row
+cdef int row_read(Snapshot* snapshot, const IndexEntry* entry, Value* row, Item* item) noexcept nogil:
     cdef int code = table_row(&snapshot.tables.items, entry.row_id, entry.page, cover_offset(<const Cover*>entry.cover),
-                              &row)
+                              row)
     if code == E_NOT_FOUND:
         error_set(&snapshot.txn.error, E_CORRUPT, b"index 'items.id' leads to row %llu, which is not there",
                   <unsigned long long>entry.row_id)
         return E_CORRUPT
-    return code if code != OK else item_decode(&snapshot.txn, entry.row_id, &row, item)
+    return code if code != OK else item_decode(&snapshot.txn, entry.row_id, row, item)
+
+
+cdef int snapshot_row(Snapshot* snapshot, const IndexEntry* entry, Item* item) noexcept nogil:
+    cdef Value row
+    return row_read(snapshot, entry, &row, item)
+
+
+cdef bint hinted(Snapshot* snapshot, const uint8_t* key, size_t key_size, uint64_t hash, Item* item) noexcept nogil:
+    """Whether the hint leads to the living document of this key; then `item` is it."""
+    cdef uint8_t own_key[ID_KEY_SIZE_MAX]
+    cdef Hint hint
+    cdef Value row
+    if not hints_find(snapshot.hints, hash, &hint):
+        return False
+    table_row_ask(&snapshot.tables.items, hint.page, hint.offset)
+    if not set_contains(&snapshot.tables.items, SET_ALL, hint.row_id) \
+            or table_row(&snapshot.tables.items, hint.row_id, hint.page, hint.offset, &row) != OK \
+            or item_decode(&snapshot.txn, hint.row_id, &row, item) != OK:
+        return False               # what is wrong, the way down the tree tells
+    return item.header.kind == ITEM_DOCUMENT and item.header.id_size <= ID_SIZE_MAX \
+        and identifier_key(item.id, item.header.id_size, own_key) == key_size and memcmp(own_key, key, key_size) == 0
 
 
 cdef int snapshot_find(Snapshot* snapshot, const uint8_t* key, size_t key_size, Item* item) noexcept nogil:
     cdef IndexEntry entry
-    cdef int code = table_find(&snapshot.tables.items, INDEX_ID, key, key_size, &entry)
+    cdef Hint hint
+    cdef Value row
+    cdef uint64_t hash = 0
+    cdef int code
+    if snapshot.hints != NULL:
+        hash = hash64(key, key_size, 0)
+        if hinted(snapshot, key, key_size, hash, item):
+            return OK
+        error_clear(&snapshot.txn.error)
+    code = table_find(&snapshot.tables.items, INDEX_ID, key, key_size, &entry)
     if code == OK and (<Cover*>entry.cover).kind != ITEM_DOCUMENT:
         return E_NOT_FOUND
-    return code if code != OK else snapshot_row(snapshot, &entry, item)
+    if code == OK:
+        code = row_read(snapshot, &entry, &row, item)
+    if code == OK and snapshot.hints != NULL:
+        hint.row_id = entry.row_id
+        hint.page = row.page
+        hint.offset = table_row_offset(&snapshot.tables.items, row.page, row.data)
+        hints_keep(snapshot.hints, hash, &hint)
+    return code
 
 
 # ---- items as JSON and as objects
 
-cdef int item_write(Snapshot* snapshot, const Item* item, ItemForm form, Output* output, char* vector_text,
+cdef int item_write(const DocumentTables* tables, const Item* item, ItemForm form, Output* output, char* vector_text,
                     size_t* vector_size) noexcept nogil:
     cdef VectorEntry entries[VECTOR_ENTRIES_MAX]
     cdef char own_text[VECTOR_TEXT_MAX]
     cdef char time_text[TIMESTAMP_TEXT_SIZE]
     cdef char* text = vector_text if vector_text != NULL else own_text
     cdef MetadataOverlay overlay
-    cdef size_t size = vector_format(entries, item_vector(&snapshot.tables, item, entries), text)
+    cdef size_t size = vector_format(entries, item_vector(tables, item, entries), text)
     if vector_size != NULL:
         vector_size[0] = size
     if form == FORM_NONE:
@@ -439,7 +484,40 @@ cdef str time_object(uint64_t ticks):
 
 @cython.final
 cdef class StoredDocument:
-    """A document as read: its JSON with the server's metadata, and what that says, apart."""
+    """A document as read: a copy of what is stored, of which each part is made when it is asked for."""
+
+    @property
+    def id(self) -> str:
+        return decode(self.item.id, self.item.header.id_size)
+
+    @property
+    def change_vector(self) -> str:
+        cdef VectorEntry entries[VECTOR_ENTRIES_MAX]
+        cdef char text[VECTOR_TEXT_MAX]
+        cdef size_t size = vector_format(entries, item_vector(&self.store.tables, &self.item, entries), text)
+        return PyUnicode_DecodeASCII(text, <Py_ssize_t>size, NULL)
+
+    @property
+    def last_modified(self) -> str:
+        return time_object(self.item.header.last_modified)
+
+    @property
+    def etag(self) -> int:
+        return self.item.etag
+
+    @property
+    def json(self) -> bytes:
+        """The document's JSON with the server's metadata; for a head b""."""
+        if self.written is None:
+            self.written = item_json(self.store, &self.store.tables, &self.item, self.form, NULL, NULL)
+        return self.written
+
+    @property
+    def body(self):
+        """The document as stored, without the server's metadata: a Document, whose properties are read in place."""
+        if self.form == FORM_NONE:
+            raise AttributeError("a head has no body")
+        return document_wrap(self.item.body, self.item.body_size, self.row)
 
     @property
     def flags(self) -> str:
@@ -458,36 +536,51 @@ cdef class StreamItem:
         return f"StreamItem({self.kind} {self.etag} {self.id!r})"
 
 
-cdef bytes item_json(DocumentStore store, Snapshot* snapshot, const Item* item, ItemForm form, char* vector_text,
-                     size_t* vector_size):
-    """The item's JSON, and its change vector's text."""
+cdef bytes item_json(DocumentStore store, const DocumentTables* tables, const Item* item, ItemForm form,
+                     char* vector_text, size_t* vector_size):
+    """The item's JSON, and its change vector's text where that is wanted."""
     cdef Output* output
     cdef bytes json = b""
     cdef int code
     if form == FORM_NONE:
-        item_write(snapshot, item, form, NULL, vector_text, vector_size)
+        item_write(tables, item, form, NULL, vector_text, vector_size)
         return json
     output = store_take_output(store)
     try:
-        code = item_write(snapshot, item, form, output, vector_text, vector_size)
+        code = item_write(tables, item, form, output, vector_text, vector_size)
         if code != OK:
-            raise snapshot_exception(snapshot, code)
+            raise_written(code)
         json = PyBytes_FromStringAndSize(<const char*>output.data, <Py_ssize_t>output.size)
     finally:
         store_keep_output(store, output)
     return json
 
 
+cdef int raise_written(int code) except -1:
+    cdef ErrorDetail error
+    error_clear(&error)
+    error_set(&error, code, b"the document cannot be written as JSON")
+    return raise_error(&error)
+
+
 cdef StoredDocument stored_document(DocumentStore store, Snapshot* snapshot, const Item* item, ItemForm form):
-    cdef char vector_text[VECTOR_TEXT_MAX]
-    cdef size_t vector_size = 0
     cdef StoredDocument document = StoredDocument.__new__(StoredDocument)
-    document.json = item_json(store, snapshot, item, form, vector_text, &vector_size)
-    document.id = decode(item.id, item.header.id_size)
-    document.change_vector = PyUnicode_DecodeASCII(vector_text, <Py_ssize_t>vector_size, NULL)
+    cdef const uint8_t* start = <const uint8_t*>item.header
+    cdef ptrdiff_t moved
+    cdef size_t size = <size_t>(item.body - start)
+    if form != FORM_NONE:
+        size += item.body_size
+    document.row = PyBytes_FromStringAndSize(<const char*>start, <Py_ssize_t>size)
+    moved = <const uint8_t*>PyBytes_AS_STRING(document.row) - start
+    document.item.etag = item.etag
+    document.item.header = <const ItemHeader*>(start + moved)
+    document.item.vector = <const VectorEntry*>(<const uint8_t*>item.vector + moved)
+    document.item.id = item.id + moved
+    document.item.body = item.body + moved
+    document.item.body_size = item.body_size
+    document.form = form
+    document.store = store
     document.collection = store_collection_name(store, snapshot, item.header.collection)
-    document.last_modified = time_object(item.header.last_modified)
-    document.etag = item.etag
     return document
 
 
@@ -496,7 +589,7 @@ cdef StreamItem stream_item(DocumentStore store, Snapshot* snapshot, const Item*
     cdef size_t vector_size = 0
     cdef StreamItem made = StreamItem.__new__(StreamItem)
     cdef bint is_document = item.header.kind == ITEM_DOCUMENT
-    made.json = item_json(store, snapshot, item, form if is_document else FORM_NONE, vector_text, &vector_size)
+    made.json = item_json(store, &snapshot.tables, item, form if is_document else FORM_NONE, vector_text, &vector_size)
     made.kind = "DOCUMENT" if is_document else "TOMBSTONE"
     made.id = decode(item.id, item.header.id_size)
     made.change_vector = PyUnicode_DecodeASCII(vector_text, <Py_ssize_t>vector_size, NULL)
