@@ -153,8 +153,11 @@ class Places:
 
     def _fields(self, name: str) -> _Fields | None:
         """The field itself, and those of x, y and shape; None when no entry has a place."""
-        found = [self._names.find(Path((name + suffix,))) for suffix in ("", X, Y, SHAPE)]
-        return None if found[0] is None else (found[0], found[1], found[2], found[3])
+        field = self._names.find(Path((name,)))
+        if field is None:
+            return None
+        beside = self._snapshot.field
+        return field, beside(field.name + X), beside(field.name + Y), beside(field.name + SHAPE)
 
     def _shape(self, expression: Expression, options: SpatialOptions) -> Shape:
         if not isinstance(expression, Call):
