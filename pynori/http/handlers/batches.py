@@ -6,16 +6,18 @@ read by two parsers that could disagree.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from pynori.errors import BadRequest, InvalidArgument, InvalidJson, LimitExceeded
+from pynori.errors import BadRequest, InvalidArgument, InvalidJson, LimitExceeded, TimeoutExpired
 from pynori.http.handlers.documents import IDENTITY_SUFFIX, resolve_identity
 from pynori.http.request import Request
 from pynori.http.response import Deferred, Reply, Response, encode_json
 from pynori.http.shapes import command_result
 from pynori.limits import BATCH_COMMANDS_MAX
+from pynori.queries.timespan import timespan_ms
 
 if TYPE_CHECKING:
     from pynori.documents.database import Batch, CommandResult, Database
@@ -38,6 +40,8 @@ class CommandList(msgspec.Struct):
     TransactionMode: str | None = None
 
 
+WAIT_FOR_INDEXES = "waitforindexestimeout"
+BYTES_LITERAL = re.compile(r"b(['\"])(.*)\1")
 decode_batch = msgspec.json.Decoder(CommandList).decode
 
 
@@ -47,6 +51,8 @@ def post(request: Request) -> Reply:
     commands = parse(request.body)
     if any(command.Type == "PUT" and ends_with_bar(command.Id) for command in commands):
         return post_identities(request, database, commands)
+    if WAIT_FOR_INDEXES in request.query:
+        return post_waiting(request, build(database, commands))
     return Deferred(database.submit(build(database, commands)), batch_answer)
 
 
@@ -55,7 +61,30 @@ async def post_identities(request: Request, database: Database, commands: list[C
     for command in commands:
         if command.Type == "PUT" and ends_with_bar(command.Id):
             command.Id = await resolve_identity(request, database, str(command.Id))
-    return batch_answer(await database.submit(build(database, commands)))
+    return await post_waiting(request, build(database, commands))
+
+
+async def post_waiting(request: Request, batch: Batch) -> Response:
+    """Write, then wait until the indexes that are concerned have seen it, if that was asked for."""
+    opened = request.open_database()
+    results = await opened.database.submit(batch)
+    if WAIT_FOR_INDEXES in request.query:
+        wait_s = timespan_ms(request.text(WAIT_FOR_INDEXES)) / 1_000
+        names = [index_name(each) for each in request.texts("waitforspecificindex")]
+        etag = max((result.etag for result in results), default=0)
+        collections = {result.collection.lower() for result in results if result.collection}
+        try:
+            await opened.indexes.wait_for_save(etag, collections, names, wait_s)
+        except TimeoutExpired:
+            if request.flag("waitforindexthrow", True):
+                raise
+    return batch_answer(results)
+
+
+def index_name(text: str) -> str:
+    """A name as it was sent; one client sends the text of a bytes literal."""
+    found = BYTES_LITERAL.fullmatch(text)
+    return text if found is None else found.group(2)
 
 
 def ends_with_bar(id: str | None) -> bool:
