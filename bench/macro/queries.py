@@ -157,7 +157,8 @@ def sqlite_ask(folder: Path, count: int, indexes: list[str]) -> Ask:
         database.executemany("insert into orders values (?, ?)", ((id, json.dumps(o)) for id, o in orders(count)))
         database.commit()
         print(f"sqlite: {count:,} documents stored in {time.perf_counter() - began:.1f} s")
-    for (name,) in database.execute("select name from sqlite_master where type = 'index' and sql is not null").fetchall():
+    made = "select name from sqlite_master where type = 'index' and sql is not null"
+    for (name,) in database.execute(made).fetchall():
         database.execute(f"drop index {name}")
     began = time.perf_counter()
     for number, expression in enumerate(indexes):
@@ -200,7 +201,8 @@ class Postgres:
 
     def ask(self, indexes: list[str]) -> Ask:
         began = time.perf_counter()
-        for (name,) in self.connection.execute("select indexname from pg_indexes where indexname like 'made%'").fetchall():
+        made = "select indexname from pg_indexes where indexname like 'made%'"
+        for (name,) in self.connection.execute(made).fetchall():
             self.connection.execute(f"drop index {name}")
         for number, expression in enumerate(indexes):
             self.connection.execute(f"create index made{number} on orders ({expression})")
@@ -243,7 +245,8 @@ class Report:
         print(f"{name:32} median {median:8.3f} ms   99 % {late:8.3f} ms   {ratio:6.2f} x")
         if compared and answers != self.first[1]:
             wrong = next(i for i, (a, b) in enumerate(zip(answers, self.first[1], strict=True)) if a != b)
-            raise SystemExit(f"FAILED: {name} answers {self.asked[wrong]} otherwise:\n{answers[wrong]}\n{self.first[1][wrong]}")
+            both = f"{answers[wrong]}\n{self.first[1][wrong]}"
+            raise SystemExit(f"FAILED: {name} answers {self.asked[wrong]} otherwise:\n{both}")
 
 
 def main() -> None:
@@ -262,7 +265,8 @@ def main() -> None:
         began = time.perf_counter()
         pynori.ask(*report.asked[0])
         seconds = time.perf_counter() - began
-        print(f"pynori: first query {seconds:.1f} s, which is {options.documents / seconds:,.0f} documents/s to the index")
+        rate = options.documents / seconds
+        print(f"pynori: first query {seconds:.1f} s, which is {rate:,.0f} documents/s to the index")
         report.add("pynori, raw HTTP", pynori.ask)
         report.add("pynori, official client", pynori.client_ask(), compared=False)
         report.add("sqlite, single-field indexes", sqlite_ask(folder, options.documents, SQLITE_SINGLE))

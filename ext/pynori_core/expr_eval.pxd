@@ -38,7 +38,7 @@ cdef enum Operation:
     OP_CONDITIONAL = 16            # a ? b : c
     OP_COALESCE = 17               # a ?? b
     OP_ARITHMETIC = 18             # flags: ArithmeticOperation
-    OP_COMPARE = 19                # number: CompareKind; flags: CompareFlag, 2: a sequence on the left by any item
+    OP_COMPARE = 19                # number: CompareKind; flags: CompareFlag
     OP_CAST = 20                   # flags: CastType
     OP_RECORD = 21                 # a, b: place and number of pairs (name, node) in the lists
     OP_ARRAY = 22                  # a, b: place and number of nodes in the lists
@@ -62,7 +62,6 @@ cdef enum CompareKind:
     COMPARE_GREATER_EQUAL = 6
 
 cdef enum:
-    COMPARE_ANY = 2                # flag beside those of CompareFlag
     MEMBER_OF_EACH = 1
 
 cdef enum SequenceKind:            # the body sees the item, its position, and of SELECT_MANY's result the inner item

@@ -1,20 +1,14 @@
 """Evaluate nodes, run stages."""
 
-cimport cython
-from cpython.bytes cimport PyBytes_FromStringAndSize
-from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
 from pynori_core.arena cimport arena_init, arena_release, arena_reset, arena_take
-from pynori_core.bits cimport atomic_load_pointer, compare_swap_pointer, load64
 from pynori_core.blittable cimport (
     BLITTABLE_OBJECT,
     blittable_at,
     blittable_get,
     blittable_root,
-    document_view,
-    document_wrap,
 )
 from pynori_core.builder cimport (
     builder_array_begin,
@@ -35,31 +29,25 @@ from pynori_core.builder cimport (
     builder_take,
     builder_value,
 )
-from pynori_core.document_snapshot cimport DocumentSnapshot, snapshot_view
-from pynori_core.errors cimport E_CORRUPT, E_EXPRESSION, E_NOT_FOUND, E_NO_MEMORY, OK, error_clear, raise_error
+from pynori_core.errors cimport E_NOT_FOUND, E_NO_MEMORY, OK, error_clear
 from pynori_core.expr_functions cimport (
-    ARGUMENTS_MAX,
-    CALL_KINDS,
     PROPERTY_ID,
-    PROPERTY_KEY,
-    PROPERTY_KINDS,
     PROPERTY_LENGTH,
     PROPERTY_NONE,
-    PROPERTY_VALUE,
     SEQUENCE_ITEMS_MAX,
     call_function,
     equals_any,
+    has_value,
     value_property,
 )
 from pynori_core.expr_values cimport (
     ARITHMETIC_ADD,
     ARITHMETIC_DIVIDE,
-    COMPARE_IGNORE_CASE,
+    COMPARE_TERMS,
     INCOMPARABLE,
     MARK_BOOST,
     MARK_FIELD,
     MARK_POINT,
-    MARK_SHAPE,
     VALUE_DATE,
     VALUE_DECIMAL,
     VALUE_ENTRY,
@@ -91,7 +79,6 @@ from pynori_core.expr_values cimport (
     value_order,
     value_plain,
     value_sort_order,
-    value_text,
     walk_item,
     walk_open,
     work_fail,
@@ -101,7 +88,6 @@ from pynori_core.expr_values cimport (
 from pynori_core.field_value cimport (
     FIELD_ARRAY,
     FIELD_DOUBLE,
-    FIELD_FALSE,
     FIELD_INTEGER,
     FIELD_MISSING,
     FIELD_NULL,
@@ -110,7 +96,7 @@ from pynori_core.field_value cimport (
     FIELD_TRUE,
 )
 from pynori_core.identifier cimport ID_KEY_SIZE_MAX, ID_SIZE_MAX, identifier_key
-from pynori_core.items cimport snapshot_exception, snapshot_find
+from pynori_core.items cimport snapshot_find
 from pynori_core.tables cimport ITEM_DOCUMENT, Item
 
 cdef enum:
@@ -206,6 +192,9 @@ cdef int member_of(Evaluation* e, const FieldValue* source, const TextPlace* nam
     if source.kind == FIELD_OBJECT:
         if blittable_get(&source.blittable, <const char*>text, name.size, &found) == OK:
             set_blittable(out, &found)
+            if source.size and name.size == 9 and found.type == BLITTABLE_OBJECT and source.number == 0 and (
+                    memcmp(text, b"@metadata", 9) == 0):
+                metadata_of(source, out)
             return OK
         if source.size:
             return document_member(e, source, text, name.size, node.number, out)
@@ -338,18 +327,18 @@ cdef int evaluate_compare(Evaluation* e, const Node* node, FieldValue* out) noex
     if code != OK:
         return code
     e.work.position = node.position
-    if node.flags & COMPARE_ANY and (left.kind == FIELD_ARRAY or left.kind == VALUE_LIST):
-        return compare_any(e, node, &left, &right, out)
-    set_bool(out, order_holds(node.number, value_order(&e.work, &left, &right, node.flags & COMPARE_IGNORE_CASE)))
+    if node.flags & COMPARE_TERMS:
+        return compare_terms(e, node, &left, &right, out)
+    set_bool(out, order_holds(node.number, &left, value_order(&e.work, &left, &right, node.flags)))
     return OK
 
 
-cdef inline bint order_holds(uint32_t kind, int order) noexcept nogil:
+cdef inline bint order_holds(uint32_t kind, const FieldValue* left, int order) noexcept nogil:
     if kind == COMPARE_EQUAL:
         return order == 0
     if kind == COMPARE_NOT_EQUAL:
         return order != 0
-    if order == INCOMPARABLE:
+    if order == INCOMPARABLE or is_nothing(left):
         return False
     if kind == COMPARE_LESS:
         return order < 0
@@ -360,23 +349,29 @@ cdef inline bint order_holds(uint32_t kind, int order) noexcept nogil:
     return order >= 0
 
 
-cdef int compare_any(Evaluation* e, const Node* node, const FieldValue* left, const FieldValue* right,
-                     FieldValue* out) noexcept nogil:
-    """Whether an item on the left has this order; unequal: whether none is equal."""
+cdef int compare_terms(Evaluation* e, const Node* node, const FieldValue* left, const FieldValue* right,
+                       FieldValue* out) noexcept nogil:
+    """Whether the left value, or an item of it, has this order; unequal: whether there are values and none is equal."""
     cdef Walk walk
     cdef FieldValue item
     cdef size_t index
-    cdef uint32_t flags = node.flags & COMPARE_IGNORE_CASE
+    cdef uint32_t flags = node.flags
     cdef int code
-    if node.number <= COMPARE_NOT_EQUAL:
-        set_bool(out, equals_any(&e.work, left, right, flags) == (node.number == COMPARE_EQUAL))
+    if node.number == COMPARE_EQUAL:
+        set_bool(out, equals_any(&e.work, left, right, flags))
+        return OK
+    if node.number == COMPARE_NOT_EQUAL:
+        set_bool(out, has_value(left) and not equals_any(&e.work, left, right, flags))
+        return OK
+    if left.kind != FIELD_ARRAY and left.kind != VALUE_LIST:
+        set_bool(out, order_holds(node.number, left, value_order(&e.work, left, right, flags)))
         return OK
     code = walk_open(&e.work, left, &walk)
     for index in range(walk.count):
         if code != OK:
             return code
         code = walk_item(&e.work, &walk, index, &item)
-        if code == OK and order_holds(node.number, value_order(&e.work, &item, right, flags)):
+        if code == OK and order_holds(node.number, &item, value_order(&e.work, &item, right, flags)):
             set_bool(out, True)
             return OK
     set_bool(out, False)
@@ -444,7 +439,9 @@ cdef int evaluate_index(Evaluation* e, const Node* node, const FieldValue* sourc
         return code
     set_missing(out)
     if key.kind == FIELD_STRING and source.kind == FIELD_OBJECT:
-        if blittable_get(&source.blittable, <const char*>key.text, key.size, &found) == OK:
+        if source.size and source.number == 0 and key.size == 9 and memcmp(key.text, b"@metadata", 9) == 0:
+            metadata_of(source, out)
+        elif blittable_get(&source.blittable, <const char*>key.text, key.size, &found) == OK:
             set_blittable(out, &found)
         elif source.size:
             return document_member(e, source, key.text, key.size, PROPERTY_NONE, out)

@@ -9,16 +9,15 @@ from pynori_core.blittable cimport blittable_count
 from pynori_core.errors cimport OK
 from pynori_core.expr_values cimport (
     ARITHMETIC_ADD,
-    ARITHMETIC_SUBTRACT,
     CAST_STRING,
+    COMPARE_IGNORE_CASE,
+    COMPARE_TERMS,
     INCOMPARABLE,
     PART_DAY,
-    PART_DAY_OF_YEAR,
     PART_MONTH,
     PART_YEAR,
     TICKS_PER_SECOND,
     VALUE_DATE,
-    VALUE_DECIMAL,
     VALUE_ENTRY,
     VALUE_GROUP,
     VALUE_LIST,
@@ -34,7 +33,6 @@ from pynori_core.expr_values cimport (
     set_integer,
     set_list,
     set_missing,
-    set_null,
     set_text,
     set_ticks,
     take_values,
@@ -59,7 +57,6 @@ from pynori_core.field_value cimport (
     FIELD_MISSING,
     FIELD_OBJECT,
     FIELD_STRING,
-    FIELD_TRUE,
 )
 
 cdef int64_t TICKS_PER_DAY = 864000000000
@@ -133,7 +130,7 @@ cdef int two_texts(Work* work, int function, uint32_t flags, const FieldValue* a
     cdef size_t part_size = 0
     cdef int64_t found
     cdef int code = value_text(work, &arguments[1], &part, &part_size)
-    if code == OK and flags:
+    if code == OK and flags & COMPARE_IGNORE_CASE:
         code = text_case(work, text, size, False, &folded)
         text = folded.text
         size = folded.size
@@ -745,6 +742,12 @@ cdef int sequence_contains(Work* work, uint32_t flags, const FieldValue* argumen
 
 # ---- the functions
 
+cdef bint has_value(const FieldValue* value) noexcept nogil:
+    if value.kind == FIELD_ARRAY:
+        return blittable_count(&value.blittable) != 0
+    return value.kind != FIELD_MISSING and not (value.kind == VALUE_LIST and value.size == 0)
+
+
 cdef bint is_blank(const FieldValue* value) noexcept nogil:
     cdef size_t index
     for index in range(value.size):
@@ -759,7 +762,13 @@ cdef int call_function(Work* work, int function, uint32_t flags, const FieldValu
     cdef const FieldValue* first = &arguments[0]
     cdef int order
     if function == CALL_EXISTS:
-        set_bool(out, first.kind != FIELD_MISSING)
+        set_bool(out, has_value(first))
+        return OK
+    if function == CALL_TO_LIST and first.kind != FIELD_ARRAY and first.kind != VALUE_LIST:
+        set_list(out, VALUE_LIST, take_values(work, 1), first.kind != FIELD_MISSING)
+        if out.text == NULL:
+            return work_no_memory(work)
+        list_items(out)[0] = first[0]
         return OK
     if function == CALL_IN or function == CALL_ALL_IN:
         return call_membership(work, function, flags, arguments, count, out)
@@ -777,7 +786,7 @@ cdef int call_function(Work* work, int function, uint32_t flags, const FieldValu
         return OK
     if function >= CALL_DISTINCT:
         return call_sequence(work, function, arguments, count, out)
-    if function == CALL_CONTAINS and first.kind != FIELD_STRING:
+    if function == CALL_CONTAINS and first.kind != FIELD_STRING and not flags & COMPARE_TERMS:
         return sequence_contains(work, flags, arguments, out)
     if is_nothing(first):
         out[0] = first[0]
@@ -789,6 +798,9 @@ cdef int call_function(Work* work, int function, uint32_t flags, const FieldValu
     if function <= CALL_SPLIT:
         text = arguments[0]
         if text.kind != FIELD_STRING:
+            if flags & COMPARE_TERMS and CALL_CONTAINS <= function <= CALL_ENDS_WITH:
+                set_bool(out, False)
+                return OK
             return work_fail_kind(work, b"%s has no such function: it is no string", &text)
         return call_text(work, function, flags, arguments, count, out)
     if function < CALL_ABS:

@@ -47,7 +47,7 @@ def expression_text(node: Expression) -> str:
             return f"{expression_text(node.source)}[{expression_text(node.key)}]"
         case tree.Arithmetic() | tree.Compare():
             notes = "~" if isinstance(node, tree.Compare) and node.ignore_case else ""
-            notes += "*" if isinstance(node, tree.Compare) and node.any_item else ""
+            notes += "*" if isinstance(node, tree.Compare) and node.terms else ""
             return f"({expression_text(node.left)} {node.operator}{notes} {expression_text(node.right)})"
         case tree.And() | tree.Or() | tree.Coalesce():
             word = {tree.And: "&&", tree.Or: "||", tree.Coalesce: "??"}[type(node)]

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 INPUT: Final = "$input"
 PARAMETERS: Final = "$parameters"
@@ -41,7 +41,7 @@ def line_column(position: int) -> tuple[int, int]:
 class Literal:
     """A constant. A Decimal computes exactly; an int is of 64 bits."""
 
-    value: None | bool | int | float | Decimal | str
+    value: bool | int | float | Decimal | str | None
     position: int = field(default=0, compare=False)
 
     def __eq__(self, other: object) -> bool:
@@ -160,13 +160,14 @@ class Arithmetic:
 
 @dataclass(frozen=True, slots=True)
 class Compare:
-    """operator: one of COMPARISONS. any_item: an array on the left holds if one of its items does."""
+    """operator: one of COMPARISONS. terms: as an index compares its terms: an array on the left holds if one of its
+    items does, what is missing equals nothing and is not unequal either."""
 
     operator: str
     left: Expression
     right: Expression
     ignore_case: bool = False
-    any_item: bool = False
+    terms: bool = False
     position: int = field(default=0, compare=False)
 
 
@@ -197,11 +198,12 @@ class Array:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """function: a name of `pynori_core.expr.FUNCTIONS`."""
+    """function: a name of `pynori_core.expr.FUNCTIONS`. terms: as of Compare, for functions that compare."""
 
     function: str
     arguments: tuple[Expression, ...]
     ignore_case: bool = False
+    terms: bool = False
     position: int = field(default=0, compare=False)
 
 
@@ -338,7 +340,7 @@ def substitute(node: Expression, name: str, replacement: Expression) -> Expressi
     for part in fields(node):
         value = getattr(node, part.name)
         if isinstance(value, NODES):
-            changed[part.name] = substitute(value, name, replacement)
+            changed[part.name] = substitute(cast("Expression", value), name, replacement)
         elif part.name == "fields":
             changed[part.name] = tuple((key, substitute(child, name, replacement)) for key, child in value)
         elif part.name in ("items", "arguments"):

@@ -80,6 +80,7 @@ class Index:
         self.references = references
         self.broken = broken  # why it is Faulty: it does not compile, or its files cannot be opened
         self.is_paused = False
+        self.was_current = False  # queries have seen it up to date since it was opened
         self.is_idle = False  # an automatic one that nobody has asked for a while
         self.successor: Index | None = None
         self.last_query: datetime | None = None
@@ -236,9 +237,9 @@ class Index:
     def has_work(self) -> bool:
         return self.may_run and bool(self._behind(None, first_only=True))
 
-    def concerns(self, collections: Collection[str]) -> bool:
-        """Whether documents of one of these collections (lower case) change it."""
-        if self.collections is None:
+    def concerns(self, collections: Collection[str] | None) -> bool:
+        """Whether documents of one of these collections (lower case; None: of any) change it."""
+        if self.collections is None or collections is None:
             return True
         return any(each.lower() in collections for each in self.collections)
 

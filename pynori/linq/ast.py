@@ -30,7 +30,7 @@ class Name:
 class Constant:
     """A literal."""
 
-    value: None | bool | int | float | Decimal | str
+    value: bool | int | float | Decimal | str | None
     place: Place
 
 

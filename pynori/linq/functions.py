@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from pynori.expr import tree
-from pynori.expr.tree import Call, Cast, Coalesce, Compare, Expression, Index, Literal, Mark, Not, Sequence
+from pynori.expr.tree import Call, Cast, Coalesce, Compare, Expression, Index, Literal, Mark, Sequence
 
 # Methods that are a function of the program with the value as its first argument: name -> (function, fewest, most).
 PLAIN: Final[dict[str, tuple[str, int, int]]] = {

@@ -1,29 +1,36 @@
 """One query over one index: what is matched, ordered, scored, counted and highlighted, put together.
 
-An `IndexView` is what the database's indexes hand out: a snapshot with what must be known about it. `IndexedQuery` reads
-it for one query: `found` gives the rows, `facts` what the answer says beside them.
+An `IndexView` is what the database's indexes hand out: a snapshot with what must be known about it. `IndexedQuery`
+reads it for one query.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import msgspec
+import numpy as np
+from pynori_core.matches import Ordered
 
 from pynori.limits import QUERY_ROWS_BATCH
-from pynori.queries import facets, suggestions
 from pynori.queries.access import Found
+from pynori.queries.by_terms import is_by_terms, loaded, through_terms
+from pynori.queries.highlight import Highlightings, Wanted, highlights_of
 from pynori.queries.match import Matcher
+from pynori.queries.more_like_this import Likeness, likeness_of
 from pynori.queries.names import IndexNames
-from pynori.queries.order import Ids, Orderer
+from pynori.queries.order import Column, Ids, Orderer
 from pynori.queries.patterns import Finder, RegularExpressions
+from pynori.queries.places import Places
 from pynori.queries.plan import Page, Plan
+from pynori.queries.project import Projector
 from pynori.queries.rows import Row
 from pynori.queries.text import encode
 from pynori.queries.values import Values
 from pynori.queries.words import Words
+from pynori.rql.ast import Call
+from pynori.spatial.options import SpatialOptions
 
 if TYPE_CHECKING:
     from pynori_core.document_snapshot import DocumentSnapshot
@@ -37,7 +44,8 @@ class IndexView:
     """One index as of one commit.
 
     auto: made for queries, so its fields are named by their paths. reduced: its entries are groups.
-    declared: the fields that it can have; None: any. analyzer: that of a text field.
+    declared: the fields that it can have; None: any. analyzer: that of a text field. spatial: options of
+    a spatial field.
     """
 
     name: str
@@ -46,6 +54,7 @@ class IndexView:
     reduced: bool
     declared: frozenset[str] | None
     analyzer: Callable[[str], Analyzer]
+    spatial: Callable[[str], SpatialOptions] = lambda name: SpatialOptions()
     is_stale: bool = False
 
 
@@ -53,34 +62,71 @@ class IndexedQuery:
     """A query being read from an index. Blocks; belongs in a thread."""
 
     def __init__(
-        self, plan: Plan, view: IndexView, documents: DocumentSnapshot, values: Values, find: Finder, *, once: bool
+        self,
+        plan: Plan,
+        view: IndexView,
+        documents: DocumentSnapshot,
+        values: Values,
+        find: Finder,
+        *,
+        once: bool,
+        keeps: bool = False,
     ) -> None:
+        """once: of several entries of one document only the first counts. keeps: rows get what the index keeps."""
         query = plan.query
         self._plan = plan
         self._view = view
         self._documents = documents
         self._once = once
         self._values = values
+        self._keeps = keeps
         index = view.snapshot
-        self.names = IndexNames(index, query.source.alias, auto=view.auto, declared=view.declared)
-        self._words = Words(index, self.names, values, view.analyzer)
-        self.matcher = Matcher(index, self.names, values, self._words, RegularExpressions(index, find))
-        self.orderer = Orderer(index, self.names, values, self._words, values.now.isoformat)
+        self.names = IndexNames(index, query, auto=view.auto, declared=view.declared)
+        self._words = Words(index, self.names, values, view.analyzer, query.source.alias, self._like)
+        self._places = Places(index, self.names, values, view.spatial, query.source.alias)
+        self.matcher = Matcher(index, self.names, values, self._words, self._places, RegularExpressions(index, find))
+        self.orderer = Orderer(index, self.names, values, self._words, self._places, values.now.isoformat)
 
-    def found(self, page: Page) -> Found:
-        """The rows of the page, and how many results there are."""
+    def found(self, page: Page) -> tuple[Found, Projector | None]:
+        """The rows of the page with how many results there are, and what makes results of them if that is settled."""
         query = self._plan.query
-        if facets.has_facets(query):
-            return self._made(self._facets(), page)
-        if suggestions.has_suggestions(query):
-            asked = suggestions.suggests_of(query, self._values)
-            return self._made([suggestions.answer(each, self._view.snapshot, self.names.find) for each in asked], page)
+        if is_by_terms(query):
+            return through_terms(
+                query, self._values, self._view.snapshot, self._documents, self.matcher, self.names
+            )
         matches = self.matcher.where(query.where)
         index = self._view.snapshot
         if self._once and not self._view.reduced and index.entry_count != index.document_count:
             ordered = index.distinct_documents(self.orderer.page(matches, query.order_by, 0, len(matches)))
-            return Found(len(ordered), self._rows(ordered[page.skip : page.skip + page.take]))
-        return Found(len(matches), self._rows(self.orderer.page(matches, query.order_by, page.skip, page.take)))
+            return Found(len(ordered), self._rows(ordered[page.skip : page.skip + page.take])), None
+        ids = self.orderer.page(matches, query.order_by, page.skip, page.take)
+        return Found(len(matches), self._rows(ids)), None
+
+    def highlightings(self) -> Highlightings | None:
+        """What marks the words that were searched for, once matching is done; None where nobody asked for it."""
+        asked = highlights_of(self._plan.query, self._values)
+        if not asked:
+            return None
+        wanted = {name: Wanted(tokens) for name, tokens in self._words.searched.items()}
+        return Highlightings(asked, wanted, lambda name: self._view.analyzer(name).tokens)
+
+    def _distances(self, ids: Ids) -> Column | None:
+        """How far entries are from the place that the query orders by; None when it does not."""
+        for order in self._plan.query.order_by:
+            if isinstance(order.expression, Call) and order.expression.name == "spatial.distance":
+                return self._places.distances(order.expression, ids)
+        return None
+
+    def _like(self, call: Call) -> Likeness:
+        """The search of a moreLikeThis()."""
+        return likeness_of(
+            call,
+            self._values,
+            self._view.snapshot,
+            lambda condition: self.matcher.match(condition, None, False),
+            lambda id: loaded(self._documents, id),
+            self._words.tokens,
+        )
 
     def _rows(self, ids: Ids) -> Iterator[Row]:
         """A row for each entry, in their order; ids are read a step at a time."""
@@ -92,27 +138,34 @@ class IndexedQuery:
                 made = [Row(self._documents, "", json=json or b"{}") for json in index.stored(part)]
             else:
                 made = [Row(self._documents, id) for id in index.documents(part)]
+            if self._keeps and not reduced:
+                for row, kept in zip(made, index.stored(part), strict=True):
+                    row.kept = kept
+            distances = self._distances(part)
             for number, (row, entry) in enumerate(zip(made, part, strict=True)):
                 row.entry = entry
                 if scores is not None:
                     row.score = float(scores[number])
+                if distances is not None and np.isfinite(distances[number]):
+                    row.distance = float(distances[number])
                 yield row
 
-    def _made(self, results: Sequence[Any], page: Page) -> Found:
-        """Results that stand for no document: facets and suggestions."""
-        chosen = results[page.skip : page.skip + page.take]
-        return Found(len(results), (Row(self._documents, "", json=encode(each)) for each in chosen))
 
-    def _facets(self) -> list[dict[str, Any]]:
-        query = self._plan.query
-        asked = facets.facets_of(query, self._values, self._load)
-        matches = self.matcher.where(query.where)
-        counter = facets.Facets(
-            self._view.snapshot, self.names.find, lambda node, within: self.matcher.match(node, within, False)
-        )
-        return [counter.answer(facet, matches) for facet in asked]
+class RawEntries:
+    """A projector that gives what the index holds of each entry: every field with its terms."""
 
-    def _load(self, id: str) -> Mapping[str, Any] | None:
-        found = self._documents.get(id)
-        loaded: Mapping[str, Any] | None = None if found is None else msgspec.json.decode(found.json)
-        return loaded
+    def __init__(self, index: IndexSnapshot) -> None:
+        self._index = index
+
+    def render(self, rows: Sequence[Row]) -> list[bytes | None]:
+        ids = Ordered.of([row.entry for row in rows])
+        columns = [(field.name, self._index.values(ids, field.number)) for field in self._index.fields()]
+        made: list[bytes | None] = []
+        for number, row in enumerate(rows):
+            entry: dict[str, Any] = {
+                name: found[number][0] if len(found[number]) == 1 else found[number]
+                for name, found in columns
+                if found[number]
+            }
+            made.append(encode({**entry, "id()": row.id.lower()}))
+        return made

@@ -25,7 +25,6 @@ from pynori.rql.ast import (
     Not,
     Or,
     Path,
-    as_path,
 )
 
 if TYPE_CHECKING:
@@ -41,7 +40,11 @@ class Names(Protocol):
     """Finds the field of an index that a query's path means."""
 
     def find(self, path: Path, *, exact: bool = False, search: bool = False) -> IndexField | None:
-        """None: no entry has it. Raises InvalidQuery when the index cannot have it."""
+        """As find_of."""
+        ...
+
+    def find_of(self, expression: Expression, *, exact: bool = False, search: bool = False) -> IndexField | None:
+        """None: no entry has it. Raises InvalidQuery when the index cannot have it, or when it is no field."""
         ...
 
 
@@ -55,6 +58,12 @@ class Words(Protocol):
     def prefix_text(self, field: IndexField, text: str, within: Matches | None) -> Matches: ...
 
 
+class Places(Protocol):
+    """Conditions about shapes on the map."""
+
+    def match(self, call: Call, within: Matches | None) -> Matches: ...
+
+
 class Patterns(Protocol):
     """Terms that fit a regular expression."""
 
@@ -63,17 +72,20 @@ class Patterns(Protocol):
 
 WORD_CONDITIONS = frozenset(("search", "lucene", "fuzzy", "proximity", "moreLikeThis", "vector.search"))
 
+PLACE_CONDITIONS = frozenset(("spatial.within", "spatial.contains", "spatial.disjoint", "spatial.intersects"))
+
 
 class Matcher:
     """Matches the conditions of one query on one snapshot."""
 
     def __init__(
-        self, snapshot: IndexSnapshot, names: Names, values: Values, words: Words, patterns: Patterns
+        self, snapshot: IndexSnapshot, names: Names, values: Values, words: Words, places: Places, patterns: Patterns
     ) -> None:
         self._snapshot = snapshot
         self._names = names
         self._values = values
         self._words = words
+        self._places = places
         self._patterns = patterns
 
     def where(self, node: Expression | None) -> Matches:
@@ -167,10 +179,7 @@ class Matcher:
     # ---- fields and values
 
     def _field(self, expression: Expression, exact: bool) -> IndexField | None:
-        path = as_path(expression)
-        if path is None:
-            raise InvalidQuery(f"a field was expected at position {getattr(expression, 'position', 0)}")
-        return self._names.find(path, exact=exact)
+        return self._names.find_of(expression, exact=exact)
 
     def _comparison(self, node: Comparison, within: Matches | None, exact: bool) -> Matches:
         value = self._values.scalar(node.right)
@@ -242,6 +251,8 @@ class Matcher:
             return self._intersect(arguments, within, exact)
         if name in WORD_CONDITIONS:
             return self._words.match(call, within, exact)
+        if name in PLACE_CONDITIONS:
+            return self._places.match(call, within)
         test = _FIELD_TESTS.get(name)
         if test is None:
             raise InvalidQuery(f"{name}() is not a condition")

@@ -1,8 +1,8 @@
 """Which field of an index a path of a query means.
 
 An auto index names its fields by the path itself, with the way its texts are kept around it: `Name`, `exact(Name)`,
-`search(Name)`. A defined index names them as its maps do; a path finds a field of its own text, or of its parts joined by
-`_` as the clients' index builders join them. A field that no entry has yet has no number and matches nothing.
+`search(Name)`. A defined index names them as its maps do; a path finds a field of its own text, or of its parts joined
+by `_` as the clients' index builders join them. A field that no entry has yet has no number and matches nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from pynori.errors import InvalidQuery
-from pynori.rql.ast import Path
+from pynori.queries.requirements import AGGREGATIONS, aggregation_of
+from pynori.rql.ast import Call, Expression, Path, Query, as_path
 
 if TYPE_CHECKING:
     from pynori_core.index_store import IndexField, IndexSnapshot
@@ -24,13 +25,21 @@ class IndexNames:
     """
 
     def __init__(
-        self, snapshot: IndexSnapshot, alias: str | None, *, auto: bool, declared: Collection[str] | None = None
+        self, snapshot: IndexSnapshot, query: Query, *, auto: bool, declared: Collection[str] | None = None
     ) -> None:
-        self._alias = alias
+        self._query = query
+        self._alias = query.source.alias
         self._auto = auto
         self._fields = {field.name: field for field in snapshot.fields()}
         self._lowered = {field.name.lower(): field for field in self._fields.values()}
         self._declared = None if declared is None else {each.lower() for each in declared}
+
+    def find_of(self, expression: Expression, *, exact: bool = False, search: bool = False) -> IndexField | None:
+        """The field that an expression means: a path, or of a grouping its key or an aggregation."""
+        path = grouped_path(expression, self._query) or as_path(expression)
+        if path is None:
+            raise InvalidQuery(f"a field was expected at position {getattr(expression, 'position', 0)}")
+        return self.find(path, exact=exact, search=search)
 
     def find(self, path: Path, *, exact: bool = False, search: bool = False) -> IndexField | None:
         """The field, or None when no entry has it. Raises InvalidQuery when the index cannot have it."""
@@ -47,3 +56,28 @@ class IndexNames:
         if self._declared is not None and not any(each.lower() in self._declared for each in spellings):
             raise InvalidQuery(f"The field '{text}' is not indexed, cannot query/sort on fields that are not indexed")
         return None
+
+
+def grouped_path(expression: Expression, query: Query) -> Path | None:
+    """The field of a grouping's index that `key()`, `count()`, `sum(x)` or the name of a key mean, if it is one."""
+    if isinstance(expression, Call):
+        if expression.name in AGGREGATIONS:
+            return Path((aggregation_of(expression, query.source.alias).name,))
+        if expression.name != "key" or not query.group_by:
+            return None
+        if len(query.group_by) > 1:
+            raise InvalidQuery("key() stands for one key; name one of several by its path")
+        return key_path(query, 0)
+    for number, key in enumerate(query.group_by):
+        if isinstance(expression, Path) and expression.text == key.alias:
+            return key_path(query, number)
+    return None
+
+
+def key_path(query: Query, number: int) -> Path:
+    """The path of one key of `group by`."""
+    expression = query.group_by[number].expression
+    path = expression if isinstance(expression, Path) else as_path(expression.arguments[0])
+    if path is None:
+        raise InvalidQuery("group by takes fields and array(field)")
+    return path.without(query.source.alias)

@@ -18,21 +18,27 @@ from pynori_core.matches import Matches, Ordered
 from pynori.errors import InvalidQuery, LimitExceeded
 from pynori.limits import QUERY_SORT_VALUES_MAX, QUERY_SORTED_STEP
 from pynori.queries.match import Names
+from pynori.queries.requirements import AGGREGATIONS
 from pynori.queries.values import Scalar, Values
-from pynori.rql.ast import Call, Order, OrderKind, Path, as_path
+from pynori.rql.ast import Call, Order, OrderKind, Path
 
 if TYPE_CHECKING:
     from pynori_core.index_store import IndexSnapshot
 
 Column = np.ndarray[Any, np.dtype[np.float64]]
 Ids = Matches | Ordered
-AGGREGATED = ("key", "count", "sum", "min", "max", "avg")
 
 
 class Scores(Protocol):
     """How well each entry fulfils the query; None when nothing in the query tells."""
 
     def scores(self, ids: Ids) -> Column | None: ...
+
+
+class Distances(Protocol):
+    """How far each entry is from the point of a call of spatial.distance."""
+
+    def distances(self, call: Call, ids: Ids) -> Column: ...
 
 
 class Orderer:
@@ -44,12 +50,14 @@ class Orderer:
         names: Names,
         values: Values,
         scores: Scores,
+        distances: Distances,
         random_seed: Callable[[], str],
     ) -> None:
         self._snapshot = snapshot
         self._names = names
         self._values = values
         self._scores = scores
+        self._distances = distances
         self._random_seed = random_seed
 
     def page(self, matches: Matches, orders: Sequence[Order], skip: int, take: int) -> Ids:
@@ -72,10 +80,9 @@ class Orderer:
         for order in orders:
             if order.kind is OrderKind.ALPHANUMERIC or order.nulls is not None:
                 return None
-            path = ordered_path(order)
-            if path is None:
+            if not is_field(order):
                 return None
-            field = self._names.find(path)
+            field = self._names.find_of(order.expression)
             if field is not None:
                 keys.append((field.number, order.descending))
         return keys
@@ -89,7 +96,7 @@ class Orderer:
 
     def _by_columns(self, matches: Matches, columns: Sequence[Column], skip: int, take: int) -> Ids:
         """The first column decides, the others where it is equal; entries that are equal in all stay as they are."""
-        ids = np.frombuffer(matches, dtype=np.uint64)
+        ids = np.frombuffer(memoryview(matches), dtype=np.uint64)
         if len(columns) == 1 and skip + take < len(ids) // 8:
             # Only the entries that can reach the page: those not above the value that stands at its end.
             end = np.partition(columns[0], skip + take - 1)[skip + take - 1] if skip + take else -np.inf
@@ -110,14 +117,14 @@ class Orderer:
                 found = np.zeros(len(matches)) if scores is None else scores
                 # The best comes first unless the opposite is said.
                 return found if order.descending else -found
+            if expression.name == "spatial.distance":
+                distances = self._distances.distances(expression, matches)
+                return -distances if order.descending else distances
             if expression.name == "id":
                 return self._ranked(order, matches, lambda ids: [[id.lower()] for id in self._snapshot.documents(ids)])
             if expression.name == "custom":
                 raise InvalidQuery("custom sorters are written in C#, which this server does not run")
-        path = ordered_path(order)
-        if path is None:
-            raise InvalidQuery(f"order by {getattr(expression, 'name', '')}() is not known")
-        field = self._names.find(path)
+        field = self._names.find_of(expression)
         if field is None:
             return np.zeros(len(matches))
         number = field.number
@@ -147,16 +154,9 @@ class Orderer:
         return _with_nulls(order, known, ranks)[codes]
 
 
-def ordered_path(order: Order) -> Path | None:
-    """The field that a key of `order by` names; aggregations of a grouping are fields of its index."""
-    expression = order.expression
-    if isinstance(expression, Path):
-        return expression
-    if expression.name == "count" and not expression.arguments:
-        return Path(("Count",))
-    if expression.name in AGGREGATED and len(expression.arguments) == 1:
-        return as_path(expression.arguments[0])
-    return None
+def is_field(order: Order) -> bool:
+    """Whether a key of `order by` is a field of the index; aggregations of a grouping are."""
+    return isinstance(order.expression, Path) or order.expression.name in ("key", *AGGREGATIONS)
 
 
 def _typed(value: Any) -> Any:

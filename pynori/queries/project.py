@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pynori.errors import InvalidQuery
+from pynori.queries.names import grouped_path, key_path
 from pynori.queries.paths import METADATA, RawObject, cut, texts_at
 from pynori.queries.request import ProjectionBehavior
 from pynori.queries.rows import Row
@@ -40,12 +41,6 @@ class Projector(Protocol):
     def render(self, rows: Sequence[Row]) -> list[bytes | None]: ...
 
 
-class StoredFields(Protocol):
-    """Fields that the index itself keeps."""
-
-    def get(self, row: Row, name: str) -> bytes | None: ...
-
-
 class ScriptRunner(Protocol):
     """Runs JavaScript over rows: the text of an expression, with the source's alias and those of `load` as names."""
 
@@ -56,12 +51,12 @@ class ScriptRunner(Protocol):
 class Sources:
     """What projections read from beside the documents.
 
-    script: makes a runner of an expression in JavaScript. stored: the index's stored fields, None without an index.
+    script: makes a runner of an expression in JavaScript. kept: whether rows hold fields that the index keeps.
     """
 
     values: Values
     script: Callable[[str], ScriptRunner]
-    stored: StoredFields | None = None
+    kept: bool = False
     behavior: ProjectionBehavior = ProjectionBehavior.DEFAULT
     # Distinct results tell of no document: their metadata is the same for all, so that equal ones are equal text.
     distinct: bool = False
@@ -181,6 +176,8 @@ class Fields:
 
     def __init__(self, query: Query, fields: Sequence[SelectField], sources: Sources) -> None:
         self._sources = sources
+        self._query = query
+        self._grouped = bool(query.group_by)
         self._alias = query.source.alias
         self._loads = {load.alias for load in query.loads}
         self._declared = {each.name for each in query.declarations if isinstance(each, FunctionDeclaration)}
@@ -208,6 +205,8 @@ class Fields:
         if isinstance(expression, Path):
             return expression.without(self._alias).text
         if isinstance(expression, Call):
+            if self._grouped:
+                return self._group_name(expression)
             return "Id" if expression.name == "id" else expression.name
         if isinstance(expression, Literal):
             return str(expression.value)
@@ -215,11 +214,20 @@ class Fields:
             return expression.name
         raise InvalidQuery("this expression of select needs a name: write `as name` behind it")
 
+    def _group_name(self, call: Call) -> str:
+        """What a key or an aggregation is called where the query gives it no name: the field that it is about."""
+        if call.name == "key" and len(self._query.group_by) > 1:
+            return "Key"
+        path = grouped_path(call, self._query)
+        return call.name if path is None else path.text
+
     def _getter(self, selected: SelectField) -> Getter:
         expression = selected.expression
         if isinstance(expression, Literal) and selected.alias is None:
             # A name that is a keyword too has to be quoted.
             expression = as_path(expression) or expression
+        if self._grouped:
+            return self._group_getter(expression)
         if isinstance(expression, Path):
             return self._path_getter(expression)
         if isinstance(expression, Literal | Parameter):
@@ -228,6 +236,27 @@ class Fields:
         if isinstance(expression, Call):
             return self._call_getter(expression)
         raise InvalidQuery("select takes fields, values and calls")
+
+    def _group_getter(self, expression: Expression) -> Getter:
+        """A key or an aggregation of a group, whose properties are named by paths as a whole."""
+        query = self._query
+        if isinstance(expression, Call) and expression.name == "key" and len(query.group_by) > 1:
+            names = [key_path(query, number).text for number in range(len(query.group_by))]
+            pieces = [(quoted(name) + b":", name) for name in names]
+            return lambda row: b"{%b}" % b",".join(head + bytes(row.fields.get(name, NULL)) for head, name in pieces)
+        path = grouped_path(expression, query) or as_path(expression)
+        if path is None:
+            raise InvalidQuery("a grouping has its keys, count(), sum(), min(), max() and avg()")
+        text = path.without(self._alias).text
+        lowered = text.lower()
+
+        def get(row: Row) -> bytes:
+            found = row.fields.get(text)
+            if found is None:
+                found = next((each for name, each in row.fields.items() if name.lower() == lowered), None)
+            return NULL if found is None else bytes(found)
+
+        return get
 
     def _path_getter(self, path: Path) -> Getter:
         parts = path.parts
@@ -238,16 +267,16 @@ class Fields:
         if parts == (self._alias,):
             return lambda row: row.json
         own = path.without(self._alias)
-        stored, behavior = self._sources.stored, self._sources.behavior
-        if stored is None or behavior in (ProjectionBehavior.FROM_DOCUMENT, ProjectionBehavior.FROM_DOCUMENT_OR_THROW):
+        if not self._sources.kept:
             return lambda row: cut(row.fields, own.parts) or NULL
-        return self._stored_getter(own, stored, behavior)
+        return self._kept_getter(own, self._sources.behavior)
 
-    def _stored_getter(self, path: Path, stored: StoredFields, behavior: ProjectionBehavior) -> Getter:
-        """The index's stored value where there is one, else the document's, unless it is to come from the index."""
+    def _kept_getter(self, path: Path, behavior: ProjectionBehavior) -> Getter:
+        """What the index keeps of a field, else the document's, unless it is to come from the index."""
+        joined = path.text.replace("[]", "").replace(".", "_")
 
         def get(row: Row) -> bytes | None:
-            value = stored.get(row, path.text)
+            value = row.kept_field(path.text) or row.kept_field(joined)
             if value is not None:
                 return value
             if behavior is ProjectionBehavior.FROM_INDEX_OR_THROW:
@@ -266,8 +295,6 @@ class Fields:
             return ScriptGetter(self._sources.script(script_text(call)))
         if name == "score":
             return lambda row: encode(row.score)
-        if name in ("key", "sum", "count", "min", "max", "avg"):
-            raise InvalidQuery(f"{name}() belongs to a query with group by")
         if name in ("counter", "counterRaw", "timeseries"):
             return lambda row: NULL
         if name in ("cmpxchg", "now", "today"):

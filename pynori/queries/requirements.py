@@ -44,12 +44,14 @@ def requirements_of(query: Query, collection: str | None) -> AutoIndexDefinition
     if not query.group_by:
         return AutoIndexDefinition.of(collection, collector.fields)
     keys = [_group_key(key.expression, query.source.alias) for key in query.group_by]
+    aggregations = _aggregations(query)
     names = {key.path for key in keys} | {key.alias for key in query.group_by if key.alias}
+    names |= {COUNT_FIELD, "count"} | {each.name for each in aggregations}
     for each in collector.fields:
-        if each.name not in names and each.name != COUNT_FIELD:
+        if each.name not in names:
             raise InvalidQuery(f"'{each.name}' is neither a key of the grouping nor an aggregation of it")
     kept = [each for each in collector.fields if each.search or each.exact]
-    return AutoIndexDefinition.of(collection, [*kept, *_aggregations(query)], keys)
+    return AutoIndexDefinition.of(collection, [*kept, *aggregations], keys)
 
 
 def reasons_of(definition: AutoIndexDefinition) -> tuple[str, ...]:

@@ -9,49 +9,32 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from pynori_core.errors import EngineError
 
-from pynori.errors import InvalidQuery, from_engine
-from pynori.js.engine import Runner
+from pynori.errors import from_engine
+from pynori.js.scripts import Scripts
 from pynori.limits import QUERY_PIECES_SIZE_BYTES, QUERY_THREADS
 from pynori.queries.access import without_index
 from pynori.queries.execute import Execution, Facts, etag_number
-from pynori.queries.indexed import IndexedQuery, IndexView
+from pynori.queries.highlight import Highlightings
+from pynori.queries.index_source import OpenIndex, open_index
+from pynori.queries.indexed import IndexedQuery, IndexView, RawEntries
 from pynori.queries.plan import Access, Plan, plan
-from pynori.queries.project import Sources, projector_of
-from pynori.queries.request import QueryRequest
-from pynori.queries.scripts import Scripts
+from pynori.queries.project import Projector, Sources, projector_of
+from pynori.queries.request import ProjectionBehavior, QueryRequest
+from pynori.queries.scripts import QueryScripts
 from pynori.queries.values import Values
 from pynori.rql.parser import parse
 from pynori.runtime.clock import Clock
 
 if TYPE_CHECKING:
     from pynori.documents.database import Database
+    from pynori.indexes.indexes import Indexes
 
 Result = TypeVar("Result")
-
-
-class ReadyIndex(Protocol):
-    """An index that a query may read; waiting for it is over."""
-
-    @property
-    def etag(self) -> int:
-        """Moves whenever a result could."""
-        ...
-
-    def view(self) -> IndexView:
-        """Open a snapshot of it. Blocks."""
-        ...
-
-
-class IndexSource(Protocol):
-    """The indexes of one database, as queries use them."""
-
-    async def ready(self, plan: Plan, wait_ms: int | None) -> ReadyIndex:
-        """The index of a plan, made when it is to be made. wait_ms: until it is up to date, at most so long."""
-        ...
+FROM_DOCUMENTS = (ProjectionBehavior.FROM_DOCUMENT, ProjectionBehavior.FROM_DOCUMENT_OR_THROW)
 
 
 class QueryThreads:
@@ -74,7 +57,7 @@ class QueryThreads:
 class Prepared:
     """A query that is parsed and planned, with its index and its result etag; nothing is open yet."""
 
-    __slots__ = ("_clock", "_database", "_engine", "_index", "plan", "request", "result_etag", "values")
+    __slots__ = ("_clock", "_database", "_index", "_scripts", "plan", "request", "result_etag", "values")
 
     def __init__(
         self,
@@ -82,14 +65,14 @@ class Prepared:
         planned: Plan,
         request: QueryRequest,
         values: Values,
-        index: ReadyIndex | None,
-        engine: Runner,
+        index: OpenIndex | None,
+        scripts: Scripts,
         clock: Clock,
     ) -> None:
         self._database = database
         self._clock = clock
         self._index = index
-        self._engine = engine
+        self._scripts = scripts
         self.plan = planned
         self.request = request
         self.values = values
@@ -109,20 +92,28 @@ class Prepared:
         try:
             query, request = self.plan.query, self.request
             facts = Facts(self._index_name(view), self._database.options.node_tag, self.result_etag)
-            scripts = Scripts(query, self.values.parameters, documents, self._engine)
+            scripts = QueryScripts(query, self.values.parameters, documents, self._scripts)
             distinct = query.select is not None and query.select.distinct
-            sources = Sources(self.values, scripts.runner, behavior=request.projection, distinct=distinct)
+            kept = view is not None and not view.auto and request.projection not in FROM_DOCUMENTS
+            sources = Sources(self.values, scripts.runner, kept, request.projection, distinct)
+            projector: Projector | None = None
+            highlights: Highlightings | None = None
             if view is None:
                 found = without_index(self.plan, documents, self.plan.matched_page)
             else:
                 facts.is_stale = view.is_stale
                 once = query.select is None and not request.skip_duplicate_checking
-                found = IndexedQuery(self.plan, view, documents, self.values, scripts.find, once=once).found(
-                    self.plan.matched_page
+                reading = IndexedQuery(
+                    self.plan, view, documents, self.values, scripts.find, once=once, keeps=sources.kept
                 )
+                found, projector = reading.found(self.plan.matched_page)
+                if request.debug == "entries":
+                    projector = RawEntries(view.snapshot)
+                highlights = reading.highlightings()
+            projector = projector or projector_of(query, sources)
             return Execution(
-                self.plan, found, projector_of(query, sources), facts, documents, self.values, self._clock,
-                metadata_only=request.metadata_only, close=close,
+                self.plan, found, projector, facts, documents, self.values, self._clock,
+                metadata_only=request.metadata_only, close=close, highlights=highlights,
             )  # fmt: skip
         except BaseException:
             documents.close()
@@ -137,17 +128,15 @@ class Prepared:
 
 
 async def prepare(
-    database: Database, indexes: IndexSource | None, request: QueryRequest, engine: Runner, clock: Clock
+    database: Database, indexes: Indexes, request: QueryRequest, scripts: Scripts, clock: Clock
 ) -> Prepared:
     """Parse and plan; make the index that the query needs, and wait for it."""
     values = Values(request.parameters, clock.now())
     planned = plan(parse(request.text), request, values)
     index = None
     if planned.access in (Access.INDEX, Access.AUTO_INDEX):
-        if indexes is None:
-            raise InvalidQuery("no indexes")
-        index = await indexes.ready(planned, request.wait_ms)
-    return Prepared(database, planned, request, values, index, engine, clock)
+        index = await open_index(indexes, planned, request.wait_ms)
+    return Prepared(database, planned, request, values, index, scripts, clock)
 
 
 async def threaded(threads: QueryThreads, pieces: Iterator[bytes], close: Callable[[], None]) -> AsyncIterator[bytes]:

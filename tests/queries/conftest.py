@@ -15,7 +15,6 @@ import uvloop
 from tests.http.conftest import opened_api
 
 
-
 class Desk:
     """One database to fill and to ask."""
 

@@ -224,7 +224,54 @@ def test_what_a_query_finds_is_deleted(desk: Run) -> None:
         assert [each["Status"] for each in state["Result"]["Details"]] == ["Deleted"] * 3
         assert await desk.ids("from @all_docs") == ["users/0", "users/1", "companies/1"]
         started = await desk.api.json("DELETE", "/databases/db/queries", {"Query": "from @all_docs limit 1"})
-        assert (await completed(desk, started))["Result"] == {"Total": 1, "Query": "from @all_docs limit 1", "Details": []}
+        result = (await completed(desk, started))["Result"]
+        assert result == {"Total": 1, "Query": "from @all_docs limit 1", "Details": []}
         assert await desk.ids("from @all_docs") == ["users/1", "companies/1"]
+
+    desk(test)
+
+
+def test_scripts_shape_results(desk: Run) -> None:
+    """Object literals and declared functions run over documents, loaded ones and parameters, and get metadata."""
+
+    async def test(desk: Any) -> None:
+        await fill(desk)
+        text = (
+            "declare function twice(x, times) { return x * times; } "
+            "from Users as u where startsWith(id(), 'users/') load u.Friend as f "
+            "select { Name: u.Name, Friend: f.Name, Far: load(f.Friend).Name, Age: twice(u.Age, $times), Me: id(u) } "
+            "limit 1, 1"
+        )
+        expected = {"Name": "N1", "Friend": "N2", "Far": "N3", "Age": 3, "Me": "users/1"}
+        assert await desk.results(text, p={"times": 3}) == [expected]
+        (whole,) = (await desk.ask(text, p={"times": 3}))["Results"]
+        assert whole["@metadata"]["@id"] == "users/1" and whole["@metadata"]["@projection"] is True
+        text = "declare function f(u) { return {A: u.Age + 1}; } from Users as u select f(u) limit 2"
+        assert await desk.results(text) == [{"A": 1}, {"A": 2}]
+        text = "declare function f(u, v) { return u.Age + v; } from Users as u select f(u, 5) as B, u.Name limit 1"
+        assert await desk.results(text) == [{"B": 5, "Name": "N0"}]
+        error = await desk.ask("from Users as u select { A: u.Nothing.More }", status=500)
+        assert "JavaScriptException" in error["Type"], error
+
+    desk(test)
+
+
+def test_what_a_query_finds_is_patched(desk: Run) -> None:
+    """A patch by query runs its script over each document with the query's parameters, and tells what it did."""
+
+    async def test(desk: Any) -> None:
+        await fill(desk)
+        declared = "declare function twice(x) { return 2 * x; }"
+        text = declared + " from Users as u filter u.Age > 2 update { u.Age = twice($by); }"
+        body = {"Query": {"Query": text, "QueryParameters": {"by": 50}, "PageSize": None}}
+        started = await desk.api.json("PATCH", "/databases/db/queries?allowStale=False&details=True", body)
+        state = await completed(desk, started)
+        assert state["Result"]["Total"] == 2, state
+        assert [each["Status"] for each in state["Result"]["Details"]] == ["Patched", "Patched"]
+        assert [each["Age"] for each in await desk.results("from Users select Age")] == [0, 1, 2, 100, 100]
+        body = {"Query": {"Query": "from Users update { this.a.b.c = 1 }"}}
+        state = await completed(desk, await desk.api.json("PATCH", "/databases/db/queries", body))
+        assert state["Status"] == "Faulted" and "JavaScriptException" in state["Result"]["Type"], state
+        await desk.api.json("PATCH", "/databases/db/queries", {"Query": {"Query": "from Users"}}, 400)
 
     desk(test)
