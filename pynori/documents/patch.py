@@ -65,6 +65,14 @@ class DeleteCommand:
     expected_change_vector: str | None = None
 
 
+@dataclass(slots=True)
+class CheckCommand:
+    """The document must have this change vector; "": there must be none. Made by preparing."""
+
+    id: str
+    change_vector: str
+
+
 class DocumentPatch(Protocol):
     """How a patch changes the JSON of a document, when it is not by a script. Raises PynoriError."""
 
