@@ -30,7 +30,7 @@ SIMPLE_MAP = "map('Orders', o => ({ Company: o.Company, Freight: o.Freight }))"
 LOADING_MAP = "map('Orders', o => ({ Company: load(o.Company, 'Companies').Name }))"
 TOTAL = "g.values.reduce((t, x) => t + x.Total, 0)"
 REDUCE = f"groupBy(x => x.Company).aggregate(g => ({{ Company: g.key, Total: {TOTAL} }}))"
-PATCH = PatchScript("this.Freight += args.by; this.Seen = true", b'{"by":1}')
+PATCH = PatchScript("this.Count = (this.Count || 0) + args.by; this.Seen = true", b'{"by":1}')
 
 
 def best_of(calls: dict[str, Callable[[], object]], seconds: float) -> dict[str, float]:

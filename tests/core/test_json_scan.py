@@ -13,8 +13,9 @@ from pynori_core.json_scan import has_fragile_number
 @pytest.mark.parametrize(
     ("number", "fragile"),
     [
-        ("0", False), ("1", False), ("-7", False), ("100", False), ("1.5", False), ("-0.25", False), 
-        ("0.000001", False), ("999999999999999", False), ("10.01", False), ("-0.5", False), ("1.0", True), ("1.50", True), ("-0", True),
+        ("0", False), ("1", False), ("-7", False), ("100", False), ("1.5", False), ("-0.25", False),
+        ("0.000001", False), ("999999999999999", False), ("10.01", False), ("-0.5", False),
+        ("1.0", True), ("1.50", True), ("-0", True),
         ("-0.0", True), ("1e5", True), ("1E-5", True), ("9007199254740993", True), ("0.0000001", True), ("0.0", True),
         ("123456789.12345678", True),
     ],
