@@ -20,8 +20,9 @@ from pynori.queries.patterns import Finder, RegularExpressions
 from pynori.queries.plan import Page, Plan
 from pynori.queries.project import Projector
 from pynori.queries.rows import Row
+from pynori.queries.spatial import Places
 from pynori.queries.values import Values
-from pynori.queries.words import Words
+from pynori.spatial.options import SpatialOptions
 
 if TYPE_CHECKING:
     from pynori_core.document_snapshot import DocumentSnapshot
@@ -35,7 +36,7 @@ class IndexView:
     """One index as of one commit.
 
     auto: made for queries, so its fields are named by their paths. reduced: its entries are groups.
-    declared: the fields that it can have; None: any. analyzer: that of a text field.
+    declared: the fields that it can have; None: any. analyzer: that of a text field. spatial: options of a field.
     """
 
     name: str
@@ -45,6 +46,7 @@ class IndexView:
     declared: frozenset[str] | None
     analyzer: Callable[[str], Analyzer]
     is_stale: bool = False
+    spatial: Callable[[str], SpatialOptions] = lambda name: SpatialOptions()
 
 
 class IndexedQuery:
@@ -61,9 +63,12 @@ class IndexedQuery:
         self._values = values
         index = view.snapshot
         self.names = IndexNames(index, query, auto=view.auto, declared=view.declared)
-        self._words = Words(index, self.names, values, view.analyzer)
-        self.matcher = Matcher(index, self.names, values, self._words, RegularExpressions(index, find))
-        self.orderer = Orderer(index, self.names, values, self._words, values.now.isoformat)
+        alias = query.source.alias
+        patterns = RegularExpressions(index, find)
+        places = Places(index, self.names, values, view.spatial, alias)
+        self._words = FullText(index, self.names, values, view.analyzer, alias, patterns)
+        self.matcher = Matcher(index, self.names, values, self._words, places, patterns)
+        self.orderer = Orderer(index, self.names, values, self._words, places, values.now.isoformat)
 
     def found(self, page: Page) -> tuple[Found, Projector | None]:
         """The rows of the page with how many results there are, and what makes results of them if that is settled."""

@@ -8,11 +8,13 @@ kin) and in places (`spatial`) have modules of their own; this one knows fields,
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
 from pynori_core.matches import Matches
 
 from pynori.errors import InvalidQuery
+from pynori.queries.requirements import SPATIAL
 from pynori.queries.values import Scalar, Values
 from pynori.rql.ast import (
     And,
@@ -57,6 +59,16 @@ class Words(Protocol):
 
     def prefix_text(self, field: IndexField, text: str, within: Matches | None) -> Matches: ...
 
+    def weigh(self, match: Callable[[], Matches], factor: float) -> Matches: ...
+
+    def refused(self) -> AbstractContextManager[None]: ...
+
+
+class PlaceConditions(Protocol):
+    """Conditions on places."""
+
+    def match(self, call: Call, within: Matches | None) -> Matches: ...
+
 
 class Patterns(Protocol):
     """Terms that fit a regular expression."""
@@ -71,12 +83,19 @@ class Matcher:
     """Matches the conditions of one query on one snapshot."""
 
     def __init__(
-        self, snapshot: IndexSnapshot, names: Names, values: Values, words: Words, patterns: Patterns
+        self,
+        snapshot: IndexSnapshot,
+        names: Names,
+        values: Values,
+        words: Words,
+        places: PlaceConditions,
+        patterns: Patterns,
     ) -> None:
         self._snapshot = snapshot
         self._names = names
         self._values = values
         self._words = words
+        self._places = places
         self._patterns = patterns
 
     def where(self, node: Expression | None) -> Matches:
@@ -94,7 +113,8 @@ class Matcher:
         if isinstance(node, Or):
             return Matches.union_all([self.match(each, within, exact) for each in node.operands])
         if isinstance(node, Not):
-            return self._everything(within).minus(self.match(node.operand, within, exact))
+            with self._words.refused():
+                return self._everything(within).minus(self.match(node.operand, within, exact))
         if isinstance(node, Between):
             return self._between(node, within, exact)
         if isinstance(node, In):
@@ -120,7 +140,8 @@ class Matcher:
                 return found
         remaining = self._everything(found)
         for negation in refused:
-            remaining = remaining.minus(self.match(negation.operand, remaining, exact))
+            with self._words.refused():
+                remaining = remaining.minus(self.match(negation.operand, remaining, exact))
         return remaining
 
     def _rarest_first(self, nodes: Sequence[Expression], exact: bool) -> Sequence[Expression]:
@@ -237,11 +258,16 @@ class Matcher:
         if name == "exact":
             return self.match(arguments[0], within, True)
         if name == "boost":
-            return self.match(arguments[0], within, exact)
+            if len(arguments) != 2:
+                raise InvalidQuery("boost() takes a condition and a number")
+            factor = self._values.number(arguments[1], "the factor of boost()")
+            return self._words.weigh(lambda: self.match(arguments[0], within, exact), factor)
         if name == "intersect":
             return self._intersect(arguments, within, exact)
         if name in WORD_CONDITIONS:
             return self._words.match(call, within, exact)
+        if name in SPATIAL:
+            return self._places.match(call, within)
         test = _FIELD_TESTS.get(name)
         if test is None:
             raise InvalidQuery(f"{name}() is not a condition")
