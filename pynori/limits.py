@@ -129,7 +129,16 @@ INDEX_CLOSE_LOOK_MS: Final = 10  # how often an index that is to be closed looks
 INDEX_TERMS_PAGE_MAX: Final = 1_024  # terms of a field that one request lists
 INDEX_IDLE_MS: Final = 30 * 60_000  # after which an automatic index that nobody asks is idle,
 INDEX_IDLE_KEPT_MS: Final = 72 * 3_600_000  # and after which more it goes
+INDEX_WAKE_MS: Final = 1  # between a commit of the database and a look at its indexes, for many commits at once
 INDEX_HOUSEKEEPING_MS: Final = 60_000  # how often is looked for these, and tombstones are let go
+
+# ---- patches
+PREPARE_REQUESTS_WAITING_MAX: Final = 10_000  # requests with patches that wait for those before them
+PREPARE_GROUP_COMMANDS_MAX: Final = 512  # commands of requests that are written as one batch,
+PREPARE_GROUP_SIZE_BYTES_MAX: Final = 8 * MIB  # and their documents; one request alone may have more
+PREPARE_GROUP_MS: Final = 5  # of scripts in a row, before the event loop gets its turn
+PREPARE_TRIES_MAX: Final = 64  # how often a request is prepared when somebody else changes its documents
+JSON_PATCH_OPERATIONS_MAX: Final = 10_000  # of one patch
 
 # ---- scripts
 SCRIPT_SIZE_BYTES_MAX: Final = 256 * KIB  # all sources of one program together
@@ -198,6 +207,10 @@ def check() -> None:
         ("a batch fits a request body", BATCH_SIZE_BYTES_MAX <= REQUEST_BODY_SIZE_BYTES_MAX),
         ("a bulk insert's step is a batch", BULK_INSERT_COMMIT_COMMANDS <= BATCH_COMMANDS_MAX),
         ("a bulk insert's step fits a batch", BULK_INSERT_COMMIT_SIZE_BYTES <= BATCH_SIZE_BYTES_MAX),
+        ("a group of patches is a batch", PREPARE_GROUP_COMMANDS_MAX <= BATCH_COMMANDS_MAX),
+        ("a group of patches fits a batch", PREPARE_GROUP_SIZE_BYTES_MAX <= BATCH_SIZE_BYTES_MAX),
+        ("a script has more time in a worker", SCRIPT_SERVER_TIME_MS_MAX < SCRIPT_TIME_MS_MAX),
+        ("a worker's call ends before it is killed", SCRIPT_TIME_MS_MAX < SCRIPT_WORKER_WAIT_MS),
         ("an id fits a request line", ID_SIZE_BYTES_MAX < REQUEST_LINE_SIZE_BYTES_MAX),
         ("a chunk fits the buffer of a stream", STREAM_CHUNK_SIZE_BYTES <= STREAM_BUFFER_SIZE_BYTES_MAX),
         ("a line fits the head", REQUEST_LINE_SIZE_BYTES_MAX <= REQUEST_HEAD_SIZE_BYTES_MAX),

@@ -3,22 +3,25 @@
 from libc.string cimport memcmp, memcpy
 
 from pynori_core.btree cimport Value
-from pynori_core.cursor cimport cursor_init, cursor_next, cursor_seek, cursor_value
+from pynori_core.cursor cimport cursor_init, cursor_next, cursor_seek, cursor_value, cursor_value_ahead
 from pynori_core.errors cimport E_NOT_FOUND, E_TOO_LARGE, OK
 from pynori_core.identifier cimport ID_SIZE_MAX, identifier_key
 from pynori_core.items cimport snapshot_row
-from pynori_core.table cimport SET_ALL, IndexEntry, scan_next, scan_start, set_skip
+from pynori_core.table cimport SET_ALL, IndexEntry, scan_next, scan_start, set_skip, table_row_ask
 from pynori_core.tables cimport (
     INDEX_ID,
     ITEM_DOCUMENT,
     Cover,
     DatabaseState,
     collection_find,
+    cover_offset,
     item_decode,
     state_read,
     tables_set,
 )
 
+cdef enum:
+    STEPS_AHEAD = 6                # of a walk by ids: how far memory is asked ahead
 
 # ---- patterns
 
@@ -141,21 +144,38 @@ cdef int walk_recent(Walk* walk, Snapshot* snapshot, uint64_t start, uint64_t co
 
 cdef int walk_collection(Walk* walk, Snapshot* snapshot, const uint8_t* name, size_t name_size, uint64_t start,
                          uint64_t count, bint descending) noexcept nogil:
-    cdef uint8_t key[ID_KEY_SIZE_MAX]
     cdef DatabaseState state
-    cdef uint32_t number = 0
-    cdef int code = E_NOT_FOUND
+    cdef uint32_t number
+    cdef int code
     walk_init(walk, snapshot, start, count)
-    if name_size <= ID_SIZE_MAX:
-        code = collection_find(&snapshot.tables, key, identifier_key(name, name_size, key), &number)
-    if code == E_NOT_FOUND:
-        walk.empty = True
-        return OK
-    if code == OK:
+    code = walk_find(walk, name, name_size, &number)
+    if code == OK and not walk.empty:
         code = state_read(&snapshot.tables, &state)
-    if code != OK:
+    if code != OK or walk.empty:
         return code
     return walk_set(walk, tables_set(number, ITEM_DOCUMENT), state.last_etag if descending else 0, descending)
+
+
+cdef int walk_collection_since(Walk* walk, Snapshot* snapshot, const uint8_t* name, size_t name_size, uint64_t etag,
+                               uint64_t count) noexcept nogil:
+    cdef uint32_t number
+    cdef int code
+    walk_init(walk, snapshot, 0, count)
+    code = walk_find(walk, name, name_size, &number)
+    if code != OK or walk.empty:
+        return code
+    return walk_set(walk, tables_set(number, ITEM_DOCUMENT), etag + 1, False)
+
+
+cdef int walk_find(Walk* walk, const uint8_t* name, size_t name_size, uint32_t* number) noexcept nogil:
+    """The number of a collection; of one that is not there the walk is empty."""
+    cdef uint8_t key[ID_KEY_SIZE_MAX]
+    cdef int code = E_NOT_FOUND
+    number[0] = 0
+    if name_size <= ID_SIZE_MAX:
+        code = collection_find(&walk.snapshot.tables, key, identifier_key(name, name_size, key), number)
+    walk.empty = code == E_NOT_FOUND
+    return OK if walk.empty else code
 
 
 cdef int walk_items(Walk* walk, Snapshot* snapshot, uint64_t etag, uint64_t count) noexcept nogil:
@@ -211,10 +231,20 @@ cdef int step_prefix(Walk* walk) noexcept nogil:
         if code != OK:
             return code
         memcpy(&entry, value.data, sizeof(IndexEntry))
+        ask_ahead(walk)
         if (<Cover*>entry.cover).kind != ITEM_DOCUMENT or not prefix_wanted(walk):
             continue
         # A skipped one is not read.
         return OK if walk.skip else snapshot_row(walk.snapshot, &entry, &walk.item)
+
+
+cdef inline void ask_ahead(Walk* walk) noexcept nogil:
+    """Rows lie in the order of their changes, so one that was asked for some steps ahead is there when its turn comes."""
+    cdef Value value
+    cdef const IndexEntry* entry
+    if walk.skip == 0 and cursor_value_ahead(&walk.cursor, STEPS_AHEAD, &value) == OK:
+        entry = <const IndexEntry*>value.data
+        table_row_ask(&walk.snapshot.tables.items, entry.page, cover_offset(<const Cover*>entry.cover))
 
 
 cdef int step_prefix_first(Walk* walk) noexcept nogil:

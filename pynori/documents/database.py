@@ -33,10 +33,12 @@ from pynori_core.scrub import scrub
 
 from pynori import limits
 from pynori.documents.hilo import HiloRange, HiloRanges
+from pynori.documents.prepare import Command, Preparer, Results
 from pynori.documents.space import SpaceReport
 from pynori.documents.statistics import DatabaseStatistics, directory_size_bytes
 from pynori.documents.tombstones import TombstoneCleaner
 from pynori.errors import Overloaded, PynoriError, from_engine, with_our_errors
+from pynori.js.scripts import Scripts
 from pynori.runtime import codecs  # noqa: F401  (hands the engine its LZ4, before anything is opened)
 from pynori.runtime.clock import Clock, SystemClock
 from pynori.runtime.rand import Rand, SystemRand
@@ -57,6 +59,7 @@ class DatabaseOptions:
     allow_unsafe_filesystem: str | None = None
     node_tag: str = "A"
     identity_parts_separator: str = "/"
+    scripts: Scripts | None = None  # of several databases; None: one's own
 
 
 class Database:
@@ -76,6 +79,8 @@ class Database:
         self._streams: WeakSet[DocumentStream] = WeakSet()
         self._snapshots: WeakSet[DocumentSnapshot] = WeakSet()
         self._hilo = HiloRanges(self, clock)
+        self._scripts = options.scripts or Scripts()
+        self._preparer = Preparer(self, self._scripts, clock)
         self._closing: asyncio.Task[None] | None = None
         self.tombstones = TombstoneCleaner(name, self.submit)
         self.tombstones.start()
@@ -116,6 +121,9 @@ class Database:
         await asyncio.shield(self._closing)
 
     async def _close(self) -> None:
+        await self._preparer.close()
+        if self.options.scripts is None:
+            self._scripts.close()
         await self.tombstones.stop()
         await _in_thread(self._writer.close)
         self._dispatcher.drain()
@@ -292,6 +300,22 @@ class Database:
         return made
 
     @with_our_errors
+    def collection_etags(self) -> dict[str, int]:
+        """Etag of the last change of each collection, by its lower-case name."""
+        return {name.lower(): last_etag for name, _, _, last_etag in self._store.collections()}
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Call `listener()` on the loop soon after each commit from now on: there may be more to read.
+
+        It carries nothing: `last_etag` and `collection_etags` say what there is. It must be short, and may come more
+        often than commits. What `execute` writes wakes nobody.
+        """
+        self._dispatcher.listen(listener)
+
+    def unlisten(self, listener: Callable[[], None]) -> None:
+        self._dispatcher.unlisten(listener)
+
+    @with_our_errors
     def collections(self) -> dict[str, int]:
         """Number of documents by collection, named as first spelt; empty ones are left out."""
         return {name: documents for name, documents, _, _ in self._store.collections() if documents}
@@ -389,6 +413,10 @@ class Database:
         except EngineError as error:
             raise from_engine(error) from error
         return future
+
+    def prepare(self, commands: Sequence[Command]) -> asyncio.Future[Results]:
+        """As submit, of commands of which some are patches. They see what those before them change."""
+        return self._preparer.submit(commands)
 
     def execute(self, batch: Batch) -> list[CommandResult]:
         """As submit, blocking without the GIL: for threads and for programs without an event loop."""

@@ -36,11 +36,16 @@ RUN_EXACT = "run_exact"  # numbers that JavaScript would change keep their text;
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What is compiled. Kinds and the meaning of sources and names: `kinds` in prelude.js."""
+    """What is compiled. Kinds and the meaning of sources and names: `kinds` in prelude.js.
+
+    realm: whose it is. The same texts of another realm are another program: they never share a context, in which one
+    call could leave something for the next.
+    """
 
     kind: str
     sources: tuple[str, ...]
     names: tuple[str, ...] = ()
+    realm: str = ""
 
     def check(self) -> None:
         """Raise JavaScriptError when it is too large or no text at all."""

@@ -1,8 +1,9 @@
-"""Programs run by child processes, for scripts that run long: a call holds the GIL, so a long one would hold the server.
+"""Programs run by child processes, for scripts that run long: a call holds the GIL, and with it the server.
 
 A child keeps no state but compiled programs. It reads a frame with a program and its calls, and answers in frames
-with the outcomes of the next calls, one at least every few milliseconds. A child that says nothing for longer than a call
-may take is killed; what it had not answered is repeated call by call, so that one bad call costs nobody else's answer.
+with the outcomes of the next calls, one at least every few milliseconds. A child that says nothing for longer than a
+call may take is killed; what it had not answered is repeated call by call, so that one bad call costs nobody else's
+answer.
 
 Frames: four bytes of size, little-endian, then msgpack. Run as a program, this file is the child.
 """
@@ -15,7 +16,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Sequence
 from typing import IO, Any
 
@@ -29,8 +29,9 @@ from pynori.limits import (
     SCRIPT_WORKER_WAIT_MS,
     SCRIPT_WORKERS_MAX,
 )
+from pynori.runtime.clock import SystemClock
 
-FLUSH_S = 0.005  # answers wait no longer for company
+FLUSH_MS = 5  # answers wait no longer for company
 
 
 class Order(msgspec.Struct, array_like=True):
@@ -39,6 +40,7 @@ class Order(msgspec.Struct, array_like=True):
     kind: str
     sources: tuple[str, ...]
     names: tuple[str, ...]
+    realm: str
     calls: list[Call]
 
 
@@ -73,6 +75,7 @@ class Answers(msgspec.Struct, array_like=True):
     failure: Answer | None = None
 
 
+clock = SystemClock()
 encode = msgspec.msgpack.Encoder().encode
 decode_order = msgspec.msgpack.Decoder(Order).decode
 decode_answers = msgspec.msgpack.Decoder(Answers).decode
@@ -108,7 +111,8 @@ class Worker:
         """Send the calls and append their answers. Raises WorkerDied, JavaScriptError when it does not compile."""
         try:
             assert self._process.stdin is not None
-            write_all(self._process.stdin, encode(Order(program.kind, program.sources, program.names, list(calls))))
+            order = Order(program.kind, program.sources, program.names, program.realm, list(calls))
+            write_all(self._process.stdin, encode(order))
             wanted = len(answers) + len(calls)
             while True:
                 said = decode_answers(self._read_frame())
@@ -124,16 +128,16 @@ class Worker:
             raise WorkerDied from error
 
     def _read_frame(self) -> bytes:
-        deadline = time.monotonic() + SCRIPT_WORKER_WAIT_MS / 1_000
-        size = int.from_bytes(self._read(4, deadline), "little")
+        deadline_ms = clock.monotonic_ms() + SCRIPT_WORKER_WAIT_MS
+        size = int.from_bytes(self._read(4, deadline_ms), "little")
         if size > SCRIPT_WORKER_FRAME_SIZE_BYTES_MAX:
             raise EOFError
-        return self._read(size, deadline)
+        return self._read(size, deadline_ms)
 
-    def _read(self, size: int, deadline: float) -> bytes:
+    def _read(self, size: int, deadline_ms: float) -> bytes:
         parts = bytearray()
         while len(parts) < size:
-            if not self._selector.select(max(0.0, deadline - time.monotonic())):
+            if not self._selector.select(max(0.0, deadline_ms - clock.monotonic_ms()) / 1_000):
                 raise EOFError
             piece = self.output.read(size - len(parts))
             if not piece:
@@ -223,20 +227,20 @@ def serve(source: IO[bytes], target: IO[bytes], engine: ScriptEngine) -> None:
     """Answer orders until the parent has gone."""
     while size := source.read(4):
         order = decode_order(source.read(int.from_bytes(size, "little")))
-        program = Program(order.kind, order.sources, order.names)
+        program = Program(order.kind, order.sources, order.names, order.realm)
         try:
             described = engine.define(program)
         except JavaScriptError as error:
             write_all(target, encode(Answers([], None, Answer.of(error))))
             continue
-        flushed = time.monotonic()
+        flushed_ms = clock.monotonic_ms()
         answers: list[Answer] = []
         for call in order.calls:
             answers += map(Answer.of, engine.run(program, (call,)))
-            if time.monotonic() - flushed > FLUSH_S:
+            if clock.monotonic_ms() - flushed_ms > FLUSH_MS:
                 write_all(target, encode(Answers(answers)))
                 answers = []
-                flushed = time.monotonic()
+                flushed_ms = clock.monotonic_ms()
         if answers or not order.calls:
             write_all(target, encode(Answers(answers, described)))
 

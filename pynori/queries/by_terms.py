@@ -49,7 +49,7 @@ def through_terms(
         answers = [answer(each, index, names.find) for each in suggests_of(query, values)]
         fields: list[dict[str, Any]] = [{} for _ in answers]
     else:
-        wanted = facets_of(query, values, lambda id: _loaded(documents, id))
+        wanted = facets_of(query, values, lambda id: loaded(documents, id))
         matches = matcher.where(query.where)
         facets = Facets(index, names.find, lambda condition, within: matcher.match(condition, within, False))
         answers = [facets.answer(each, matches) for each in wanted]
@@ -58,7 +58,8 @@ def through_terms(
     return Found(len(rows), iter(rows)), Finished(answers)
 
 
-def _loaded(documents: DocumentSnapshot, id: str) -> dict[str, Any] | None:
+def loaded(documents: DocumentSnapshot, id: str) -> dict[str, Any] | None:
+    """A document as values."""
     found = documents.get(id)
     document: dict[str, Any] | None = None if found is None else msgspec.json.decode(found.json)
     return document

@@ -17,6 +17,7 @@ from pynori.errors import LimitExceeded
 from pynori.limits import QUERY_DISTINCT_MAX, QUERY_ROWS_BATCH
 from pynori.queries.access import Found
 from pynori.queries.filter import Condition, Filter
+from pynori.queries.highlight import Highlightings
 from pynori.queries.include import Includes
 from pynori.queries.project import MetadataOnly, Projector, load_documents
 from pynori.queries.text import encode
@@ -63,6 +64,7 @@ class Execution:
         *,
         metadata_only: bool = False,
         close: Callable[[], None] | None = None,
+        highlights: Highlightings | None = None,
     ) -> None:
         self.query = query = plan.query
         self.facts = facts
@@ -72,6 +74,7 @@ class Execution:
         self._projector: Projector = MetadataOnly() if metadata_only else projector
         self._snapshot = snapshot
         self._clock = clock
+        self._highlights = highlights
         self._timings = timings_of(query, clock)
         self._began_ms = clock.monotonic_ms()
         self._close = close
@@ -142,6 +145,8 @@ class Execution:
                 self.facts.skipped += 1
                 continue
             self._includes.add(row)
+            if self._highlights is not None:
+                self._highlights.add(row.id, row.values_at)
             yield result
 
     def _is_new(self, result: bytes) -> bool:
@@ -190,6 +195,8 @@ class Execution:
             ending["CappedMaxResults"] = facts.capped
         if facts.scanned is not None:
             ending["ScannedResults"] = facts.scanned
+        if self._highlights is not None:
+            ending["Highlightings"] = self._highlights.found
         if self._timings is not None:
             ending["Timings"] = self._timings.as_json()
         ending.update(facts.more)

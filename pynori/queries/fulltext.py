@@ -24,6 +24,7 @@ from pynori.errors import InvalidQuery, LimitExceeded
 from pynori.limits import SEARCH_TERMS_MAX, SEARCH_TERMS_STEP
 from pynori.queries import lucene
 from pynori.queries.match import NOTHING, Patterns
+from pynori.queries.more_like_this import Likeness
 from pynori.queries.names import IndexNames
 from pynori.queries.order import Column, Ids
 from pynori.queries.values import Scalar, Values
@@ -49,6 +50,7 @@ class FullText:
         analyzer: Callable[[str], Analyzer],
         alias: str | None,
         patterns: Patterns,
+        like: Callable[[Call], Likeness],
     ) -> None:
         self._snapshot = snapshot
         self._names = names
@@ -56,9 +58,11 @@ class FullText:
         self._analyzer = analyzer
         self._alias = alias
         self._patterns = patterns
+        self._like = like
         self._factor = 1.0  # of the boosts around what is being matched; 0: it does not count
         self._tokens: dict[int, dict[str, float]] = {}  # weight of each token by field number
         self._constants: list[tuple[Matches, float]] = []
+        self._likenesses: list[Likeness] = []
         self.searched: dict[str, list[str]] = {}  # tokens and patterns by the path that the query names
 
     # ---- what else takes part in a score
@@ -88,7 +92,11 @@ class FullText:
     # ---- conditions
 
     def match(self, call: Call, within: Matches | None, exact: bool) -> Matches:
-        """Entries of `within` (None: of all) that fulfil search(), lucene(), fuzzy() or proximity()."""
+        """Entries of `within` (None: of all) that fulfil search(), lucene(), fuzzy(), proximity(), moreLikeThis()."""
+        if call.name == "moreLikeThis":
+            likeness = self._like(call)
+            self._likenesses.append(likeness)
+            return likeness.matches(within)
         read = {"search": self._search, "lucene": self._lucene, "fuzzy": self._fuzzy, "proximity": self._proximity}
         if call.name not in read:
             raise InvalidQuery(f"{call.name}() is not a condition here")
@@ -201,7 +209,7 @@ class FullText:
 
     def _near(self, field: IndexField, text: str, similarity: float, within: Matches | None) -> Matches:
         """Entries with terms that are like each token. similarity from 1 on: how many edits there may be."""
-        tokens = self._tokens_of(field, text)
+        tokens = self.tokens(field, text)
         if not tokens:
             return NOTHING
         for token in tokens:
@@ -325,7 +333,8 @@ class FullText:
         )
         return self._add_constant(found)
 
-    def _tokens_of(self, field: IndexField, text: str) -> list[str]:
+    def tokens(self, field: IndexField, text: str) -> list[str]:
+        """A text as the field keeps it."""
         if not field.text:
             return [text if field.exact else text.lower()]
         return [term for term, _ in self._analyzer(field.name).terms(text)]
@@ -348,11 +357,13 @@ class FullText:
 
     def scores(self, ids: Ids) -> Column | None:
         """How well each entry fits; None when nothing in the query tells."""
-        if not self._tokens and not self._constants:
+        if not self._tokens and not self._constants and not self._likenesses:
             return None
         total = np.zeros(len(ids))
         for number, tokens in self._tokens.items():
             total += np.asarray(self._snapshot.scores(number, list(tokens.items()), ids))
+        for likeness in self._likenesses:
+            total += np.asarray(likeness.scores(ids))
         entries = np.frombuffer(memoryview(ids), dtype=np.uint64)
         for found, weight in self._constants:
             members = np.frombuffer(memoryview(found), dtype=np.uint64)

@@ -17,6 +17,7 @@ from pynori.limits import QUERY_HIGHLIGHT_FRAGMENTS_MAX, QUERY_HIGHLIGHT_SIZE_MA
 from pynori.queries.options import Options
 from pynori.queries.values import Values
 from pynori.rql.ast import Call, Path, Query, as_path
+from pynori.text.tokenizers import Token
 
 # One colour for each word of the search, in the order of the search; more words begin again.
 COLOURS = (
@@ -29,8 +30,7 @@ POST_TAGS = ("</b>",)
 MARGIN = 6  # characters before the first mark of a fragment that belong to it, if they end a word
 FRAGMENT_LENGTH_MIN = 18  # a mark with its margins
 
-# The tokens of a text in their order, each with where it begins and ends.
-Analyze = Callable[[str], Iterable[tuple[str, int, int]]]
+Analyze = Callable[[str], Iterable[Token]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +122,11 @@ def marks_of(text: str, wanted: Wanted, analyze: Analyze) -> list[Mark]:
     """The words of a text that were searched for; of tokens that overlap (synonyms, runs of letters) the first."""
     found: list[Mark] = []
     end_before = 0
-    for token, start, end in analyze(text[:QUERY_HIGHLIGHT_SIZE_MAX]):
-        number = wanted.number_of(token) if start >= end_before else None
+    for token in analyze(text[:QUERY_HIGHLIGHT_SIZE_MAX]):
+        number = wanted.number_of(token.text) if token.start >= end_before else None
         if number is not None:
-            found.append(Mark(start, end, number))
-            end_before = end
+            found.append(Mark(token.start, token.end, number))
+            end_before = token.end
     return found
 
 

@@ -10,18 +10,24 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from pynori.limits import QUERY_ROWS_BATCH
 from pynori.queries.access import Found
-from pynori.queries.by_terms import is_by_terms, through_terms
+from pynori.queries.by_terms import is_by_terms, loaded, through_terms
+from pynori.queries.fulltext import FullText
+from pynori.queries.highlight import Highlightings, Wanted, highlights_of
 from pynori.queries.match import Matcher
+from pynori.queries.more_like_this import Likeness, likeness_of
 from pynori.queries.names import IndexNames
-from pynori.queries.order import Ids, Orderer
+from pynori.queries.order import Column, Ids, Orderer
 from pynori.queries.patterns import Finder, RegularExpressions
 from pynori.queries.plan import Page, Plan
 from pynori.queries.project import Projector
 from pynori.queries.rows import Row
 from pynori.queries.spatial import Places
 from pynori.queries.values import Values
+from pynori.rql.ast import Call
 from pynori.spatial.options import SpatialOptions
 
 if TYPE_CHECKING:
@@ -36,7 +42,8 @@ class IndexView:
     """One index as of one commit.
 
     auto: made for queries, so its fields are named by their paths. reduced: its entries are groups.
-    declared: the fields that it can have; None: any. analyzer: that of a text field. spatial: options of a field.
+    declared: the fields that it can have; None: any. analyzer: that of a text field. spatial: options of
+    a spatial field.
     """
 
     name: str
@@ -45,8 +52,8 @@ class IndexView:
     reduced: bool
     declared: frozenset[str] | None
     analyzer: Callable[[str], Analyzer]
-    is_stale: bool = False
     spatial: Callable[[str], SpatialOptions] = lambda name: SpatialOptions()
+    is_stale: bool = False
 
 
 class IndexedQuery:
@@ -65,10 +72,10 @@ class IndexedQuery:
         self.names = IndexNames(index, query, auto=view.auto, declared=view.declared)
         alias = query.source.alias
         patterns = RegularExpressions(index, find)
-        places = Places(index, self.names, values, view.spatial, alias)
-        self._words = FullText(index, self.names, values, view.analyzer, alias, patterns)
-        self.matcher = Matcher(index, self.names, values, self._words, places, patterns)
-        self.orderer = Orderer(index, self.names, values, self._words, places, values.now.isoformat)
+        self._words = FullText(index, self.names, values, view.analyzer, alias, patterns, self._like)
+        self._places = Places(index, self.names, values, view.spatial, alias)
+        self.matcher = Matcher(index, self.names, values, self._words, self._places, patterns)
+        self.orderer = Orderer(index, self.names, values, self._words, self._places, values.now.isoformat)
 
     def found(self, page: Page) -> tuple[Found, Projector | None]:
         """The rows of the page with how many results there are, and what makes results of them if that is settled."""
@@ -85,6 +92,32 @@ class IndexedQuery:
         ids = self.orderer.page(matches, query.order_by, page.skip, page.take)
         return Found(len(matches), self._rows(ids)), None
 
+    def highlightings(self) -> Highlightings | None:
+        """What marks the words that were searched for, once matching is done; None where nobody asked for it."""
+        asked = highlights_of(self._plan.query, self._values)
+        if not asked:
+            return None
+        wanted = {name: Wanted(tokens) for name, tokens in self._words.searched.items()}
+        return Highlightings(asked, wanted, lambda name: self._view.analyzer(name).tokens)
+
+    def _distances(self, ids: Ids) -> Column | None:
+        """How far entries are from the place that the query orders by; None when it does not."""
+        for order in self._plan.query.order_by:
+            if isinstance(order.expression, Call) and order.expression.name == "spatial.distance":
+                return self._places.distances(order.expression, ids)
+        return None
+
+    def _like(self, call: Call) -> Likeness:
+        """The search of a moreLikeThis()."""
+        return likeness_of(
+            call,
+            self._values,
+            self._view.snapshot,
+            lambda condition: self.matcher.match(condition, None, False),
+            lambda id: loaded(self._documents, id),
+            self._words.tokens,
+        )
+
     def _rows(self, ids: Ids) -> Iterator[Row]:
         """A row for each entry, in their order; ids are read a step at a time."""
         index, reduced = self._view.snapshot, self._view.reduced
@@ -95,8 +128,11 @@ class IndexedQuery:
                 made = [Row(self._documents, "", json=json or b"{}") for json in index.stored(part)]
             else:
                 made = [Row(self._documents, id) for id in index.documents(part)]
+            distances = self._distances(part)
             for number, (row, entry) in enumerate(zip(made, part, strict=True)):
                 row.entry = entry
                 if scores is not None:
                     row.score = float(scores[number])
+                if distances is not None and np.isfinite(distances[number]):
+                    row.distance = float(distances[number])
                 yield row

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Protocol
 from pynori_core.matches import Matches
 
 from pynori.errors import InvalidQuery
-from pynori.queries.requirements import SPATIAL
 from pynori.queries.values import Scalar, Values
 from pynori.rql.ast import (
     And,
@@ -64,8 +63,8 @@ class Words(Protocol):
     def refused(self) -> AbstractContextManager[None]: ...
 
 
-class PlaceConditions(Protocol):
-    """Conditions on places."""
+class Places(Protocol):
+    """Conditions about shapes on the map."""
 
     def match(self, call: Call, within: Matches | None) -> Matches: ...
 
@@ -78,18 +77,14 @@ class Patterns(Protocol):
 
 WORD_CONDITIONS = frozenset(("search", "lucene", "fuzzy", "proximity", "moreLikeThis", "vector.search"))
 
+PLACE_CONDITIONS = frozenset(("spatial.within", "spatial.contains", "spatial.disjoint", "spatial.intersects"))
+
 
 class Matcher:
     """Matches the conditions of one query on one snapshot."""
 
     def __init__(
-        self,
-        snapshot: IndexSnapshot,
-        names: Names,
-        values: Values,
-        words: Words,
-        places: PlaceConditions,
-        patterns: Patterns,
+        self, snapshot: IndexSnapshot, names: Names, values: Values, words: Words, places: Places, patterns: Patterns
     ) -> None:
         self._snapshot = snapshot
         self._names = names
@@ -266,7 +261,7 @@ class Matcher:
             return self._intersect(arguments, within, exact)
         if name in WORD_CONDITIONS:
             return self._words.match(call, within, exact)
-        if name in SPATIAL:
+        if name in PLACE_CONDITIONS:
             return self._places.match(call, within)
         test = _FIELD_TESTS.get(name)
         if test is None:

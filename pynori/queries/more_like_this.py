@@ -18,7 +18,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from pynori_core.matches import Matches
+from pynori_core.matches import Matches, Ordered
 
 from pynori.errors import InvalidQuery
 from pynori.limits import JSON_DEPTH_MAX, QUERY_LIKE_POSTINGS_MAX, QUERY_LIKE_TERMS_MAX, QUERY_LIKE_TOKENS_MAX
@@ -238,14 +238,15 @@ class Likeness:
         parts = [self._snapshot.equal(word.field.number, word.token, within=within) for word in self.words]
         return Matches.union_all(parts).minus(self._source.entries) if parts else Matches.of(())
 
-    def scores(self, ids: Matches) -> list[float]:
+    def scores(self, ids: Matches | Ordered) -> list[float]:
         """How much each entry is like the source."""
         scores = [0.0] * len(ids)
         for field, tokens in self._texts.items():
             for index, score in enumerate(self._snapshot.scores(field, tokens, ids)):
                 scores[index] += score
+        within = (ids if isinstance(ids, Matches) else ids.matches()) if self._others else None
         for word in self._others:
-            having = self._snapshot.equal(word.field.number, word.token, within=ids)
+            having = set(self._snapshot.equal(word.field.number, word.token, within=within))
             for index, id in enumerate(ids):
                 if id in having:
                     scores[index] += word.weight

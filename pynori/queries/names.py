@@ -59,7 +59,7 @@ class IndexNames:
 
 
 def grouped_path(expression: Expression, query: Query) -> Path | None:
-    """The field of a grouping's index that `key()`, `count()`, `sum(x)` or the name of a key mean; None: none of them."""
+    """The field of a grouping's index that `key()`, `count()`, `sum(x)` or the name of a key mean, if it is one."""
     if isinstance(expression, Call):
         if expression.name in AGGREGATIONS:
             return Path((aggregation_of(expression, query.source.alias).name,))

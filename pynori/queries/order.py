@@ -36,7 +36,7 @@ class Scores(Protocol):
 
 
 class Distances(Protocol):
-    """How far each entry's place is from another one; NaN where it has none."""
+    """How far each entry is from the point of a call of spatial.distance."""
 
     def distances(self, call: Call, ids: Ids) -> Column: ...
 
@@ -50,14 +50,14 @@ class Orderer:
         names: Names,
         values: Values,
         scores: Scores,
-        places: Distances,
+        distances: Distances,
         random_seed: Callable[[], str],
     ) -> None:
         self._snapshot = snapshot
         self._names = names
         self._values = values
         self._scores = scores
-        self._places = places
+        self._distances = distances
         self._random_seed = random_seed
 
     def page(self, matches: Matches, orders: Sequence[Order], skip: int, take: int) -> Ids:
@@ -118,9 +118,9 @@ class Orderer:
                 # The best comes first unless the opposite is said.
                 return found if order.descending else -found
             if expression.name == "spatial.distance":
-                distances = self._places.distances(expression, matches)
+                distances = self._distances.distances(expression, matches)
                 # Entries without a place come last either way.
-                return np.where(np.isnan(distances), np.inf, -distances if order.descending else distances)
+                return np.where(np.isinf(distances), np.inf, -distances if order.descending else distances)
             if expression.name == "id":
                 return self._ranked(order, matches, lambda ids: [[id.lower()] for id in self._snapshot.documents(ids)])
             if expression.name == "custom":

@@ -1,8 +1,8 @@
 """Regular expressions over the terms of a field, in time that grows with the terms and never explodes.
 
 A pattern comes from whoever asks, and Python's own engine can be kept busy for hours by a short one, with everything
-else waiting for it. So the pattern runs in the JavaScript engine, whose time is bounded, over many terms in one call. Its
-dialect is JavaScript's, which for what queries use is .NET's too; it is found anywhere within a term.
+else waiting for it. So the pattern runs in the JavaScript engine, whose time is bounded, over many terms in one call.
+Its dialect is JavaScript's, which for what queries use is .NET's too; it is found anywhere within a term.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pynori.queries.paths import METADATA, RawObject, decode, fields_of
+from pynori.queries.paths import METADATA, RawObject, cut, decode, fields_of
 
 if TYPE_CHECKING:
     from pynori_core.document_snapshot import DocumentSnapshot
@@ -63,6 +63,12 @@ class Row:
             json = self.json
             self._fields = {} if json is None else fields_of(json)
         return self._fields
+
+    def values_at(self, path: str) -> list[Any]:
+        """The values that a path names; of an array its items."""
+        text = cut(self.fields, path.split("."))
+        found = None if text is None else decode(text)
+        return found if isinstance(found, list) else [] if found is None else [found]
 
     def load(self, id: str) -> RawObject | None:
         """The properties of another document."""

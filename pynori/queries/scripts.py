@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from pynori.errors import JavaScriptError
-from pynori.js.bridge import call_all, document_input
-from pynori.js.engine import Program, Runner
+from pynori.js.bridge import Input, call_all, document_input
+from pynori.js.engine import Program, ScriptTooSlow
+from pynori.js.scripts import Scripts
 from pynori.queries.text import encode
 from pynori.rql.ast import FunctionDeclaration, Query
 
@@ -29,17 +30,17 @@ FINDER = Program(
 )
 
 
-class Scripts:
+class QueryScripts:
     """The scripts of one query over one snapshot."""
 
     def __init__(
-        self, query: Query, parameters: Mapping[str, Any], documents: DocumentSnapshot, engine: Runner
+        self, query: Query, parameters: Mapping[str, Any], documents: DocumentSnapshot, scripts: Scripts
     ) -> None:
         self._declared = tuple(each.script for each in query.declarations if isinstance(each, FunctionDeclaration))
         self._names = (query.source.alias or UNNAMED, *(load.alias for load in query.loads))
         self._parameters = parameters
         self._documents = documents
-        self._engine = engine
+        self._process = scripts
 
     def runner(self, text: str) -> Expression:
         """An expression to run over rows."""
@@ -49,10 +50,8 @@ class Scripts:
     def find(self, pattern: str, texts: Sequence[str]) -> Sequence[bool]:
         """In which of the texts the regular expression is found. Raises JavaScriptError."""
         arguments = encode({"pattern": pattern, "texts": texts})
-        (outcome,) = call_all(self._engine, FINDER, [document_input(b"{}", None, arguments)], self.load)
-        if isinstance(outcome, JavaScriptError):
-            raise outcome
-        found: list[bool] = msgspec.json.decode(outcome.value)
+        (outcome,) = self._call(FINDER, [document_input(b"{}", None, arguments)])
+        found: list[bool] = msgspec.json.decode(outcome)
         return found
 
     def load(self, id: str) -> bytes | None:
@@ -68,8 +67,15 @@ class Scripts:
             )
             for row in rows
         ]  # fmt: skip
+        return self._call(program, inputs)
+
+    def _call(self, program: Program, inputs: Sequence[Input]) -> list[bytes]:
+        """Calls in this process, where a call gets little time; all in a child once one of them was too slow."""
+        outcomes = call_all(self._process.engine, program, inputs, self.load)
+        if any(isinstance(each, ScriptTooSlow) for each in outcomes):
+            outcomes = self._process.call_long(program, inputs, self.load)
         results = []
-        for outcome in call_all(self._engine, program, inputs, self.load):
+        for outcome in outcomes:
             if isinstance(outcome, JavaScriptError):
                 raise outcome
             results.append(bytes(outcome.value) or b"null")
@@ -81,7 +87,7 @@ class Expression:
 
     __slots__ = ("_arguments", "_program", "_scripts")
 
-    def __init__(self, program: Program, arguments: bytes, scripts: Scripts) -> None:
+    def __init__(self, program: Program, arguments: bytes, scripts: QueryScripts) -> None:
         self._program = program
         self._arguments = arguments
         self._scripts = scripts

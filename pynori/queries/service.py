@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from pynori_core.errors import EngineError
 
 from pynori.errors import InvalidQuery, from_engine
-from pynori.js.engine import Runner
+from pynori.js.scripts import Scripts
 from pynori.limits import QUERY_PIECES_SIZE_BYTES, QUERY_THREADS
 from pynori.queries.access import without_index
 from pynori.queries.execute import Execution, Facts, etag_number
+from pynori.queries.highlight import Highlightings
 from pynori.queries.indexed import IndexedQuery, IndexView
 from pynori.queries.plan import Access, Plan, plan
 from pynori.queries.project import Projector, Sources, projector_of
 from pynori.queries.request import QueryRequest
-from pynori.queries.scripts import Scripts
+from pynori.queries.scripts import QueryScripts
 from pynori.queries.values import Values
 from pynori.rql.parser import parse
 from pynori.runtime.clock import Clock
@@ -74,7 +75,7 @@ class QueryThreads:
 class Prepared:
     """A query that is parsed and planned, with its index and its result etag; nothing is open yet."""
 
-    __slots__ = ("_clock", "_database", "_engine", "_index", "plan", "request", "result_etag", "values")
+    __slots__ = ("_clock", "_database", "_index", "_scripts", "plan", "request", "result_etag", "values")
 
     def __init__(
         self,
@@ -83,13 +84,13 @@ class Prepared:
         request: QueryRequest,
         values: Values,
         index: ReadyIndex | None,
-        engine: Runner,
+        scripts: Scripts,
         clock: Clock,
     ) -> None:
         self._database = database
         self._clock = clock
         self._index = index
-        self._engine = engine
+        self._scripts = scripts
         self.plan = planned
         self.request = request
         self.values = values
@@ -109,10 +110,11 @@ class Prepared:
         try:
             query, request = self.plan.query, self.request
             facts = Facts(self._index_name(view), self._database.options.node_tag, self.result_etag)
-            scripts = Scripts(query, self.values.parameters, documents, self._engine)
+            scripts = QueryScripts(query, self.values.parameters, documents, self._scripts)
             distinct = query.select is not None and query.select.distinct
             sources = Sources(self.values, scripts.runner, behavior=request.projection, distinct=distinct)
             projector: Projector | None = None
+            highlights: Highlightings | None = None
             if view is None:
                 found = without_index(self.plan, documents, self.plan.matched_page)
             else:
@@ -120,10 +122,11 @@ class Prepared:
                 once = query.select is None and not request.skip_duplicate_checking
                 reading = IndexedQuery(self.plan, view, documents, self.values, scripts.find, once=once)
                 found, projector = reading.found(self.plan.matched_page)
+                highlights = reading.highlightings()
             projector = projector or projector_of(query, sources)
             return Execution(
                 self.plan, found, projector, facts, documents, self.values, self._clock,
-                metadata_only=request.metadata_only, close=close,
+                metadata_only=request.metadata_only, close=close, highlights=highlights,
             )  # fmt: skip
         except BaseException:
             documents.close()
@@ -138,7 +141,7 @@ class Prepared:
 
 
 async def prepare(
-    database: Database, indexes: IndexSource | None, request: QueryRequest, engine: Runner, clock: Clock
+    database: Database, indexes: IndexSource | None, request: QueryRequest, scripts: Scripts, clock: Clock
 ) -> Prepared:
     """Parse and plan; make the index that the query needs, and wait for it."""
     values = Values(request.parameters, clock.now())
@@ -148,7 +151,7 @@ async def prepare(
         if indexes is None:
             raise InvalidQuery("no indexes")
         index = await indexes.ready(planned, request.wait_ms)
-    return Prepared(database, planned, request, values, index, engine, clock)
+    return Prepared(database, planned, request, values, index, scripts, clock)
 
 
 async def threaded(threads: QueryThreads, pieces: Iterator[bytes], close: Callable[[], None]) -> AsyncIterator[bytes]:

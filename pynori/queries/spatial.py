@@ -72,7 +72,7 @@ class Places:
         return reading.relating(relation, shape, within)
 
     def distances(self, call: Call, ids: Ids) -> Column:
-        """How far each entry's place is from that of `spatial.distance(field, place[, round])`; NaN where it has none.
+        """How far each entry's place is from that of `spatial.distance(field, place[, round])`; inf where it has none.
 
         In kilometres or miles, as the field's options say; on a plane in its units. Rounding is down to a multiple.
         """
@@ -83,9 +83,10 @@ class Places:
         place = center(self._shape(call.arguments[1], options))
         step = self._values.number(call.arguments[2], "what to round to") if len(call.arguments) == 3 else 0
         if field is None:
-            return np.full(len(ids), np.nan)
+            return np.full(len(ids), np.inf)
         found = _Field(self._snapshot, field, options).distances(place, ids)
-        return found - found % step if step > 0 else found
+        found = np.floor(found / step) * step if step > 0 else found
+        return np.where(np.isnan(found), np.inf, found)
 
     # ---- reading the query
 
@@ -204,6 +205,7 @@ class _Field:
                     yield entry, stored_shape([str(each) for each in pieces], self._options)
 
     def distances(self, place: tuple[float, float], ids: Ids) -> Column:
+        """In the field's units; NaN for an entry without a place."""
         x, y = place
         found: Column = np.full(len(ids), np.nan)
         if self._x is not None and self._y is not None:

@@ -16,7 +16,7 @@ from pynori.cluster.state import ClusterState
 from pynori.config import Settings
 from pynori.documents.database import DatabaseOptions
 from pynori.errors import from_engine
-from pynori.js.engine import ScriptEngine
+from pynori.js.scripts import Scripts
 from pynori.queries.service import QueryThreads
 from pynori.runtime.clock import Clock, SystemClock
 from pynori.runtime.metrics import Metrics
@@ -45,6 +45,7 @@ class Server:
     query_threads: QueryThreads
     data_directory: DataDirectory | None
     disk_watch: DiskWatch | None
+    scripts: Scripts
     # Addresses as clients reach them. Ports may be chosen when listening: whoever listens sets them.
     url: str
     tcp_url: str
@@ -61,12 +62,13 @@ class Server:
         self.tasks = Tasks()
         self.operations = Operations(clock)
         self.query_threads = QueryThreads()
-        self.script_engine = ScriptEngine()
         self.metrics = Metrics(clock, pynori.__version__)
+        self.scripts = Scripts()
         options = DatabaseOptions(
             in_memory=settings.run_in_memory,
             allow_unsafe_filesystem=settings.allow_unsafe_filesystem,
             node_tag=state.node_tag,
+            scripts=self.scripts,
         )
         self.databases = Databases(None if directory is None else directory.databases, state, options, clock)
         self.disk_watch = None if directory is None else DiskWatch(directory.path, settings, self.databases)
@@ -134,5 +136,6 @@ class Server:
         except EngineError as error:
             raise from_engine(error) from error
         finally:
+            self.scripts.close()
             if self.data_directory is not None:
                 self.data_directory.release()

@@ -44,7 +44,7 @@ def test_all_or_nothing(run, open_api) -> None:
         async with open_api() as api:
             for bad in (
                 put("users/2", "x", "A:99-nothing"),
-                {"Type": "PATCH", "Id": "users/1"},
+                {"Type": "CompareExchangePUT", "Id": "users/1"},
                 {"Type": None},
                 {"Type": "PUT", "Id": "users/2"},
                 {"Type": "DELETE"},
@@ -52,8 +52,8 @@ def test_all_or_nothing(run, open_api) -> None:
                 answer = await api.call("POST", "/databases/db/bulk_docs", {"Commands": [put("users/1", "a"), bad]})
                 assert answer.status in (400, 409), bad
                 assert (await api.call("GET", "/databases/db/docs?id=users/1")).status == 404
-            answer = await api.call("POST", "/databases/db/bulk_docs", {"Commands": [{"Type": "PATCH", "Id": "a"}]})
-            assert "'PATCH'" in json.loads(answer.body)["Message"]
+            answer = await api.call("POST", "/databases/db/bulk_docs", {"Commands": [{"Type": "Leap", "Id": "a"}]})
+            assert "'Leap'" in json.loads(answer.body)["Message"]
 
     run(main())
 

@@ -1,7 +1,6 @@
 """Fragments of texts with the words of a search marked."""
 
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
@@ -20,6 +19,7 @@ from pynori.queries.highlight import (
 from pynori.queries.values import Values
 from pynori.rql.ast import Path
 from pynori.rql.parser import parse
+from pynori.text.tokenizers import Token
 
 TEXT = (
     "Itamar Syn-Hershko: Afraid of Map/Reduce? In this session, core RavenDB developer Itamar Syn-Hershko will walk "
@@ -28,20 +28,24 @@ TEXT = (
 STARS = Highlight(Path(("content",)), 128, 2, None, ("*", "+"), ("*", "+"))
 
 
-def words(text: str) -> Iterator[tuple[str, int, int]]:
-    return ((match[0].lower(), *match.span()) for match in re.finditer(r"\w+", text))
+def cut(pattern: str, text: str) -> list[Token]:
+    return [Token(match[0], number, *match.span()) for number, match in enumerate(re.finditer(pattern, text))]
 
 
-def stems(text: str) -> Iterator[tuple[str, int, int]]:
-    return ((token.removesuffix("ed"), start, end) for token, start, end in words(text))
+def words(text: str) -> list[Token]:
+    return [token._replace(text=token.text.lower()) for token in cut(r"\w+", text)]
 
 
-def blanks(text: str) -> Iterator[tuple[str, int, int]]:
-    return ((match[0], *match.span()) for match in re.finditer(r"\S+", text))
+def stems(text: str) -> list[Token]:
+    return [token._replace(text=token.text.removesuffix("ed")) for token in words(text)]
 
 
-def pairs(text: str) -> Iterator[tuple[str, int, int]]:
-    return ((text[start : start + 2], start, start + 2) for start in range(len(text) - 1))
+def blanks(text: str) -> list[Token]:
+    return cut(r"\S+", text)
+
+
+def pairs(text: str) -> list[Token]:
+    return [Token(text[start : start + 2], start, start, start + 2) for start in range(len(text) - 1)]
 
 
 def asked(text: str, **parameters: object) -> list[Highlight]:

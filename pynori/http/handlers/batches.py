@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from pynori.documents.json_patch import JsonPatch
+from pynori.documents.patch import DeleteCommand, PatchCommand, PatchResult, PatchScript, PutCommand
 from pynori.errors import BadRequest, InvalidArgument, InvalidJson, LimitExceeded
 from pynori.http.handlers.documents import IDENTITY_SUFFIX, resolve_identity
+from pynori.http.handlers.patches import ScriptBody, command_shape
 from pynori.http.request import Request
 from pynori.http.response import Deferred, Reply, Response, encode_json
 from pynori.http.shapes import command_result
@@ -19,6 +22,17 @@ from pynori.limits import BATCH_COMMANDS_MAX
 
 if TYPE_CHECKING:
     from pynori.documents.database import Batch, CommandResult, Database
+    from pynori.documents.prepare import Command as PreparedCommand
+    from pynori.documents.prepare import Results
+
+PATCH_KINDS = ("PATCH", "BatchPATCH", "JsonPatch")  # go through the database's preparer
+
+
+class PatchedId(msgspec.Struct):
+    """One document of a BatchPATCH."""
+
+    Id: str
+    ChangeVector: str | None = None
 
 
 class Command(msgspec.Struct):
@@ -29,6 +43,12 @@ class Command(msgspec.Struct):
     ChangeVector: str | None = None
     IdPrefixed: bool | None = None
     Document: msgspec.Raw = msgspec.Raw()
+    Ids: list[PatchedId] = []
+    Patch: ScriptBody | None = None
+    PatchIfMissing: ScriptBody | None = None
+    CreateIfMissing: msgspec.Raw = msgspec.Raw()
+    JsonPatch: msgspec.Raw = msgspec.Raw()
+    ReturnDocument: bool | None = None
 
 
 class CommandList(msgspec.Struct):
@@ -47,7 +67,7 @@ def post(request: Request) -> Reply:
     commands = parse(request.body)
     if any(command.Type == "PUT" and ends_with_bar(command.Id) for command in commands):
         return post_identities(request, database, commands)
-    return Deferred(database.submit(build(database, commands)), batch_answer)
+    return execute(database, commands)
 
 
 async def post_identities(request: Request, database: Database, commands: list[Command]) -> Response:
@@ -55,7 +75,23 @@ async def post_identities(request: Request, database: Database, commands: list[C
     for command in commands:
         if command.Type == "PUT" and ends_with_bar(command.Id):
             command.Id = await resolve_identity(request, database, str(command.Id))
-    return batch_answer(await database.submit(build(database, commands)))
+    deferred = execute(database, commands)
+    return deferred.render(await deferred.future)
+
+
+def execute(database: Database, commands: list[Command]) -> Deferred:
+    """Write the commands; those with patches among them are prepared first."""
+    if not any(command.Type in PATCH_KINDS for command in commands):
+        return Deferred(database.submit(build(database, commands)), batch_answer)
+    prepared: list[PreparedCommand] = []
+    origins: list[Command] = []  # of each prepared command
+    for command in commands:
+        made = prepare_command(command)
+        prepared += made
+        origins += [command] * len(made)
+    if len(prepared) > BATCH_COMMANDS_MAX:
+        raise LimitExceeded(f"more commands than BATCH_COMMANDS_MAX ({BATCH_COMMANDS_MAX}) in one batch")
+    return Deferred(database.prepare(prepared), lambda results: prepared_answer(origins, results))
 
 
 def ends_with_bar(id: str | None) -> bool:
@@ -84,20 +120,72 @@ def build(database: Database, commands: list[Command]) -> Batch:
 
 
 def add_command(batch: Batch, command: Command) -> None:
+    checked = checked_command(command)
+    if isinstance(checked, PutCommand):
+        batch.put(checked.id, checked.body, checked.expected_change_vector)
+    else:
+        batch.delete(checked.id, checked.expected_change_vector)
+
+
+def prepare_command(command: Command) -> list[PreparedCommand]:
+    """A command of a batch that has patches; several for a patch of several documents."""
+    kind = command.Type
+    if kind not in PATCH_KINDS:
+        return [checked_command(command)]
+    if kind == "BatchPATCH":
+        script = needed_script(command)
+        if_missing = None if command.PatchIfMissing is None else command.PatchIfMissing.as_script()
+        return [
+            PatchCommand(one.Id, script, if_missing, expected_change_vector=one.ChangeVector) for one in command.Ids
+        ]
+    if not command.Id:
+        raise InvalidArgument(f"a {kind} command has no 'Id'")
+    if kind == "JsonPatch":
+        patch = JsonPatch.parse(bytes(command.JsonPatch))
+        return [PatchCommand(command.Id, patch, expected_change_vector=command.ChangeVector)]
+    create = bytes(command.CreateIfMissing)
+    return [
+        PatchCommand(
+            command.Id,
+            needed_script(command),
+            None if command.PatchIfMissing is None else command.PatchIfMissing.as_script(),
+            None if create in (b"", b"null") else create,
+            command.ChangeVector,
+        )
+    ]
+
+
+def needed_script(command: Command) -> PatchScript:
+    if command.Patch is None:
+        raise InvalidArgument(f"the {command.Type} command for '{command.Id}' has no 'Patch'")
+    return command.Patch.as_script()
+
+
+def checked_command(command: Command) -> PutCommand | DeleteCommand:
+    """A PUT or DELETE. Raises BadRequest for anything else."""
     kind = command.Type
     if kind == "PUT":
         document = bytes(command.Document)
         if not document:
             raise InvalidArgument(f"the PUT command for '{command.Id}' has no 'Document'")
-        batch.put(command.Id or "", document, command.ChangeVector)
-    elif kind == "DELETE":
+        return PutCommand(command.Id or "", document, command.ChangeVector)
+    if kind == "DELETE":
         if not command.Id:
             raise InvalidArgument("a DELETE command has no 'Id'")
         if command.IdPrefixed:
             raise BadRequest("a DELETE command with 'IdPrefixed' is not known to this server")
-        batch.delete(command.Id, command.ChangeVector)
-    else:
-        raise BadRequest(f"the command type '{str(kind)[:40]}' is not known to this server")
+        return DeleteCommand(command.Id, command.ChangeVector)
+    raise BadRequest(f"the command type '{str(kind)[:40]}' is not known to this server")
+
+
+def prepared_answer(origins: list[Command], results: Results) -> Response:
+    shapes: list[Any] = [
+        command_shape(result, str(origin.Type), bool(origin.ReturnDocument))
+        if isinstance(result, PatchResult)
+        else command_result(result)
+        for origin, result in zip(origins, results, strict=True)
+    ]
+    return Response(201, encode_json({"Results": shapes}))
 
 
 def batch_answer(results: list[CommandResult]) -> Response:
