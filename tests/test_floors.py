@@ -24,11 +24,11 @@ CORE_FLOORS: list[list[str]] = [
         "listing", "reads", "document_snapshot", "expr_values", "expr_functions", "expr_eval", "expr",
         "matches", "posting", "index_terms", "index_entry", "index_trees", "index_batch", "index_flush", "index_search",
         "index_order", "index_rank", "index_values", "index_feed", "index_field", "index_writer", "index_snapshot",
-        "index_store",
+        "index_store", "text_analyzer",
     ],
     [
         "merger", "document_writer", "capi", "compact", "space", "check", "check_trees", "check_documents", "dump",
-        "salvage_pages", "salvage", "scrub", "index_program", "text_analyzer", "hooks",
+        "salvage_pages", "salvage", "scrub", "index_program", "hooks",
     ],
 ]
 
@@ -38,7 +38,6 @@ SERVER_FLOORS: dict[str, tuple[int, set[str]]] = {
     "limits": (0, set()),
     "config": (0, {"errors", "limits", "runtime"}),
     "runtime": (0, {"errors", "limits"}),
-    "rql": (1, set()),
     "text": (1, set()),
     "spatial": (1, set()),
     "js": (1, set()),
