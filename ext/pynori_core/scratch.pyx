@@ -36,7 +36,7 @@ cdef extern from *:
     /* The debug build fills what is given back, so that a page used after its end is noticed. */
     static void pyn_poison(void *memory, size_t size) {
     #ifdef PYNORI_DEBUG
-        memset(memory, 0xDD, size);
+        memset(memory, 0xA5, size);
     #else
         (void)memory; (void)size;
     #endif
@@ -202,7 +202,7 @@ cdef bint pool_fill(Scratch* scratch, Pool* pool, uint64_t piece_bytes) noexcept
 
 cdef uint8_t* scratch_take_buffer(Scratch* scratch, uint32_t pages) noexcept nogil:
     cdef int index = buffer_class(pages)
-    cdef Pool* pool = &scratch.buffers[index]
+    cdef Pool* pool
     cdef uint64_t size_bytes = <uint64_t>PAGE_SIZE << index
     cdef uint8_t* data
     if index >= BUFFER_CLASSES:
@@ -212,6 +212,7 @@ cdef uint8_t* scratch_take_buffer(Scratch* scratch, uint32_t pages) noexcept nog
             scratch.reserved_bytes += size_bytes
             atomic_add64(&scratch.used_bytes, size_bytes)
         return data
+    pool = &scratch.buffers[index]
     if pool.free_count == 0 and not pool_fill(scratch, pool, size_bytes):
         return NULL
     pool.free_count -= 1
@@ -224,7 +225,7 @@ cdef uint8_t* scratch_take_buffer(Scratch* scratch, uint32_t pages) noexcept nog
 
 cdef void scratch_give_buffer(Scratch* scratch, uint8_t* data, uint32_t pages) noexcept nogil:
     cdef int index = buffer_class(pages)
-    cdef Pool* pool = &scratch.buffers[index]
+    cdef Pool* pool
     cdef uint64_t size_bytes = <uint64_t>PAGE_SIZE << index
     if index >= BUFFER_CLASSES:
         size_bytes = <uint64_t>pages * PAGE_SIZE
@@ -232,6 +233,7 @@ cdef void scratch_give_buffer(Scratch* scratch, uint8_t* data, uint32_t pages) n
         scratch.reserved_bytes -= size_bytes
         atomic_add64(&scratch.used_bytes, -size_bytes)
         return
+    pool = &scratch.buffers[index]
     poison(data, size_bytes)
     pool.free[pool.free_count] = data
     pool.free_count += 1
