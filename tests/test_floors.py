@@ -13,7 +13,7 @@ SERVER = ROOT / "pynori"
 
 # Floors of the engine, from the bottom. A module may cimport its own floor's earlier modules and every lower floor.
 CORE_FLOORS: list[list[str]] = [
-    ["bits", "errors", "format", "threads", "guard", "checksum", "arena", "codec", "output"],
+    ["bits", "errors", "format", "threads", "guard", "handles", "checksum", "arena", "codec", "output"],
     ["blittable", "schema", "builder", "json", "framing", "http_wire"],
     ["disk", "fault_disk", "pager", "scratch", "record", "journal"],
     ["freespace", "state", "txn", "checkpoint", "recovery", "env"],

@@ -78,7 +78,7 @@ cdef void release(Env* env) noexcept nogil:
     error_clear(&ignored)
     journal_close(&env.journal)
     if env.scratch.slots != NULL:
-        scratch_close(&env.scratch)
+        scratch_close(&env.scratch, env.published_txn)
     if env.pager.disk != NULL:
         pager_close(&env.pager, &ignored)
     record_release(&env.encoder)
