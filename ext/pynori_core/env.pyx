@@ -575,7 +575,11 @@ cdef int env_seal(Txn* txn, CommitCallback callback, void* context) noexcept nog
 
 
 cdef bint env_journal_idle(Env* env) noexcept nogil:
-    return not env.journal_busy and env.queue_count == 0
+    cdef bint idle
+    mutex_lock(&env.mutex)
+    idle = not env.journal_busy and env.queue_count == 0
+    mutex_unlock(&env.mutex)
+    return idle
 
 
 cdef int env_flush(Env* env, ErrorDetail* error) noexcept nogil:
@@ -809,7 +813,7 @@ cdef void env_statistics(Env* env, EnvStatistics* out) noexcept nogil:
     out.checkpoints = atomic_load64(&env.checkpoints)
     out.checkpoint_pages = atomic_load64(&env.checkpoint_pages)
     out.scratch_bytes = atomic_load64(&env.scratch.used_bytes)
-    out.scratch_reserved_bytes = env.scratch.reserved_bytes
+    out.scratch_reserved_bytes = atomic_load64(&env.scratch.reserved_bytes)
     mutex_lock(&env.mutex)
     out.readers = readers(env)
     mutex_unlock(&env.mutex)

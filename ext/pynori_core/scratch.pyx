@@ -203,7 +203,7 @@ cdef uint8_t* chunk_take(Scratch* scratch, uint64_t size_bytes) noexcept nogil:
     chunk.size_bytes = size_bytes
     chunk.next = scratch.chunks
     scratch.chunks = chunk
-    scratch.reserved_bytes += size_bytes
+    atomic_add64(&scratch.reserved_bytes, size_bytes)
     return chunk.data
 
 
@@ -244,7 +244,7 @@ cdef uint8_t* scratch_take_buffer(Scratch* scratch, uint32_t pages) noexcept nog
         size_bytes = <uint64_t>pages * PAGE_SIZE
         data = <uint8_t*>memory_take(size_bytes, 0)
         if data != NULL:
-            scratch.reserved_bytes += size_bytes
+            atomic_add64(&scratch.reserved_bytes, size_bytes)
             atomic_add64(&scratch.used_bytes, size_bytes)
             handle_opened(HANDLE_BUFFER)
         return data
@@ -254,7 +254,7 @@ cdef uint8_t* scratch_take_buffer(Scratch* scratch, uint32_t pages) noexcept nog
     pool.free_count -= 1
     if pool.cold_count > pool.free_count:
         pool.cold_count = pool.free_count
-        scratch.reserved_bytes += size_bytes
+        atomic_add64(&scratch.reserved_bytes, size_bytes)
     atomic_add64(&scratch.used_bytes, size_bytes)
     handle_opened(HANDLE_BUFFER)
     return pool.free[pool.free_count]
@@ -268,7 +268,7 @@ cdef void scratch_give_buffer(Scratch* scratch, uint8_t* data, uint32_t pages) n
     if index >= BUFFER_CLASSES:
         size_bytes = <uint64_t>pages * PAGE_SIZE
         memory_give(data, size_bytes)
-        scratch.reserved_bytes -= size_bytes
+        atomic_add64(&scratch.reserved_bytes, -size_bytes)
         atomic_add64(&scratch.used_bytes, -size_bytes)
         return
     pool = &scratch.buffers[index]
@@ -288,7 +288,7 @@ cdef void scratch_trim(Scratch* scratch, uint64_t keep_bytes) noexcept nogil:
         while pool.cold_count < pool.free_count and (pool.free_count - pool.cold_count) * size_bytes > keep_bytes:
             memory_discard(pool.free[pool.cold_count], size_bytes)
             pool.cold_count += 1
-            scratch.reserved_bytes -= size_bytes
+            atomic_add64(&scratch.reserved_bytes, -size_bytes)
 
 
 cdef PageVersion* scratch_take_version(Scratch* scratch) noexcept nogil:
