@@ -16,10 +16,14 @@ PynoriError
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+import functools
+from collections.abc import Callable
+from typing import Any, ClassVar, ParamSpec, TypeVar
 
 from pynori_core import errors as engine
 
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
 RAVEN = "Raven.Client.Exceptions."
 
 
@@ -241,6 +245,12 @@ class DatabaseClosed(Unavailable):
     code = "database_closed"
 
 
+class DatabaseInUse(Unavailable):
+    """The files are open already, here or in another process; the message names the holder."""
+
+    code = "database_in_use"
+
+
 class NoLeader(Unavailable):
     """The cluster has no leader at present."""
 
@@ -445,3 +455,16 @@ def from_engine(error: engine.EngineError) -> PynoriError:
     ours = _FROM_ENGINE.get(type(error), InternalError)(str(error))
     ours.__cause__ = error
     return ours
+
+
+def with_our_errors(method: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """The method, with the engine's exceptions turned into ours."""
+
+    @functools.wraps(method)
+    def wrapped(*args: Parameters.args, **keywords: Parameters.kwargs) -> Result:
+        try:
+            return method(*args, **keywords)
+        except engine.EngineError as error:
+            raise from_engine(error) from error
+
+    return wrapped

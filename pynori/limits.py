@@ -27,6 +27,7 @@ BULK_INSERT_COMMIT_SIZE_BYTES: Final = 16 * MIB  # or of this many bytes, whiche
 MERGER_QUEUE_SIZE_BYTES_MAX: Final = 256 * MIB  # waiting writes of one database
 MERGER_WAIT_MS_MAX: Final = 30_000  # when the oldest waiter is older, new writes are refused
 HILO_TRIES_MAX: Final = 64  # how often a range is tried again when somebody else wrote its document
+UPDATE_TRIES_MAX: Final = 1_000  # how often an embedded update is repeated when somebody else was faster
 CLOSE_LOOK_MS: Final = 5  # how often a closing database looks whether the last reader has gone
 
 # ---- HTTP

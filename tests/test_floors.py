@@ -13,16 +13,19 @@ SERVER = ROOT / "pynori"
 
 # Floors of the engine, from the bottom. A module may cimport its own floor's earlier modules and every lower floor.
 CORE_FLOORS: list[list[str]] = [
-    ["bits", "errors", "format", "threads", "guard", "handles", "checksum", "arena", "codec", "output"],
+    [
+        "bits", "errors", "format", "threads", "forks", "guard", "handles", "checksum", "arena", "codec", "output",
+        "completion",
+    ],
     ["blittable", "schema", "builder", "json", "framing", "http_wire"],
     ["disk", "fault_disk", "pager", "scratch", "record", "journal"],
     ["freespace", "state", "txn", "checkpoint", "recovery", "env"],
     ["slotted", "catalog", "btree", "cursor", "table", "views"],
     [
         "change_vector", "timestamp", "identifier", "tables", "command", "writes", "items", "includes", "listing",
-        "reads",
+        "reads", "document_snapshot",
     ],
-    ["merger", "document_writer", "check", "check_trees", "check_documents", "dump", "hooks"],
+    ["merger", "document_writer", "capi", "check", "check_trees", "check_documents", "dump", "hooks"],
 ]
 
 # Packages of the server: floor number, and the siblings of the same floor that it may import.
@@ -32,6 +35,7 @@ SERVER_FLOORS: dict[str, tuple[int, set[str]]] = {
     "config": (0, {"errors", "limits", "runtime"}),
     "runtime": (0, {"errors", "limits"}),
     "documents": (2, set()),
+    "embed": (3, set()),
     "cluster": (2, set()),
     "client": (2, set()),
     "server": (5, set()),

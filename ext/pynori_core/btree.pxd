@@ -36,9 +36,11 @@ cdef struct Value:
 
 
 cdef int tree_get(Tree* tree, const void* key, size_t key_size, Value* value) noexcept nogil   # E_NOT_FOUND
-# Straight to `page` when that is a leaf of this tree that holds the key, else as tree_get. For trees whose values never
+# Straight to `page` when that is a leaf of this tree that holds the key, else as tree_get. `offset`: where in the page
+# the entry is likely to begin, or 0; then all that is needed is asked of memory at once. For trees whose values never
 # change under a key: a page that has left the tree still answers.
-cdef int tree_get_hinted(Tree* tree, uint64_t page, const void* key, size_t key_size, Value* value) noexcept nogil
+cdef int tree_get_hinted(Tree* tree, uint64_t page, uint32_t offset, const void* key, size_t key_size,
+                         Value* value) noexcept nogil
 cdef int tree_put(Tree* tree, const void* key, size_t key_size, const void* value, uint64_t value_size,
                   int flags) noexcept nogil
 # As tree_put, but the caller fills the returned `value_size` bytes before its next call on this transaction. NULL with

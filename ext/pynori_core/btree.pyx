@@ -9,7 +9,7 @@ An emptied page leaves the tree at once.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 from pynori_core.bits cimport atomic_load_pointer, compare_bytes, likely, load64_be, store64, unlikely
 from pynori_core.catalog cimport header_modify, header_remove, tree_corrupt, tree_header, txn_failure
 from pynori_core.errors cimport E_INVALID, E_NOT_FOUND, OK
@@ -22,7 +22,7 @@ from pynori_core.slotted cimport (
     branch_child, branch_entry, branch_entry_size, branch_key, entry_size, even_guess, leaf_entry,
     leaf_entry_size, leaf_key, leaf_search, leaf_value, page_append_range, page_compact, page_count, page_gap,
     page_insert, page_remove, page_sound, page_truncate, page_used, prefetch, search_bytes, search_integer,
-    search_whole,
+    search_whole, slot_offset,
 )
 from pynori_core.txn cimport (
     SLOT_CHUNK_PAGES, SLOT_CHUNK_SHIFT, SLOT_UNVERIFIED, SLOT_VERIFIED, PageVersion, Txn, txn_allocate, txn_free,
@@ -38,6 +38,9 @@ cdef enum:
     # do that in the middle of a tree, where 'orders/1359' and 'orders/1360' have 'orders/136' between them.
     INSERT_RUN_MIN = 12
     INSERT_RUN_MAX = 65535
+    CACHE_LINE = 64
+    SLOT_LINES = 6                 # of a leaf of an index of ids, about full
+    ENTRIES_SCANNED_MAX = 64       # slots looked through for an entry whose place is known; more are searched by key
 
 
 # Lookup
@@ -134,11 +137,16 @@ cdef inline uint64_t child_ask(Tree* tree, const uint8_t* branch, int position, 
     cdef uint64_t page = branch_child(branch, position)
     cdef uint64_t offset = PAGE_SIZE // 2
     cdef uint64_t low, high, here
+    cdef int line
     cdef const uint8_t* data
     if unlikely(page >= tree.txn.map_pages):
         return page  # damage; who looks the page up says so
     data = tree.txn.map_base + (page << PAGE_SHIFT)
-    if level == 1 and tree.flags & TREE_INTEGER and separators(branch, position, &low, &high):
+    if level == 1 and not tree.flags & TREE_INTEGER:
+        # Halving begins in the middle of the slots, and a page of short entries has some lines of them.
+        for line in range(2, 1 + SLOT_LINES):
+            prefetch(data + line * CACHE_LINE)
+    elif level == 1 and separators(branch, position, &low, &high):
         here = load64_be(key) - low + 1
         high -= low
         if 0 < here <= high <= PAGE_ROOM:
@@ -198,15 +206,51 @@ cdef int tree_get(Tree* tree, const void* key, size_t key_size, Value* value) no
     return entry_value(tree, page, data, position, value)
 
 
-cdef int tree_get_hinted(Tree* tree, uint64_t page, const void* key, size_t key_size, Value* value) noexcept nogil:
-    cdef const uint8_t* data = page_hinted(tree.txn, page)
+cdef int tree_get_hinted(Tree* tree, uint64_t page, uint32_t offset, const void* key, size_t key_size,
+                         Value* value) noexcept nogil:
+    cdef const uint8_t* data
     cdef bint found = False
     cdef int position
+    if offset != 0:
+        entry_ask(tree, page, offset)
+    data = page_hinted(tree.txn, page)
     if data != NULL and key_valid(tree, key_size) and page_sound(data, page, tree.id, 0):
+        position = entry_at(data, offset, key, key_size)
+        if likely(position >= 0):
+            return entry_value(tree, page, data, position, value)
         position = leaf_search(data, tree.flags & TREE_INTEGER, key, key_size, &found)
         if position >= 0 and found:
             return entry_value(tree, page, data, position, value)
     return tree_get(tree, key, key_size, value)
+
+
+cdef inline void entry_ask(Tree* tree, uint64_t page, uint32_t offset) noexcept nogil:
+    """Ask memory for the page's head and the entry's first lines all at once; in vain when the page has a version."""
+    cdef const uint8_t* data
+    if unlikely(page >= tree.txn.map_pages or offset >= PAGE_SIZE):
+        return
+    data = tree.txn.map_base + (page << PAGE_SHIFT)
+    prefetch(data)
+    prefetch(data + SLOTS_START)
+    prefetch(data + offset)
+    prefetch(data + offset + CACHE_LINE)
+    prefetch(data + offset + 2 * CACHE_LINE)
+
+
+cdef inline int entry_at(const uint8_t* leaf, uint32_t offset, const void* key, size_t key_size) noexcept nogil:
+    """Position of the entry that begins at `offset`, if there is one and its key is this; else -1."""
+    cdef uint32_t count = page_count(leaf)
+    cdef uint32_t position
+    cdef const LeafEntry* entry
+    if offset == 0 or count > ENTRIES_SCANNED_MAX:
+        return -1
+    for position in range(count):
+        if slot_offset(leaf, position) == offset:
+            entry = leaf_entry(leaf, position)
+            if entry != NULL and entry.key_size == key_size and memcmp(leaf_key(entry), key, key_size) == 0:
+                return <int>position
+            break
+    return -1
 
 
 cdef inline const uint8_t* page_hinted(Txn* txn, uint64_t page) noexcept nogil:

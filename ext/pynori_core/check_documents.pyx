@@ -83,7 +83,7 @@ cdef class Checker:
         cdef uint64_t spelling = 0
         cdef bint is_told
         place = f"etag {entry.row_id}"
-        if table_row(&self.tables.items, entry.row_id, entry.page, &row) != OK or item_decode(
+        if table_row(&self.tables.items, entry.row_id, entry.page, 0, &row) != OK or item_decode(
                 self.txn, entry.row_id, &row, &item) != OK:
             return self.finding(f"D2: {place}: an index entry leads to no readable row")
         if entry.row_id > self.state.last_etag:

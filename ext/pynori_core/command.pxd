@@ -81,6 +81,31 @@ cdef struct CommandFailure:
     VectorEntry* actual                # malloc'd, or NULL
     ErrorDetail detail
 
+cdef struct CommandParts:              # what a record is made of; texts are valid UTF-8
+    int kind                           # CommandKind
+    const uint8_t* id                  # empty in a put: a GUID takes its place
+    size_t id_size
+    const char* expected               # NULL: do not care. Of size 0: must not exist
+    size_t expected_size
+    const char* source                 # NULL: it comes from nowhere else
+    size_t source_size
+    const uint8_t* collection          # of a put; as command_collection says
+    size_t collection_size
+    const uint8_t* body
+    size_t body_size
+
+# Append a record. E_INVALID, E_TOO_LARGE, E_NO_MEMORY, and nothing is appended then.
+cdef int command_make(Output* records, const CommandParts* parts, ErrorDetail* error) noexcept nogil
+# The collection that a finished document states, "@empty" when it states none; may point into the builder.
+cdef void command_collection(const Builder* builder, const uint8_t** name, size_t* size) noexcept nogil
+# E_TOO_LARGE when a batch of `count` commands and `used_bytes` of documents has no room for one more.
+cdef int batch_room(size_t count, size_t used_bytes, size_t body_bytes, ErrorDetail* error) noexcept nogil
+# A warm builder, or NULL; goes back with builder_return.
+cdef Builder* builder_borrow() noexcept nogil
+cdef void builder_return(Builder* builder) noexcept nogil
+
+# The command that failed, out of the batch's records.
+cdef void command_blamed(const CommandFailure* failure, const uint8_t* commands, Command* command) noexcept nogil
 cdef void command_failure_release(CommandFailure* failure) noexcept nogil
 cdef void command_decode(const uint8_t* record, Command* command) noexcept nogil
 
@@ -98,6 +123,7 @@ cdef class Batch:
     cdef bint handed_over
     cdef int add(self, int kind, str id, str expected, str source, const uint8_t* body, size_t body_size,
                  const uint8_t* collection, size_t collection_size) except -1
+    cdef int put_text(self, str id, const uint8_t* text, size_t size, str expected, str source) except -1
     cdef int add_built(self, Builder* builder, str id, str expected, str source) except -1
     cdef int check_handed_over(self) except -1
     cdef int check_room(self, size_t body_size, ErrorDetail* error) except -1

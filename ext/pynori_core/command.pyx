@@ -26,6 +26,8 @@ from pynori_core.errors cimport (
     E_COLLECTION_MISMATCH,
     E_CONCURRENCY,
     E_INVALID,
+    E_IO,
+    E_NO_MEMORY,
     E_TOO_LARGE,
     OK,
     error_clear,
@@ -149,6 +151,72 @@ cdef void record_write(Output* records, CommandHeader* header, const VectorEntry
     output_append(records, &zero, padding)
 
 
+cdef int command_make(Output* records, const CommandParts* parts, ErrorDetail* error) noexcept nogil:
+    cdef CommandHeader header
+    cdef VectorEntry expected_entries[VECTOR_ENTRIES_MAX]
+    cdef VectorEntry source_entries[VECTOR_ENTRIES_MAX]
+    cdef uint8_t key[ID_KEY_SIZE_MAX]
+    cdef uint8_t collection_key[ID_KEY_SIZE_MAX]
+    cdef char made[GUID_TEXT_SIZE]
+    cdef uint64_t spelling = 0
+    cdef const uint8_t* id = parts.id
+    cdef size_t id_size = parts.id_size
+    cdef int count
+    memset(&header, 0, sizeof(CommandHeader))
+    if id_size == 0 and parts.kind == COMMAND_PUT:
+        if not identifier_guid(made):
+            error_set(error, E_IO, b"the system gives no randomness")
+            return E_IO
+        id = <const uint8_t*>made
+        id_size = GUID_TEXT_SIZE
+    header.kind = <uint8_t>parts.kind
+    header.make_id = parts.kind == COMMAND_PUT and id_size > 0 and id[id_size - 1] == c'/'
+    if identifier_check(id, id_size, error) != OK or collection_check(parts.collection, parts.collection_size,
+                                                                      error) != OK:
+        return error.code
+    if header.make_id and id_size + ID_NUMBER_DIGITS + 5 > ID_SIZE_MAX:
+        error_set(error, E_TOO_LARGE, b"with its number the id would have more than 512 bytes (ID_SIZE_BYTES_MAX)")
+        return E_TOO_LARGE
+    header.id_size = <uint16_t>id_size
+    header.key_size = <uint16_t>identifier_key(id, id_size, key)
+    header.spelling_known = identifier_spelling(id, header.id_size, key, header.key_size, &spelling)
+    header.spelling = spelling
+    header.collection_size = <uint16_t>parts.collection_size
+    header.collection_key_size = <uint16_t>identifier_key(parts.collection, parts.collection_size, collection_key)
+    header.body_size = <uint32_t>parts.body_size
+    if parts.expected != NULL:
+        expected_parse(&header, parts.expected, parts.expected_size, expected_entries)
+    if parts.source != NULL:
+        count = vector_parse(parts.source, parts.source_size, source_entries, VECTOR_ENTRIES_MAX)
+        if count < 0:
+            error_set(error, E_INVALID, b"the source change vector is none")
+            return E_INVALID
+        header.source_count = <uint16_t>count
+    record_write(records, &header, expected_entries, source_entries, id, key, parts.collection, collection_key,
+                 <const uint8_t*>parts.expected, parts.body)
+    if records.failure != OK:
+        records.failure = OK
+        error_set(error, E_NO_MEMORY, b"no memory for a command")
+        return E_NO_MEMORY
+    return OK
+
+
+cdef void command_collection(const Builder* builder, const uint8_t** name, size_t* size) noexcept nogil:
+    if not builder_collection(builder, name, size) or size[0] == 0:
+        name[0] = <const uint8_t*>b"@empty"
+        size[0] = 6
+
+
+cdef int batch_room(size_t count, size_t used_bytes, size_t body_bytes, ErrorDetail* error) noexcept nogil:
+    if count >= BATCH_COMMANDS_MAX:
+        error_set(error, E_TOO_LARGE, b"a batch has at most 10000 commands (BATCH_COMMANDS_MAX)")
+        return E_TOO_LARGE
+    if count and used_bytes + body_bytes > BATCH_BYTES_MAX:
+        error_set(error, E_TOO_LARGE, b"a batch has at most 64 MB of documents (BATCH_SIZE_BYTES_MAX)")
+        return E_TOO_LARGE
+    return OK
+
+
 @cython.final
 cdef class Batch:
     """One user transaction in the making: a buffer of simple commands, applied entirely or not at all.
@@ -179,12 +247,13 @@ cdef class Batch:
         source_change_vector: what the document had seen where it comes from; merged into what it gets here.
         Raises: JsonError, InvalidArgument, TooLarge; nothing is added then.
         """
-        cdef Builder* builder
+        cdef size_t size = <size_t>body.shape[0]
+        self.put_text(id, &body[0] if size else <const uint8_t*>b"", size, expected_change_vector, source_change_vector)
+
+    cdef int put_text(self, str id, const uint8_t* text, size_t size, str expected, str source) except -1:
+        cdef Builder* builder = builder_borrow()
         cdef ErrorDetail error
         cdef int code
-        cdef size_t size = <size_t>body.shape[0]
-        cdef const uint8_t* text = &body[0] if size else <const uint8_t*>b""
-        builder = builder_borrow()
         if builder == NULL:
             raise MemoryError
         try:
@@ -196,7 +265,7 @@ cdef class Batch:
                 code = json_parse(builder, text, size, JSON_DOCUMENT, NULL, &error)
             if code != OK:
                 raise_error(&error)
-            self.add_built(builder, id, expected_change_vector, source_change_vector)
+            return self.add_built(builder, id, expected, source)
         finally:
             builder_return(builder)
 
@@ -228,62 +297,34 @@ cdef class Batch:
         self.add(COMMAND_DELETE, id, expected_change_vector, None, NULL, 0, NULL, 0)
 
     cdef int add_built(self, Builder* builder, str id, str expected, str source) except -1:
-        cdef const uint8_t* collection = <const uint8_t*>b"@empty"
-        cdef size_t collection_size = 6
-        if not builder_collection(builder, &collection, &collection_size) or collection_size == 0:
-            collection = <const uint8_t*>b"@empty"
-            collection_size = 6
+        cdef const uint8_t* collection
+        cdef size_t collection_size
+        command_collection(builder, &collection, &collection_size)
         return self.add(COMMAND_PUT, id, expected, source, builder.data, builder.size, collection, collection_size)
 
     cdef int add(self, int kind, str id, str expected, str source, const uint8_t* body, size_t body_size,
                  const uint8_t* collection, size_t collection_size) except -1:
-        cdef CommandHeader header
-        cdef VectorEntry expected_entries[VECTOR_ENTRIES_MAX]
-        cdef VectorEntry source_entries[VECTOR_ENTRIES_MAX]
-        cdef uint8_t key[ID_KEY_SIZE_MAX]
-        cdef uint8_t collection_key[ID_KEY_SIZE_MAX]
-        cdef char made[GUID_TEXT_SIZE]
-        cdef uint64_t spelling = 0
+        cdef CommandParts parts
         cdef ErrorDetail error
         cdef Py_ssize_t size
-        cdef const char* expected_text = NULL
-        cdef const char* text
-        cdef const uint8_t* id_text = utf8_of(id, &size)
+        memset(&parts, 0, sizeof(CommandParts))
         error_clear(&error)
-        memset(&header, 0, sizeof(CommandHeader))
         self.check_room(body_size, &error)
-        if size == 0 and kind == COMMAND_PUT:
-            if not identifier_guid(made):
-                raise OSError("the system gives no randomness")
-            id_text = <const uint8_t*>made
-            size = GUID_TEXT_SIZE
-        header.kind = <uint8_t>kind
-        header.make_id = kind == COMMAND_PUT and size > 0 and id_text[size - 1] == c'/'
-        if identifier_check(id_text, <size_t>size, &error) != OK:
-            raise_error(&error)
-        if header.make_id and size + ID_NUMBER_DIGITS + 5 > ID_SIZE_MAX:
-            error_set(&error, E_TOO_LARGE, b"with its number the id would have more than 512 bytes (ID_SIZE_BYTES_MAX)")
-            raise_error(&error)
-        if collection_check(collection, collection_size, &error) != OK:
-            raise_error(&error)
-        header.id_size = <uint16_t>size
-        header.key_size = <uint16_t>identifier_key(id_text, <size_t>size, key)
-        header.spelling_known = identifier_spelling(id_text, header.id_size, key, header.key_size, &spelling)
-        header.spelling = spelling
-        header.collection_size = <uint16_t>collection_size
-        header.collection_key_size = <uint16_t>identifier_key(collection, collection_size, collection_key)
-        header.body_size = <uint32_t>body_size
+        parts.kind = kind
+        parts.id = utf8_of(id, &size)
+        parts.id_size = <size_t>size
         if expected is not None:
-            expected_text = <const char*>utf8_of(expected, &size)
-            expected_parse(&header, expected_text, <size_t>size, expected_entries)
+            parts.expected = <const char*>utf8_of(expected, &size)
+            parts.expected_size = <size_t>size
         if source is not None:
-            text = <const char*>utf8_of(source, &size)
-            header.source_count = source_parse(text, <size_t>size, source_entries)
-        record_write(&self.records, &header, expected_entries, source_entries, id_text, key, collection,
-                     collection_key, <const uint8_t*>expected_text, body)
-        if self.records.failure != OK:
-            self.records.failure = OK
-            raise MemoryError
+            parts.source = <const char*>utf8_of(source, &size)
+            parts.source_size = <size_t>size
+        parts.collection = collection
+        parts.collection_size = collection_size
+        parts.body = body
+        parts.body_size = body_size
+        if command_make(&self.records, &parts, &error) != OK:
+            raise_error(&error)
         self.body_bytes += body_size
         self.count += 1
         return 0
@@ -298,13 +339,9 @@ cdef class Batch:
 
     cdef int check_room(self, size_t body_size, ErrorDetail* error) except -1:
         self.check_handed_over()
-        if self.count >= BATCH_COMMANDS_MAX:
-            error_set(error, E_TOO_LARGE, b"a batch has at most 10000 commands (BATCH_COMMANDS_MAX)")
-        elif self.count and self.body_bytes + body_size > BATCH_BYTES_MAX:
-            error_set(error, E_TOO_LARGE, b"a batch has at most 64 MB of documents (BATCH_SIZE_BYTES_MAX)")
-        else:
-            return 0
-        return raise_error(error)
+        if batch_room(<size_t>self.count, self.body_bytes, body_size, error) != OK:
+            raise_error(error)
+        return 0
 
 
 cdef const uint8_t* utf8_of(str text, Py_ssize_t* size) except NULL:
@@ -316,16 +353,6 @@ cdef const uint8_t* utf8_of(str text, Py_ssize_t* size) except NULL:
         error_clear(&error)
         error_set(&error, E_INVALID, b"the text contains an unpaired surrogate")
         raise_error(&error)
-
-
-cdef int source_parse(const char* text, size_t size, VectorEntry* entries) except -1:
-    cdef ErrorDetail error
-    cdef int count = vector_parse(text, size, entries, VECTOR_ENTRIES_MAX)
-    if count < 0:
-        error_clear(&error)
-        error_set(&error, E_INVALID, b"the source change vector is none")
-        raise_error(&error)
-    return count
 
 
 # ---- results
@@ -419,17 +446,21 @@ cdef list command_results(const uint8_t* results, size_t size):
 
 # ---- failures
 
-cdef object command_exception(const CommandFailure* failure, const uint8_t* commands, size_t size):
+cdef void command_blamed(const CommandFailure* failure, const uint8_t* commands, Command* command) noexcept nogil:
     cdef size_t position = 0
     cdef uint32_t index = 0
+    while index < failure.command:
+        position += (<const CommandHeader*>(commands + position)).size
+        index += 1
+    command_decode(commands + position, command)
+
+
+cdef object command_exception(const CommandFailure* failure, const uint8_t* commands, size_t size):
     cdef Command command
     exception = error_exception(&failure.detail)
     if failure.code != E_CONCURRENCY and failure.code != E_COLLECTION_MISMATCH:
         return exception
-    while index < failure.command:
-        position += (<const CommandHeader*>(commands + position)).size
-        index += 1
-    command_decode(commands + position, &command)
+    command_blamed(failure, commands, &command)
     id = decode(command.id, command.header.id_size)
     if failure.code == E_CONCURRENCY:
         verb = "Put" if command.header.kind == COMMAND_PUT else "Delete"

@@ -17,6 +17,7 @@ from pynori_core.errors cimport (
     E_BUSY, E_DISK_FULL, E_INVALID, E_IO, E_NO_MEMORY, E_NOT_FOUND, E_UNSAFE_FILESYSTEM, OK, error_clear, error_set,
     raise_error,
 )
+from pynori_core.forks cimport ForkMark, fork_forget, fork_watch
 from pynori_core.handles cimport HANDLE_DISK, HANDLE_FILE, HANDLE_MAPPING, handle_closed, handle_opened
 from pynori_core.threads cimport Mutex, mutex_destroy, mutex_init, mutex_lock, mutex_unlock
 
@@ -29,6 +30,7 @@ cdef extern from "pynori_disk.h" nogil:
     int allocate_descriptor "pyn_allocate"(int descriptor, uint64_t size) noexcept
     int memory_file "pyn_memory_file"() noexcept
     int lock_descriptor "pyn_lock"(int descriptor) noexcept
+    void unlock_descriptor "pyn_unlock"(int descriptor) noexcept
     void identity_text "pyn_identity"(char* text, size_t size) noexcept
     int random_bytes "pyn_random"(void* buffer, size_t size) noexcept
     uint64_t unix_ms "pyn_unix_ms"() noexcept
@@ -72,6 +74,7 @@ cdef enum:
 cdef struct RealDisk:
     int directory                  # descriptor
     int lock                       # descriptor of the lock file, or -1
+    ForkMark fork_mark             # closes a child's copy of it
     bint unsettled                 # still under its temporary name
     char path[4096]                # the directory's final path
 
@@ -258,12 +261,22 @@ cdef int real_lock(Disk* disk, const char* name, char* holder, size_t holder_siz
         close_descriptor(descriptor)
         return result
     real.lock = descriptor
+    fork_watch(&real.fork_mark, drop_lock_in_child, real)
     return 0
+
+
+cdef void drop_lock_in_child(void* argument) noexcept nogil:
+    """A child's copy of the descriptor would keep the lock beyond the life of its owner."""
+    cdef RealDisk* real = <RealDisk*>argument
+    close_descriptor(real.lock)
+    real.lock = -1
 
 
 cdef void real_unlock(Disk* disk) noexcept nogil:
     cdef RealDisk* real = <RealDisk*>disk.extra
     if real.lock >= 0:
+        fork_forget(&real.fork_mark)
+        unlock_descriptor(real.lock)
         close_descriptor(real.lock)
         real.lock = -1
 

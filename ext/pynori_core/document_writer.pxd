@@ -6,9 +6,11 @@ opening a database costs the loop nothing.
 """
 
 cimport cython
-from libc.stdint cimport uint32_t
+from libc.stddef cimport size_t
+from libc.stdint cimport uint8_t, uint32_t
 
 from pynori_core.command cimport Batch
+from pynori_core.completion cimport WriteStart, WriteWaiter
 from pynori_core.items cimport DocumentStore
 from pynori_core.merger cimport Merger, Sink, UserTxn
 
@@ -20,6 +22,7 @@ cdef class Dispatcher:
     cdef object make_exception         # engine exception to what futures get
     cdef int users                     # databases
     cdef int finish(self, UserTxn* user) except -1
+    cdef int tell(self, WriteWaiter waiter, UserTxn* user) except -1
 
 
 @cython.final
@@ -29,3 +32,11 @@ cdef class DocumentWriter:
     cdef uint32_t inside               # calls under way, atomic; the merger is destroyed when there are none
     cdef Merger* enter(self) except NULL
     cdef UserTxn* hand_over(self, Batch batch) except NULL
+    cdef int submit_for(self, Batch batch, object owner, Dispatcher dispatcher, bint single) except -1
+
+
+# Single puts of one database, whose waiters are told in the dispatcher's loop.
+@cython.final
+cdef class PutStart(WriteStart):
+    cdef DocumentWriter writer
+    cdef Dispatcher dispatcher

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, final
 
 from pynori_core.command import Batch, CommandResult
+from pynori_core.completion import WriteStart
 from pynori_core.errors import EngineError
 from pynori_core.items import DocumentStore
 
@@ -27,3 +28,7 @@ class DocumentWriter:
     def execute(self, batch: Batch) -> list[CommandResult]: ...
     def execute_all(self, batches: list[Batch], waiting_max: int = 64) -> int: ...
     def counters(self) -> dict[str, int]: ...
+
+@final
+class PutStart(WriteStart):
+    def __init__(self, writer: DocumentWriter, dispatcher: Dispatcher) -> None: ...

@@ -1,14 +1,17 @@
 """Hand batches to the merger, wait for them without the GIL, or let an event loop resolve their futures."""
 
 cimport cython
-from libc.stdint cimport uint32_t
+from libc.stddef cimport size_t
+from libc.stdint cimport uint8_t, uint32_t
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.string cimport memset
 
 from weakref import WeakKeyDictionary, ref
 
 from pynori_core.bits cimport atomic_add32, atomic_load32, atomic_load64, atomic_load_pointer, compare_swap_pointer
-from pynori_core.command cimport Batch, command_exception, command_results
+from pynori_core.change_vector cimport VECTOR_TEXT_MAX, VectorEntry, vector_format
+from pynori_core.command cimport Batch, ResultHeader, command_exception, command_results
+from pynori_core.completion cimport WriteStart, WriteWaiter
 from pynori_core.errors cimport (
     E_BUSY,
     E_CLOSED,
@@ -18,7 +21,7 @@ from pynori_core.errors cimport (
     error_exception,
     error_set,
 )
-from pynori_core.items cimport DocumentStore, store_enter_or_raise, store_leave
+from pynori_core.items cimport STORE_FORKED, DocumentStore, store_enter_or_raise, store_leave
 from pynori_core.merger cimport (
     MergerCounters,
     merger_close,
@@ -174,6 +177,10 @@ cdef class Dispatcher:
             next = user.next
             try:
                 self.finish(user)
+            except Exception as error:
+                # One of them could not take its answer: the others still get theirs.
+                self.loop_reference().call_exception_handler(
+                    {"message": "the end of a write could not be told", "exception": error})
             finally:
                 Py_DECREF(<object>user.owner)
                 user_destroy(user)
@@ -181,6 +188,8 @@ cdef class Dispatcher:
 
     cdef int finish(self, UserTxn* user) except -1:
         future = <object>user.owner
+        if isinstance(future, WriteWaiter):
+            return self.tell(<WriteWaiter>future, user)
         if future.done():
             return 0  # cancelled by its owner; what was committed stays
         if user.failure.code != OK:
@@ -191,6 +200,17 @@ cdef class Dispatcher:
         future.set_result(results[0] if user.single else results)
         return 0
 
+    cdef int tell(self, WriteWaiter waiter, UserTxn* user) except -1:
+        """The outcome of a transaction of one command, from its record."""
+        cdef char vector[VECTOR_TEXT_MAX]
+        cdef const ResultHeader* header = <const ResultHeader*>user.results.data
+        cdef const uint8_t* id = user.results.data + sizeof(ResultHeader)
+        if user.failure.code != OK:
+            return waiter.refused(self.make_exception(
+                command_exception(&user.failure, user.commands, user.commands_size)))
+        return waiter.written(id, header.id_size, vector, vector_format(
+            <const VectorEntry*>(id + header.id_size + header.collection_size), header.vector_count, vector))
+
 
 # ---- the writer
 
@@ -200,7 +220,7 @@ cdef object refusal(int code):
     if code == E_BUSY:
         error_set(&error, code, b"too much waits to be written here (MERGER_QUEUE_SIZE_BYTES_MAX, MERGER_WAIT_MS_MAX)")
     elif code == E_CLOSED:
-        error_set(&error, code, b"the database is closed")
+        error_set(&error, code, b"the database is closed, or was opened before a fork")
     else:
         error_set(&error, code, b"no memory or thread for writing")
     return error_exception(&error)
@@ -224,7 +244,9 @@ cdef class DocumentWriter:
     def close(self):
         """Refuse what comes, finish what waits. Futures of the latter are in their dispatcher when this returns."""
         cdef Merger* merger = <Merger*>atomic_load_pointer(<void**>&self.merger)
-        if merger == NULL or not compare_swap_pointer(<void**>&self.merger, merger, NULL):
+        if merger == NULL or atomic_load32(&self.store.closing) == STORE_FORKED:
+            return  # after a fork: its thread is the parent's
+        if not compare_swap_pointer(<void**>&self.merger, merger, NULL):
             return
         with nogil:
             merger_close(merger)
@@ -238,7 +260,7 @@ cdef class DocumentWriter:
         cdef Merger* merger
         atomic_add32(&self.inside, 1)
         merger = <Merger*>atomic_load_pointer(<void**>&self.merger)
-        if merger == NULL:
+        if merger == NULL or atomic_load32(&self.store.closing) == STORE_FORKED:
             atomic_add32(&self.inside, <uint32_t>-1)
             raise refusal(E_CLOSED)
         return merger
@@ -259,25 +281,30 @@ cdef class DocumentWriter:
 
         To be called on the dispatcher's loop. Raises: Busy, Closed; the batch is used up all the same.
         """
+        if batch.count == 0 and not batch.handed_over:
+            future.set_result([])
+        else:
+            self.submit_for(batch, future, dispatcher, single)
+
+    cdef int submit_for(self, Batch batch, object owner, Dispatcher dispatcher, bint single) except -1:
+        """Queue a batch for a future or a WriteWaiter."""
         cdef UserTxn* user
         cdef Merger* merger = self.enter()
-        cdef int code = OK
+        cdef int code
         try:
-            if batch.count == 0:
-                future.set_result([])
-                return
             user = self.hand_over(batch)
             user.single = single
             user.sink = &dispatcher.sink
-            user.owner = <void*>future
-            Py_INCREF(future)
+            user.owner = <void*>owner
+            Py_INCREF(owner)
             code = merger_submit(merger, user)
             if code != OK:
-                Py_DECREF(future)
+                Py_DECREF(owner)
                 user_destroy(user)
                 raise refusal(code)
         finally:
             atomic_add32(&self.inside, <uint32_t>-1)
+        return 0
 
     def execute(self, Batch batch not None):
         """Write a batch and wait for it without the GIL, in this thread when nobody else writes.
@@ -357,6 +384,20 @@ cdef class DocumentWriter:
         merger_counters(self.enter(), &counters)
         atomic_add32(&self.inside, <uint32_t>-1)
         return counters
+
+
+@cython.final
+cdef class PutStart(WriteStart):
+    """Puts documents for those who wait without a future."""
+
+    def __cinit__(self, DocumentWriter writer not None, Dispatcher dispatcher not None):
+        self.writer = writer
+        self.dispatcher = dispatcher
+
+    cdef int begin(self, WriteWaiter waiter, str id, const uint8_t* body, size_t body_size) except -1:
+        cdef Batch batch = Batch.__new__(Batch)
+        batch.put_text(id, body, body_size, None, None)
+        return self.writer.submit_for(batch, waiter, self.dispatcher, True)
 
 
 cdef UserTxn* run_all(Merger* merger, Sink* sink, UserTxn* waiting, int waiting_max) noexcept nogil:

@@ -263,7 +263,7 @@ def document_lines(Transaction owner not None, bytes id not None):
         code = table_find(&tables.items, INDEX_ID, key, identifier_key(<const uint8_t*><const char*>id, len(id), key),
                           &entry)
     if code == OK:
-        code = table_row(&tables.items, entry.row_id, entry.page, &row)
+        code = table_row(&tables.items, entry.row_id, entry.page, 0, &row)
     if code == OK:
         code = item_decode(owner.txn, entry.row_id, &row, &item)
     if code == E_NOT_FOUND:

@@ -29,6 +29,7 @@ from pynori_core.errors cimport (
     E_BUSY, E_CLOSED, E_CORRUPT, E_INVALID, E_NO_MEMORY, E_UNKNOWN_OUTCOME, E_VERSION, OK, ErrorDetail, error_clear,
     error_set, raise_error,
 )
+from pynori_core.forks cimport fork_forget, fork_watch
 from pynori_core.format cimport (
     BITMAP_PAGES, PAGE_BITMAP_FIRST, PAGE_CATALOG, PAGE_HEADER_A, PAGE_HEADER_B, PAGE_SHIFT, PAGE_SIZE,
     PAGE_TYPE_BITMAP, PAGE_TYPE_CATALOG, PAGE_TYPE_LEAF, PageHeader, RecordHeader,
@@ -76,6 +77,7 @@ cdef void release(Env* env) noexcept nogil:
     """Everything that was opened so far; for a half-open environment too."""
     cdef ErrorDetail ignored
     error_clear(&ignored)
+    fork_forget(&env.fork_mark)
     journal_close(&env.journal)
     if env.scratch.slots != NULL:
         scratch_close(&env.scratch, env.published_txn)
@@ -92,6 +94,19 @@ cdef void release(Env* env) noexcept nogil:
     free(env)
 
 
+cdef void refuse_in_child(void* argument) noexcept nogil:
+    """After a fork: the threads are gone and the locks are as they were, so everything is refused, closing too."""
+    (<Env*>argument).forked = True
+    (<Env*>argument).closing = True
+
+
+cdef bint is_anothers(const Env* env, ErrorDetail* error) noexcept nogil:
+    """In a child: threads may hold its locks that are not there, so it is looked at before they are."""
+    if env.forked:
+        error_set(error, E_CLOSED, "the environment was opened before a fork, by the parent of this process")
+    return env.forked
+
+
 cdef Env* env_new(const EnvOptions* options, ErrorDetail* error) noexcept nogil:
     cdef Env* env = <Env*>calloc(1, sizeof(Env))
     if env == NULL:
@@ -106,6 +121,7 @@ cdef Env* env_new(const EnvOptions* options, ErrorDetail* error) noexcept nogil:
     env.collect_bytes = env.scratch_bytes_max // COLLECT_SHARE
     env.checkpoint_bytes = options.checkpoint_bytes if options.checkpoint_bytes else CHECKPOINT_BYTES_DEFAULT
     env.checkpoint_threshold = env.checkpoint_bytes
+    fork_watch(&env.fork_mark, refuse_in_child, env)
     return env
 
 
@@ -292,7 +308,10 @@ cdef int set_state(Env* env, ErrorDetail* error) noexcept nogil:
 
 cdef int env_close(Env* env, ErrorDetail* error) noexcept nogil:
     cdef ErrorDetail closing
-    cdef int result = close_begin(env, error)
+    cdef int result = E_CLOSED
+    if is_anothers(env, error):
+        return result
+    result = close_begin(env, error)
     if result != OK:
         return result
     error_clear(&closing)
@@ -429,6 +448,8 @@ cdef void visit_end(Env* env) noexcept nogil:
 cdef int env_begin_write(Env* env, Txn* txn) noexcept nogil:
     clear_fast(&txn.error)
     txn.env = NULL
+    if is_anothers(env, &txn.error):
+        return E_CLOSED
     mutex_lock(&env.mutex)
     env.visitors += 1
     while env.writer_active and not env.closing and env.poison.code == OK:
@@ -584,6 +605,8 @@ cdef bint env_journal_idle(Env* env) noexcept nogil:
 
 cdef int env_flush(Env* env, ErrorDetail* error) noexcept nogil:
     cdef int result
+    if is_anothers(env, error):
+        return E_CLOSED
     mutex_lock(&env.mutex)
     env.visitors += 1
     while env.queue_count != 0 or env.journal_busy:
@@ -757,6 +780,8 @@ cdef int checkpoint_within(Env* env, uint64_t reader_wait_ms, ErrorDetail* error
     cdef uint64_t start_ms = now_ms()
     cdef ErrorDetail outcome
     error_clear(&outcome)
+    if is_anothers(env, error):
+        return E_CLOSED
     if env.read_only:
         error_set(error, E_INVALID, "the environment is open for reading only")
         return E_INVALID

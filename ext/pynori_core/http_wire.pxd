@@ -11,6 +11,11 @@ two short cuts, both for a client that repeats itself, and both exact to the byt
 Whatever differs by a byte goes the whole way.
 """
 
+from libc.stddef cimport size_t
+from libc.stdint cimport uint8_t
+
+from pynori_core.completion cimport WriteStart, WriteWaiter
+
 cdef enum:
     WIRE_TARGET_BYTES_MAX = 8192     # of the request target, and of one field
     WIRE_HEAD_BYTES_MAX = 32768      # of target and fields together
@@ -39,15 +44,16 @@ cdef struct WireDurations:
 # The beginning of a request line up to a document's id, and what to do with the id.
 cdef class Repeated:
     cdef bytes prefix       # empty: nothing is known
-    cdef object act         # Database.load or Database.put
+    cdef object act         # Database.answer
+    cdef WriteStart start   # of writes
     cdef object state       # whose raft_index must still be `index`; None: that does not matter
     cdef object index
 
 
-cdef class Wire:
+cdef class Wire(WriteWaiter):
     cdef public Moment moment
     cdef public object transport       # None when the connection is gone
-    cdef public object current         # the request whose answer is due (of a write begun here its future), or None
+    cdef public object current         # the request whose answer is due (True: a write begun here), or None
     cdef public object queue           # later requests
     cdef public bint last_request      # nothing more will be answered after what is under way
     cdef public bint closing           # nothing more is parsed
@@ -76,4 +82,5 @@ cdef class Wire:
 
     cdef bint answer_read(self, const unsigned char* text, Py_ssize_t line_end)
     cdef bint begin_write(self, bytes data, Py_ssize_t line_end)
+    cdef int write_ended(self) except -1
     cdef bint take_line(self, bytes data, Py_ssize_t line_end)

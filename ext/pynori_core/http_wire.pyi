@@ -1,6 +1,8 @@
 from collections.abc import Callable
 from typing import Any
 
+from pynori_core.completion import WriteStart, WriteWaiter
+
 def now_us() -> float: ...
 
 
@@ -11,7 +13,7 @@ class Moment:
     draining: bool
 
 
-class Wire:
+class Wire(WriteWaiter):
     moment: Moment
     transport: Any
     current: Any
@@ -31,5 +33,5 @@ class Wire:
     def data_received(self, data: bytes) -> None: ...
     def remember(self, data: bytes, body_size: int) -> None: ...
     def remember_read(self, prefix: bytes, answer: Callable[..., Any], state: Any, index: Any) -> None: ...
-    def remember_write(self, prefix: bytes, put: Callable[..., Any], state: Any, index: Any) -> None: ...
+    def remember_write(self, prefix: bytes, start: WriteStart, state: Any, index: Any) -> None: ...
     def take_durations(self) -> tuple[tuple[list[int], float], tuple[list[int], float]]: ...

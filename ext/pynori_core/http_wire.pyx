@@ -1,7 +1,7 @@
 """The native half of an HTTP connection: what happens on every request, before and after the part in Python."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from cpython.unicode cimport PyUnicode_DecodeASCII
+from cpython.unicode cimport PyUnicode_DecodeASCII, PyUnicode_DecodeUTF8
 from libc.stdio cimport snprintf
 from libc.string cimport memchr, memcmp, memcpy, memset
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
@@ -96,46 +96,51 @@ cdef class Wire:
         return True
 
     cdef bint begin_write(self, bytes data, Py_ssize_t line_end):
-        """Hand a document to its database; `on_written` answers. False leaves everything to the whole way."""
+        """Hand a document to its database; `written` answers. False leaves everything to the whole way."""
         cdef const unsigned char* text = <const unsigned char*>data
         cdef Py_ssize_t id_end = repeated_id(self.write, text, line_end)
-        cdef Py_ssize_t begin
+        cdef Py_ssize_t begin, body_at
         if id_end == 0:
             return False
         begin = len(self.write.prefix)
         self.write_began = now_us()
+        body_at = line_end + len(self.known_fields)
         try:
-            future = self.write.act(
-                PyUnicode_DecodeASCII(<const char*>text + begin, id_end - begin, NULL),
-                data[line_end + len(self.known_fields):],
-            )
+            self.write.start.begin(
+                self, PyUnicode_DecodeASCII(<const char*>text + begin, id_end - begin, NULL), text + body_at,
+                <size_t>(len(data) - body_at))
         except Exception:
             return False  # nothing was taken; the whole way meets the same error and answers it
-        self.current = future
+        self.current = True
         self.requests += 1
-        future.add_done_callback(self.on_written)
         return True
 
-    def on_written(self, future):
-        """Answer the write under way, and go on with what has come meanwhile."""
+    cdef int written(self, const uint8_t* id, size_t id_size, const char* vector, size_t vector_size) except -1:
+        """Answer the write under way."""
         if self.transport is None:
-            if not future.cancelled():
-                future.exception()  # nobody is left to be told
-            return
+            return 0  # nobody is left to be told
+        if self.closing or self.moment.draining or not write_written(
+            self.transport, self.moment.write_head, id, <Py_ssize_t>id_size, vector, <Py_ssize_t>vector_size
+        ):
+            self.answer_write(
+                PyUnicode_DecodeUTF8(<const char*>id, <Py_ssize_t>id_size, NULL),
+                PyUnicode_DecodeASCII(vector, <Py_ssize_t>vector_size, NULL))
+        return self.write_ended()
+
+    cdef int refused(self, object error) except -1:
+        if self.transport is None:
+            return 0
+        self.answer_write_failure(error)
+        return self.write_ended()
+
+    cdef int write_ended(self) except -1:
+        """Go on with what has come while the write was under way."""
         self.current = None
-        try:
-            result = future.result()
-        except BaseException as error:
-            self.answer_write_failure(error)
-        else:
-            if self.closing or self.moment.draining or not write_written(
-                self.transport, self.moment.write_head, result.id, result.change_vector
-            ):
-                self.answer_write(result)
         self.active_at = self.moment.now
         count_duration(&self.writes, now_us() - self.write_began)
         if self.queue or self.last_request:
             self.advance()
+        return 0
 
     cdef bint take_line(self, bytes data, Py_ssize_t line_end):
         """Read a plain request line and hand the request over; False when the line is not that plain."""
@@ -181,11 +186,13 @@ cdef class Wire:
 
     def remember_read(self, bytes prefix not None, answer, state, index):
         """Answer requests whose line is prefix, id, version by answer(head, id), while state.raft_index is `index`."""
-        remember_repeated(self.read, prefix, answer, state, index)
+        self.read.act = answer
+        remember_repeated(self.read, prefix, state, index)
 
-    def remember_write(self, bytes prefix not None, put, state, index):
-        """Run requests whose line is prefix, id, version by `put(id, body)`, while state.raft_index is `index`."""
-        remember_repeated(self.write, prefix, put, state, index)
+    def remember_write(self, bytes prefix not None, WriteStart start not None, state, index):
+        """Begin requests whose line is prefix, id, version by `start`, while state.raft_index is `index`."""
+        self.write.start = start
+        remember_repeated(self.write, prefix, state, index)
 
     def take_durations(self):
         """Of reads and of writes: counts per bucket, the last for everything beyond, and sum in ms. Both begin anew."""
@@ -253,9 +260,8 @@ cdef tuple take_durations(WireDurations* durations):
     return counts, sum_ms
 
 
-cdef void remember_repeated(Repeated repeated, bytes prefix, act, state, index):
+cdef void remember_repeated(Repeated repeated, bytes prefix, state, index):
     repeated.prefix = prefix
-    repeated.act = act
     repeated.state = state
     repeated.index = index
 
@@ -277,28 +283,26 @@ cdef Py_ssize_t repeated_id(Repeated repeated, const unsigned char* text, Py_ssi
     return end
 
 
-cdef bint write_written(object transport, bytes head, str id, str change_vector) except -1:
+cdef bint write_written(object transport, bytes head, const uint8_t* id, Py_ssize_t id_size, const char* vector,
+                        Py_ssize_t vector_size) except -1:
     """Write a 201 with the result of a write; False when the id needs more care than copying."""
-    cdef bytes id_bytes = id.encode("utf-8")
-    cdef bytes vector = change_vector.encode("ascii")
-    cdef const unsigned char* id_text = <const unsigned char*>id_bytes
-    cdef Py_ssize_t body_size = len(id_bytes) + len(vector) + WRITTEN_FIXED_BYTES
+    cdef Py_ssize_t body_size = id_size + vector_size + WRITTEN_FIXED_BYTES
     cdef char[64] length
     cdef int length_size
     cdef Py_ssize_t position
     cdef bytes out
     cdef char* here
-    for position in range(len(id_bytes)):
-        if not is_plain(id_text[position]):
+    for position in range(id_size):
+        if not is_plain(id[position]):
             return False
     length_size = snprintf(length, sizeof(length), "Content-Length: %zd\r\n\r\n{\"Id\":\"", body_size)
     out = PyBytes_FromStringAndSize(NULL, len(head) + length_size - 7 + body_size)
     here = PyBytes_AS_STRING(out)
     here = append(here, <const char*>head, len(head))
     here = append(here, length, length_size)
-    here = append(here, <const char*>id_text, len(id_bytes))
+    here = append(here, <const char*>id, id_size)
     here = append(here, WRITTEN_MIDDLE, 18)
-    here = append(here, <const char*>vector, len(vector))
+    here = append(here, vector, vector_size)
     append(here, WRITTEN_END, 2)
     transport.write(out)
     return True

@@ -24,5 +24,7 @@ cdef size_t identifier_key(const uint8_t* id, size_t size, uint8_t* key) noexcep
 # the first 64 bytes.
 cdef bint identifier_spelling(const uint8_t* id, size_t size, const uint8_t* key, size_t key_size,
                               uint64_t* spelling) noexcept nogil
-# GUID_TEXT_SIZE bytes of random version 4; False when the system gives no randomness.
+# 16 random bytes; False when the system gives no randomness.
+cdef bint identifier_random(uint8_t* bytes) noexcept nogil
+# GUID_TEXT_SIZE bytes of random version 4; False as above.
 cdef bint identifier_guid(char* text) noexcept nogil

@@ -120,12 +120,16 @@ cdef bint identifier_spelling(const uint8_t* id, size_t size, const uint8_t* key
     return True
 
 
+cdef bint identifier_random(uint8_t* bytes) noexcept nogil:
+    return getentropy(bytes, 16) == 0
+
+
 cdef bint identifier_guid(char* text) noexcept nogil:
     cdef uint8_t random[16]
     cdef const char* hexadecimal = b"0123456789abcdef"
     cdef int index
     cdef int size = 0
-    if getentropy(random, 16):
+    if not identifier_random(random):
         return False
     random[6] = (random[6] & 0x0F) | 0x40
     random[8] = (random[8] & 0x3F) | 0x80

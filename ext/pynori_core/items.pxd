@@ -10,6 +10,8 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from pynori_core.env cimport Env
+from pynori_core.errors cimport ErrorDetail
+from pynori_core.forks cimport ForkMark
 from pynori_core.output cimport Output
 from pynori_core.table cimport IndexEntry
 from pynori_core.tables cimport Cover, DocumentTables, Item
@@ -19,6 +21,10 @@ cdef enum ItemForm:
     FORM_FULL = 0
     FORM_METADATA = 1              # {"@metadata":{...}} alone
     FORM_NONE = 2                  # no JSON at all
+
+cdef enum StoreClosing:
+    STORE_CLOSING = 1
+    STORE_FORKED = 2               # this is a child of the process that opened it: nothing may be done any more
 
 cdef struct Snapshot:              # stays where it is from begin to end: the trees point at its txn
     Txn txn
@@ -30,9 +36,15 @@ cdef class DocumentStore:
     cdef Env* env                  # NULL: closed
     cdef DocumentTables tables     # bound to no transaction: a pattern for tables_bind
     cdef uint32_t users            # inside, atomic
-    cdef uint32_t closing          # atomic
+    cdef uint32_t closing          # StoreClosing, atomic
+    cdef ForkMark fork_mark
     cdef void* kept_output         # an Output that waits for the next read, or NULL; atomic
     cdef list collection_names     # by number; filled as they are met
+
+# The tables of a new or an opened environment, for who holds one without a DocumentStore.
+cdef int store_make_tables(Env* env, const uint8_t* database_id, uint32_t tag, DocumentTables* tables,
+                           ErrorDetail* error) noexcept nogil
+cdef int store_read_tables(Env* env, uint32_t tag, DocumentTables* tables, ErrorDetail* error) noexcept nogil
 
 cdef bint store_enter(DocumentStore store) noexcept      # False: closed or closing
 cdef void store_leave(DocumentStore store) noexcept
@@ -44,6 +56,8 @@ cdef str store_collection_name(DocumentStore store, Snapshot* snapshot, uint32_t
 cdef int snapshot_begin(DocumentStore store, Snapshot* snapshot) noexcept nogil
 cdef void snapshot_end(Snapshot* snapshot) noexcept nogil
 cdef object snapshot_exception(Snapshot* snapshot, int code)
+# (name as first spelt, documents, tombstones, etag of the last change) of each collection, oldest first, or an error.
+cdef int snapshot_collections(Snapshot* snapshot, list found) except? -1
 
 # The newest row under a key; E_NOT_FOUND, also when it is a tombstone. `entry` may be given by who has it already.
 cdef int snapshot_find(Snapshot* snapshot, const uint8_t* key, size_t key_size, Item* item) noexcept nogil

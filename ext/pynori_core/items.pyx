@@ -48,6 +48,7 @@ from pynori_core.errors cimport (
     error_set,
     raise_error,
 )
+from pynori_core.forks cimport fork_forget, fork_watch
 from pynori_core.format cimport PAGE_SIZE
 from pynori_core.json cimport MetadataOverlay, json_write_document
 from pynori_core.output cimport output_clear, output_init, output_release
@@ -59,6 +60,7 @@ from pynori_core.tables cimport (
     CollectionRecord,
     DatabaseState,
     collection_read,
+    cover_offset,
     item_decode,
     item_vector,
     state_read,
@@ -80,10 +82,12 @@ cdef class DocumentStore:
 
     def __cinit__(self):
         self.collection_names = []
+        fork_watch(&self.fork_mark, refuse_in_child, &self.closing)
 
     def __dealloc__(self):
         cdef ErrorDetail error
         cdef Output* output = <Output*>self.kept_output
+        fork_forget(&self.fork_mark)
         if self.env != NULL:
             error_clear(&error)
             with nogil:
@@ -111,9 +115,9 @@ cdef class DocumentStore:
         cdef Env* env = self.env
         cdef int code
         error_clear(&error)
-        if env == NULL:
+        if env == NULL or atomic_load32(&self.closing) == STORE_FORKED:
             return
-        atomic_store32(&self.closing, 1)
+        atomic_store32(&self.closing, STORE_CLOSING)
         if atomic_load32(&self.users):
             error_set(&error, E_BUSY, b"the database is being read")
             raise_error(&error)
@@ -162,24 +166,13 @@ cdef class DocumentStore:
     def collections(self) -> list:
         """(name as first spelt, documents, tombstones, etag of the last change) of each collection, oldest first."""
         cdef Snapshot snapshot
-        cdef DatabaseState state
-        cdef CollectionRecord record
-        cdef const uint8_t* name
-        cdef size_t name_size
-        cdef uint32_t number
         cdef int code
         cdef list found = []
         store_enter_or_raise(self)
         try:
             code = snapshot_begin(self, &snapshot)
             if code == OK:
-                code = state_read(&snapshot.tables, &state)
-                number = 1
-                while code == OK and number <= state.collections:
-                    code = collection_read(&snapshot.tables, number, &record, &name, &name_size)
-                    if code == OK:
-                        found.append((decode(name, name_size), record.documents, record.tombstones, record.last_etag))
-                    number += 1
+                code = snapshot_collections(&snapshot, found)
             exception = snapshot_exception(&snapshot, code) if code != OK else None
             snapshot_end(&snapshot)
         finally:
@@ -259,6 +252,10 @@ cdef int store_read_tables(Env* env, uint32_t tag, DocumentTables* tables, Error
     return code
 
 
+cdef void refuse_in_child(void* argument) noexcept nogil:
+    atomic_store32(<uint32_t*>argument, STORE_FORKED)
+
+
 cdef bint store_enter(DocumentStore store) noexcept:
     atomic_add32(&store.users, 1)
     if atomic_load32(&store.closing):
@@ -276,7 +273,8 @@ cdef int store_enter_or_raise(DocumentStore store) except -1:
     if store_enter(store):
         return 0
     error_clear(&error)
-    error_set(&error, E_CLOSED, b"the database is closed")
+    error_set(&error, E_CLOSED, b"the database was opened before a fork, by the parent of this process"
+              if atomic_load32(&store.closing) == STORE_FORKED else b"the database is closed")
     return raise_error(&error)
 
 
@@ -352,9 +350,25 @@ cdef object snapshot_exception(Snapshot* snapshot, int code):
     return error_exception(&error)
 
 
+cdef int snapshot_collections(Snapshot* snapshot, list found) except? -1:
+    cdef DatabaseState state
+    cdef CollectionRecord record
+    cdef const uint8_t* name
+    cdef size_t name_size
+    cdef uint32_t number = 1
+    cdef int code = state_read(&snapshot.tables, &state)
+    while code == OK and number <= state.collections:
+        code = collection_read(&snapshot.tables, number, &record, &name, &name_size)
+        if code == OK:
+            found.append((decode(name, name_size), record.documents, record.tombstones, record.last_etag))
+        number += 1
+    return code
+
+
 cdef int snapshot_row(Snapshot* snapshot, const IndexEntry* entry, Item* item) noexcept nogil:
     cdef Value row
-    cdef int code = table_row(&snapshot.tables.items, entry.row_id, entry.page, &row)
+    cdef int code = table_row(&snapshot.tables.items, entry.row_id, entry.page, cover_offset(<const Cover*>entry.cover),
+                              &row)
     if code == E_NOT_FOUND:
         error_set(&snapshot.txn.error, E_CORRUPT, b"index 'items.id' leads to row %llu, which is not there",
                   <unsigned long long>entry.row_id)

@@ -6,10 +6,19 @@ or is closed; it belongs to one thread at a time, and may be closed by any.
 """
 
 cimport cython
-from libc.stdint cimport uint64_t
+from libc.stddef cimport size_t
+from libc.stdint cimport uint8_t, uint64_t
 
 from pynori_core.items cimport DocumentStore, ItemForm, Snapshot
 from pynori_core.listing cimport Walk
+
+
+cdef struct Text:                      # UTF-8 of a str that somebody keeps alive
+    const uint8_t* data
+    size_t size
+
+cdef Text text_of(str text) except *
+cdef int raise_invalid(int code, const char* text) except -1
 
 
 # Whoever takes a stream to STREAM_CLOSED gives the snapshot back, and nobody else.

@@ -65,11 +65,6 @@ cdef enum:
     PAGE_SIZE_DEFAULT = 2147483647
 
 
-cdef struct Text:                      # UTF-8 of a str that somebody keeps alive
-    const uint8_t* data
-    size_t size
-
-
 cdef Text text_of(str text) except *:
     cdef Text result
     cdef Py_ssize_t size

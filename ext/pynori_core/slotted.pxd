@@ -21,6 +21,7 @@ cdef enum:
     INTEGER_KEY_SIZE = 8
     SEARCH_CORRUPT = -1
     PREFETCH_ENTRIES_MAX = 16      # the entries of a page with at most so many are asked for all at once
+    SPREAD_ENTRIES_MIN = 32        # of a page with more, those at each eighth are
 
 cdef extern from *:
     void prefetch "__builtin_prefetch"(const void *p) noexcept nogil
@@ -209,6 +210,10 @@ cdef inline int search_bytes(const uint8_t* page, uint32_t key_offset, const uin
     cdef uint32_t upper = (<const PageHeader*>page).upper
     cdef uint32_t middle, offset, probe_size
     cdef int order
+    if high > SPREAD_ENTRIES_MIN:
+        # Three steps of halving wait for memory once.
+        for middle in range(1, 8):
+            prefetch(page + slot_offset(page, (high * middle) >> 3))
     while low < high:
         middle = (low + high) >> 1
         offset = slot_offset(page, middle)

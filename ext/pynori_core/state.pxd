@@ -10,6 +10,7 @@ Flags and the queue are guarded by `mutex`; whoever changes one of them broadcas
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from pynori_core.disk cimport Disk
 from pynori_core.errors cimport ErrorDetail
+from pynori_core.forks cimport ForkMark
 from pynori_core.format cimport FileHeader
 from pynori_core.journal cimport Journal
 from pynori_core.pager cimport Pager
@@ -85,6 +86,8 @@ cdef struct Env:
     Mutex mutex
     Condition changed
     bint closing
+    bint forked                    # this is a child of the process that opened it: nothing may be done any more
+    ForkMark fork_mark
     uint32_t visitors              # threads inside a call that may wait: closing waits for them to leave
     ErrorDetail poison             # code E_POISONED after a failed sync: no more writes
 

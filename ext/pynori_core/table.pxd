@@ -42,9 +42,11 @@ cdef int table_create(Txn* txn, const TableSchema* schema, Table* table) noexcep
 cdef int table_open(Txn* txn, const TableSchema* schema, Table* table) noexcept nogil
 
 # Append a row and make it a member of SET_ALL; row_id must be greater than every one before (else NULL, `txn.error`
-# clear). The caller fills the returned bytes at once.
-cdef uint8_t* table_append(Table* table, uint64_t row_id, uint64_t size, uint64_t* page) noexcept nogil
-cdef int table_row(Table* table, uint64_t row_id, uint64_t page_hint, Value* row) noexcept nogil   # E_NOT_FOUND
+# clear). The caller fills the returned bytes at once. `offset`: where its entry begins in the page; 0: in a run.
+cdef uint8_t* table_append(Table* table, uint64_t row_id, uint64_t size, uint64_t* page,
+                           uint32_t* offset) noexcept nogil
+# The hints say where the row was put; it may have moved since. 0: not known. E_NOT_FOUND.
+cdef int table_row(Table* table, uint64_t row_id, uint64_t page_hint, uint32_t offset_hint, Value* row) noexcept nogil
 # Take a dead or live row away at once, for large ones whose run should not wait for the cleaner. It leaves SET_ALL.
 cdef int table_delete(Table* table, uint64_t row_id) noexcept nogil                                # E_NOT_FOUND
 cdef int table_find(Table* table, int index, const void* key, size_t key_size, IndexEntry* entry) noexcept nogil

@@ -6,7 +6,7 @@ alive` is what the cleaner looks for, so it reads 128 bytes for 512 rows and no 
 is still found.
 """
 
-from libc.stdint cimport uint8_t, uint16_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset, strlen
 from pynori_core.bits cimport (
     leading_zeros64, load64, load64_be, popcount64, store64, store64_be, trailing_zeros64, unlikely,
@@ -19,7 +19,9 @@ from pynori_core.cursor cimport (
     cursor_find_near, cursor_init, cursor_next, cursor_previous, cursor_seek, cursor_seek_before, cursor_value,
 )
 from pynori_core.errors cimport E_INVALID, E_NOT_FOUND, OK
-from pynori_core.format cimport TREE_INDEX, TREE_INTEGER, TREE_ROWS, TREE_SETS, TreeHeader
+from pynori_core.format cimport PAGE_SIZE, TREE_INDEX, TREE_INTEGER, TREE_ROWS, TREE_SETS, TreeHeader
+from pynori_core.slotted cimport LEAF_KEY_OFFSET
+from pynori_core.txn cimport txn_page
 
 cdef enum:
     SET_KEY_SIZE = 16
@@ -76,21 +78,25 @@ cdef int table_open(Txn* txn, const TableSchema* schema, Table* table) noexcept 
 
 # Rows
 
-cdef uint8_t* table_append(Table* table, uint64_t row_id, uint64_t size, uint64_t* page) noexcept nogil:
+cdef uint8_t* table_append(Table* table, uint64_t row_id, uint64_t size, uint64_t* page,
+                           uint32_t* offset) noexcept nogil:
     cdef uint8_t key[8]
     cdef uint8_t* row
+    cdef const uint8_t* leaf
     store64_be(key, row_id)
     row = tree_reserve(&table.rows, key, sizeof(key), size, PUT_INSERT | PUT_APPEND)
     if unlikely(row == NULL):
         return NULL
     page[0] = table.rows.last_page
+    leaf = txn_page(table.txn, page[0])
+    offset[0] = <uint32_t>(row - LEAF_KEY_OFFSET - sizeof(key) - leaf) if leaf < row < leaf + PAGE_SIZE else 0
     return row if set_add(table, SET_ALL, row_id) == OK else NULL
 
 
-cdef int table_row(Table* table, uint64_t row_id, uint64_t page_hint, Value* row) noexcept nogil:
+cdef int table_row(Table* table, uint64_t row_id, uint64_t page_hint, uint32_t offset_hint, Value* row) noexcept nogil:
     cdef uint8_t key[8]
     store64_be(key, row_id)
-    return tree_get_hinted(&table.rows, page_hint, key, sizeof(key), row)
+    return tree_get_hinted(&table.rows, page_hint, offset_hint, key, sizeof(key), row)
 
 
 cdef int table_delete(Table* table, uint64_t row_id) noexcept nogil:

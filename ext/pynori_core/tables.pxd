@@ -46,12 +46,19 @@ cdef enum CoverFlag:
     COVER_SPELLING = 2                 # `spelling` tells how the id is spelt
     COVER_LARGE = 4                    # the row has pages of its own
 
+cdef enum:
+    ENTRY_ALIGNMENT = 8                # Cover.place counts in it
+
 cdef packed struct Cover:              # IndexEntry.cover
     uint64_t spelling                  # identifier_spelling
     uint32_t collection
     uint8_t kind                       # ItemKind
     uint8_t flags                      # CoverFlag
-    uint16_t reserved
+    uint16_t place                     # hint: where in its page the row was put, by ENTRY_ALIGNMENT; 0: unknown
+
+cdef inline uint32_t cover_offset(const Cover* cover) noexcept nogil:
+    return <uint32_t>cover.place * ENTRY_ALIGNMENT
+
 
 cdef packed struct CollectionRecord:   # tree "collections", key "i" + number (u32 BE); the name as first spelt follows
     uint64_t documents

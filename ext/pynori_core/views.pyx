@@ -1,6 +1,6 @@
 """Trees and tables as Python sees them: views of one transaction, for tools and tests. Values come out as copies."""
 
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 from pynori_core.bits cimport load64_be, store64_be
 from pynori_core.btree cimport (
@@ -241,16 +241,17 @@ cdef class TableView:
     def append(self, uint64_t row_id, bytes row not None):
         """Append a row; return the page it went to."""
         cdef uint64_t page
-        cdef uint8_t* place = table_append(&self.table, row_id, len(row), &page)
+        cdef uint32_t offset
+        cdef uint8_t* place = table_append(&self.table, row_id, len(row), &page, &offset)
         if place == NULL:
             raise_code(self.owner, self.owner.txn.error.code or E_INVALID)
         memcpy(place, <const char*>row, len(row))
         return page
 
-    def row(self, uint64_t row_id, uint64_t hint=0):
+    def row(self, uint64_t row_id, uint64_t hint=0, uint32_t offset=0):
         """The row's bytes, or None."""
         cdef Value value
-        if not self.answered(table_row(&self.table, row_id, hint, &value)):
+        if not self.answered(table_row(&self.table, row_id, hint, offset, &value)):
             return None
         return (<const char*>value.data)[:value.size]
 

@@ -51,6 +51,7 @@ from pynori_core.tables cimport (
     COVER_LARGE,
     COVER_SIMPLE_VECTOR,
     COVER_SPELLING,
+    ENTRY_ALIGNMENT,
     INDEX_ID,
     ITEM_DOCUMENT,
     ITEM_TOMBSTONE,
@@ -61,6 +62,7 @@ from pynori_core.tables cimport (
     collection_find,
     collection_read,
     collection_write,
+    cover_offset,
     item_decode,
     item_vector,
     state_read,
@@ -251,7 +253,8 @@ cdef int subject_find(Writer* writer, Subject* subject) noexcept nogil:
 cdef int subject_row(Writer* writer, Subject* subject, Item* item) noexcept nogil:
     """The row that is there, taken apart; pointers live until the next change."""
     cdef Value row
-    cdef int code = table_row(&writer.tables.items, subject.entry.row_id, subject.entry.page, &row)
+    cdef int code = table_row(&writer.tables.items, subject.entry.row_id, subject.entry.page,
+                              cover_offset(&subject.cover), &row)
     if code == E_NOT_FOUND:
         return broken(writer, b"an index entry leads to no row")
     return code if code != OK else item_decode(writer_txn(writer), subject.entry.row_id, &row, item)
@@ -415,10 +418,11 @@ cdef int row_append(Writer* writer, const Command* command, Subject* subject, ui
     cdef size_t body_size = command.header.body_size if kind == ITEM_DOCUMENT else 0
     cdef IndexEntry entry
     cdef uint64_t page
+    cdef uint32_t offset
     cdef ItemHeader* header
     cdef uint8_t* row
     cdef int code
-    row = table_append(&writer.tables.items, subject.etag, size + body_size, &page)
+    row = table_append(&writer.tables.items, subject.etag, size + body_size, &page, &offset)
     if unlikely(row == NULL):
         code = writer_txn(writer).error.code
         return code if code != OK else broken(writer, b"the last etag is behind the rows")
@@ -439,6 +443,7 @@ cdef int row_append(Writer* writer, const Command* command, Subject* subject, ui
     writer.state.last_etag = subject.etag
     subject.fresh.kind = kind
     subject.fresh.collection = collection
+    subject.fresh.place = <uint16_t>(offset // ENTRY_ALIGNMENT)
     if vector_count == 0:
         subject.fresh.flags |= COVER_SIMPLE_VECTOR
     if size + body_size + 8 > INLINE_SIZE_MAX:

@@ -17,20 +17,21 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 from weakref import WeakSet
 
 from pynori_core import change_vector as vectors
 from pynori_core.command import Batch, CommandResult
-from pynori_core.document_writer import Dispatcher, DocumentWriter
+from pynori_core.completion import WriteStart
+from pynori_core.document_writer import Dispatcher, DocumentWriter, PutStart
 from pynori_core.errors import EngineError
 from pynori_core.items import DocumentStore, StoredDocument, StreamItem
 from pynori_core.reads import DocumentReader, DocumentStream, LoadedDocuments
 
 from pynori import limits
 from pynori.documents.hilo import HiloRange, HiloRanges
-from pynori.documents.statistics import DatabaseStatistics
-from pynori.errors import Overloaded, from_engine
+from pynori.documents.statistics import DatabaseStatistics, directory_size_bytes
+from pynori.errors import Overloaded, from_engine, with_our_errors
 from pynori.runtime import codecs  # noqa: F401  (hands the engine its LZ4, before anything is opened)
 from pynori.runtime.clock import Clock, SystemClock
 from pynori.runtime.rand import Rand, SystemRand
@@ -41,8 +42,6 @@ __all__ = [
 ]  # fmt: skip
 
 PAGE_SIZE_MAX = 2**31 - 1
-Parameters = ParamSpec("Parameters")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +52,6 @@ class DatabaseOptions:
     allow_unsafe_filesystem: str | None = None
     node_tag: str = "A"
     identity_parts_separator: str = "/"
-
-
-def with_our_errors(method: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """The method, with the engine's exceptions turned into ours."""
-
-    @functools.wraps(method)
-    def wrapped(*args: Parameters.args, **keywords: Parameters.kwargs) -> Result:
-        try:
-            return method(*args, **keywords)
-        except EngineError as error:
-            raise from_engine(error) from error
-
-    return wrapped
 
 
 class Database:
@@ -81,6 +67,7 @@ class Database:
         self._writer = DocumentWriter(store)
         self._loop = asyncio.get_running_loop()
         self._dispatcher = Dispatcher.acquire(self._loop, from_engine)
+        self._puts = PutStart(self._writer, self._dispatcher)
         self._streams: WeakSet[DocumentStream] = WeakSet()
         self._hilo = HiloRanges(self, clock)
         self._closing: asyncio.Task[None] | None = None
@@ -255,8 +242,7 @@ class Database:
     def _size_bytes(self) -> int:
         if self._directory is None:
             return self._store.environment()["file_bytes"]
-        with os.scandir(self._directory) as entries:
-            return sum(entry.stat().st_blocks * 512 for entry in entries)
+        return directory_size_bytes(self._directory)
 
     # ---- writes
 
@@ -285,6 +271,11 @@ class Database:
         except EngineError as error:
             raise from_engine(error) from error
         return future
+
+    @property
+    def puts(self) -> WriteStart:
+        """The native short cut of `put` for those who wait without a future."""
+        return self._puts
 
     def delete(self, id: str, expected_change_vector: str | None = None) -> asyncio.Future[CommandResult]:
         """Delete a document; deleting a missing one succeeds unless a change vector is expected."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,3 +73,9 @@ class DatabaseStatistics:
             readers=environment["readers"],
             writer_waits=environment["writer_waits"],
         )
+
+
+def directory_size_bytes(directory: Path) -> int:
+    """What the files of a database take on the disk."""
+    with os.scandir(directory) as entries:
+        return sum(entry.stat().st_blocks * 512 for entry in entries)

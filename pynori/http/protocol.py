@@ -22,7 +22,7 @@ from pynori_core.http_wire import Wire
 
 from pynori.errors import BadRequest, PynoriError
 from pynori.http.body import BodyBroken, BodyStream, BufferedBody
-from pynori.http.handlers.documents import put, put_answer
+from pynori.http.handlers.documents import put, written
 from pynori.http.head import can_be_repeated, check_head, head_too_large, takes_gzip
 from pynori.http.request import Request
 from pynori.http.response import Answer, Deferred, Reply, Response, StreamResponse, settle
@@ -32,7 +32,6 @@ from pynori.http.stream import send_stream
 from pynori.limits import PIPELINED_REQUESTS_MAX, REQUEST_HEAD_SIZE_BYTES_MAX
 
 if TYPE_CHECKING:
-    from pynori.documents.database import CommandResult
     from pynori.http.listener import Listener
 
 # Requests with these need a look at the state of the cluster before or after their handler.
@@ -116,11 +115,11 @@ class Connection(Wire, asyncio.Protocol):
             self.remember_read(prefix, database.answer, watched, index)
         elif request.method == "PUT":
             self.write_path = request.path
-            self.remember_write(prefix, database.put, watched, index)
+            self.remember_write(prefix, database.puts, watched, index)
 
-    def answer_write(self, result: CommandResult) -> None:
+    def answer_write(self, id: str, change_vector: str) -> None:
         """The answer of a write that the native half has begun, where it is not a common one."""
-        self.respond(self.written_request(), put_answer(result))
+        self.respond(self.written_request(), written(id, change_vector))
 
     def answer_write_failure(self, error: BaseException) -> None:
         self.respond(self.written_request(), error_response(error, self.write_path))

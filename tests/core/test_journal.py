@@ -83,25 +83,31 @@ def test_values_of_runs_are_logged_without_the_slack(tmp_path: Path) -> None:
 
 
 def test_compression_saves_whole_sectors(tmp_path: Path) -> None:
-    """Compressible pages take fewer sectors, incompressible ones are stored as they are; both are recovered."""
+    """Large compressible records take fewer sectors, small and incompressible ones are stored as they are; all are
+    recovered."""
     assert codec_installed()
     directory = tmp_path / "env"
     with Env.create(directory) as env:
         pages = []
 
-        def add(data: bytes) -> object:
+        def add(*contents: bytes) -> object:
             def change(txn: object) -> None:
-                page = txn.allocate(type=PLAIN)
-                txn.patch(page, 64, data)
-                pages.append((page, data))
+                for data in contents:
+                    page = txn.allocate(type=PLAIN)
+                    txn.patch(page, 64, data)
+                    pages.append((page, data))
 
             return change
 
-        packed, plain = commit_bytes(env, add((b'{"Name":"Ada","Age":36},' * 400)[:8128]))
-        assert plain > 8192
+        compressible = (b'{"Name":"Ada","Age":36},' * 400)[:8128]
+        packed, plain = commit_bytes(env, add(compressible, compressible, compressible))
+        assert plain > 3 * 8128
         assert packed == 4096
-        stored, _ = commit_bytes(env, add(random.Random(1).randbytes(8128)))
-        assert stored == 3 * 4096
+        small, plain = commit_bytes(env, add(compressible))
+        assert plain < 16384
+        assert small == 3 * 4096
+        stored, _ = commit_bytes(env, add(*(random.Random(seed).randbytes(8128) for seed in range(3))))
+        assert stored == 7 * 4096
         copy = tmp_path / "copy"
         copy.mkdir()
         for path in directory.iterdir():

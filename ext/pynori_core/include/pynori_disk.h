@@ -133,6 +133,18 @@ static inline int pyn_lock(int descriptor) {
     return 0;
 }
 
+/* Frees the lock although a process that was forked off in between may still have the descriptor. */
+static inline void pyn_unlock(int descriptor) {
+#ifdef F_OFD_SETLK
+    struct flock lock;
+    memset(&lock, 0, sizeof lock);
+    lock.l_type = F_UNLCK;
+    lock.l_whence = SEEK_SET;
+    fcntl(descriptor, F_OFD_SETLK, &lock);
+#endif
+    flock(descriptor, LOCK_UN);
+}
+
 /* "pid boot" of this process, for the message that the next opener gets. */
 static inline void pyn_identity(char *text, size_t size) {
     char boot[64] = "";

@@ -123,7 +123,11 @@ async def resolve_identity(request: Request, database: Database, id: str) -> str
 
 
 def put_answer(result: CommandResult) -> Response:
-    return Response(201, encode_json({"Id": result.id, "ChangeVector": result.change_vector}))
+    return written(result.id, result.change_vector)
+
+
+def written(id: str, change_vector: str) -> Response:
+    return Response(201, encode_json({"Id": id, "ChangeVector": change_vector}))
 
 
 def delete(request: Request) -> Reply:

@@ -1,0 +1,175 @@
+"""The embedded faces, Python and C, beside SQLite and LMDB from Python: durable puts, batches of 100, gets; one run.
+
+Run: PYTHONPATH=ext:. python bench/bench_embed.py [directory]. Documents are orders of about 1 KB. Pynori reads and
+checks each as JSON and gives it back with its metadata; the peers store and return bytes. SQLite has a write-ahead
+journal and synchronous FULL. The contenders take turns, because other load comes and goes; medians are shown.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sqlite3
+import statistics
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import lmdb
+
+import pynori
+
+ROUNDS = 3
+SINGLES = 1_500
+DOCUMENTS = 20_000
+GETS = 50_000
+BATCH = 100
+THREADS = 8
+ORDER = {
+    "Company": "companies/12-A", "Employee": "employees/3-A", "Freight": 32.38,
+    "ShipTo": {"City": "Reims", "Line1": "59 rue de l'Abbaye", "Location": {"Latitude": 49.25, "Longitude": 4.05}},
+    "Lines": [
+        {"Product": f"products/{line}-A", "ProductName": "Queso Cabrales", "Quantity": line, "PricePerUnit": 14.5}
+        for line in range(9)
+    ],
+    "@metadata": {"@collection": "Orders"},
+}  # fmt: skip
+TEXT = json.dumps(ORDER).encode()
+Face = tuple[Callable[[int], object], Callable[[range], object], Callable[[int], object]]
+
+
+@contextmanager
+def pynori_face(directory: Path) -> Iterator[Face]:
+    with pynori.open(directory / "pynori") as database:
+
+        def put_many(numbers: range) -> None:
+            with database.batch() as batch:
+                for number in numbers:
+                    batch.put(f"orders/{number}", TEXT)
+
+        yield (
+            lambda number: database.put(f"orders/{number}", TEXT),
+            put_many,
+            lambda number: database.get_json(f"orders/{number}"),
+        )
+
+
+@contextmanager
+def sqlite_face(directory: Path) -> Iterator[Face]:
+    connection = sqlite3.connect(directory / "sqlite", isolation_level=None)
+    connection.execute("pragma journal_mode=wal")
+    connection.execute("pragma synchronous=full")
+    connection.execute("create table documents (id text primary key, body blob) without rowid")
+    put = "insert or replace into documents values (?, ?)"
+
+    def put_many(numbers: range) -> None:
+        connection.execute("begin")
+        connection.executemany(put, [(f"orders/{number}", TEXT) for number in numbers])
+        connection.execute("commit")
+
+    yield (
+        lambda number: connection.execute(put, (f"orders/{number}", TEXT)),
+        put_many,
+        lambda number: connection.execute("select body from documents where id=?", (f"orders/{number}",)).fetchone()[0],
+    )
+    connection.close()
+
+
+@contextmanager
+def lmdb_face(directory: Path) -> Iterator[Face]:
+    environment = lmdb.open(str(directory / "lmdb"), map_size=1 << 30)
+
+    def put_many(numbers: range) -> None:
+        with environment.begin(write=True) as txn:
+            for number in numbers:
+                txn.put(b"orders/%d" % number, TEXT)
+
+    def get(number: int) -> bytes | None:
+        with environment.begin() as txn:
+            return txn.get(b"orders/%d" % number)
+
+    yield lambda number: put_many(range(number, number + 1)), put_many, get
+    environment.close()
+
+
+def rate(count: int, body: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    body()
+    return count / (time.perf_counter() - start)
+
+
+def measure(face: Face) -> dict[str, float]:
+    put, put_many, get = face
+    return {
+        "put": rate(SINGLES, lambda: [put(number) for number in range(SINGLES)]),
+        "batch": rate(DOCUMENTS, lambda: [put_many(range(at, at + BATCH)) for at in range(0, DOCUMENTS, BATCH)]),
+        "get": rate(GETS, lambda: [get(number * 2654435761 % DOCUMENTS) for number in range(GETS)]),
+    }
+
+
+def threads_rate(directory: Path) -> float:
+    """Puts of THREADS threads at the same time, which share commits."""
+    with pynori.open(directory / "threads") as database:
+
+        def work(thread: int) -> None:
+            for number in range(SINGLES // 2):
+                database.put(f"orders/{thread}-{number}", TEXT)
+
+        threads = [threading.Thread(target=work, args=(thread,)) for thread in range(THREADS)]
+
+        def run() -> None:
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+
+        return rate(SINGLES // 2 * THREADS, run)
+
+
+def compile_loops(directory: Path) -> Path:
+    flags = subprocess.run(
+        [sys.executable, "-m", "pynori.embed", "--cflags", "--libs"], check=True, capture_output=True, text=True
+    ).stdout.split()
+    program = directory / "loops"
+    compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC").split()[0])
+    source = Path(__file__).parent / "embed_loops.c"
+    subprocess.run([*compiler, "-std=gnu11", "-O2", str(source), *flags, "-o", str(program)], check=True)
+    return program
+
+
+def measure_c(program: Path, directory: Path) -> dict[str, float]:
+    words = [str(program), str(directory / "c"), str(SINGLES), str(DOCUMENTS), str(GETS)]
+    output = subprocess.run(words, input=TEXT, check=True, capture_output=True).stdout.decode()
+    return {name: float(value) for name, value in (line.split() for line in output.splitlines())}
+
+
+def main() -> None:
+    parent = sys.argv[1] if len(sys.argv) > 1 else "."
+    found: dict[str, list[dict[str, float]]] = {}
+    faces = {"pynori, Python": pynori_face, "SQLite, Python": sqlite_face, "LMDB, Python": lmdb_face}
+    with tempfile.TemporaryDirectory(dir=parent) as root:
+        program = compile_loops(Path(root))
+        for round_number in range(ROUNDS):
+            directory = Path(root) / str(round_number)
+            directory.mkdir()
+            for name, face in faces.items():
+                with face(directory) as opened:
+                    found.setdefault(name, []).append(measure(opened))
+            found["pynori, Python"][-1]["threads"] = threads_rate(directory)
+            found.setdefault("pynori, C", []).append(measure_c(program, directory))
+    print(f"{len(TEXT)} bytes a document, a second: puts, {THREADS} threads' puts, puts in batches of {BATCH}, gets")
+    for name, rounds in found.items():
+        medians = {kind: statistics.median(each[kind] for each in rounds) for kind in rounds[0]}
+        kinds = ("put", "threads", "batch", "get")
+        print(f"{name:16}", *(f"{medians[kind]:12,.0f}" if kind in medians else " " * 12 for kind in kinds))
+
+
+if __name__ == "__main__":
+    main()

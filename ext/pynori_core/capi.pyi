@@ -1,0 +1,3 @@
+"""Types of the C face: the capsule alone."""
+
+C_API: object
