@@ -47,6 +47,7 @@ class Settings:
     shutdown_grace_seconds: int = limits.SHUTDOWN_GRACE_MS // 1_000
     unsecured_access: str = "Local"
     allow_unsafe_filesystem: str | None = None
+    scrub_megabytes_per_second: int = 4
     parent_process_id: int | None = None
 
 
@@ -239,6 +240,14 @@ OPTIONS: tuple[Option, ...] = (
         TEXT,
         ("allow-unsafe-filesystem",),
         "Name of one file system type to use although it may lose synced data, such as fuse.",
+    ),
+    Option(
+        "Storage.ScrubMegabytesPerSecond",
+        "scrub_megabytes_per_second",
+        _integer(0, 10_000),
+        ("scrub-megabytes-per-second",),
+        "How fast pages are read again in the background, once a week, to find damage; 0: never.",
+        "MB/s",
     ),
     Option(
         "Testing.ParentProcessId",

@@ -28,6 +28,10 @@ MERGER_QUEUE_SIZE_BYTES_MAX: Final = 256 * MIB  # waiting writes of one database
 MERGER_WAIT_MS_MAX: Final = 30_000  # when the oldest waiter is older, new writes are refused
 HILO_TRIES_MAX: Final = 64  # how often a range is tried again when somebody else wrote its document
 UPDATE_TRIES_MAX: Final = 1_000  # how often an embedded update is repeated when somebody else was faster
+TOMBSTONES_PER_PURGE: Final = 1_024  # dropped by one transaction, so that other writes wait for milliseconds at most
+TOMBSTONE_PURGE_INTERVAL_MS: Final = 5 * 60_000
+COMPACTION_LAST_ROWS: Final = 2_000  # rows left to catch up with at which a compaction refuses writes and ends,
+COMPACTION_ROUNDS_MAX: Final = 16  # as it does after this many rounds of catching up, however many are left
 CLOSE_LOOK_MS: Final = 5  # how often a closing database looks whether the last reader has gone
 
 # ---- HTTP
@@ -86,6 +90,10 @@ DISK_FREE_REFUSE_BYTES: Final = 512 * MIB
 LOG_FILE_SIZE_BYTES_MAX: Final = 64 * MIB
 LOG_FILES_KEPT: Final = 10
 LOG_MESSAGE_SIZE_MAX: Final = 8_192  # characters; longer messages are cut
+SCRUB_STEP_PAGES: Final = 64  # pages read on one snapshot: 512 KB, some milliseconds in which no checkpoint begins
+SCRUB_START_MS: Final = 10 * 60_000  # between the start and the first pass
+SCRUB_PERIOD_MS: Final = 7 * 24 * 3_600_000  # every page is read once a week, if the rate lets it
+SCRUB_FINDINGS_MAX: Final = 1_000  # of one pass; more, and it is the disk that is to be replaced
 SHARDS_TOTAL: Final = 1_024  # of the key-value service; fixed by the published hash
 
 # ---- the command line

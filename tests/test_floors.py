@@ -18,14 +18,17 @@ CORE_FLOORS: list[list[str]] = [
         "completion",
     ],
     ["blittable", "schema", "builder", "json", "framing", "http_wire"],
-    ["disk", "fault_disk", "pager", "scratch", "record", "journal"],
+    ["disk", "fault_disk", "sim_disk", "pager", "scratch", "record", "journal"],
     ["freespace", "state", "txn", "checkpoint", "recovery", "env"],
     ["slotted", "catalog", "btree", "cursor", "table", "views"],
     [
         "change_vector", "timestamp", "identifier", "tables", "command", "writes", "items", "includes", "listing",
         "reads", "document_snapshot",
     ],
-    ["merger", "document_writer", "capi", "check", "check_trees", "check_documents", "dump", "hooks"],
+    [
+        "merger", "document_writer", "capi", "compact", "space", "check", "check_trees", "check_documents", "dump",
+        "salvage_pages", "salvage", "scrub", "hooks",
+    ],
 ]
 
 # Packages of the server: floor number, and the siblings of the same floor that it may import.

@@ -51,7 +51,8 @@ cdef uint8_t* tree_reserve(Tree* tree, const void* key, size_t key_size, uint64_
 cdef uint8_t* tree_update(Tree* tree, const void* key, size_t key_size, uint64_t* value_size) noexcept nogil
 cdef int tree_delete(Tree* tree, const void* key, size_t key_size) noexcept nogil              # E_NOT_FOUND
 
-# Merge neighbouring leaves between two keys wherever two fit into one page, for trees that take no inserts there.
+# Merge neighbouring leaves between two keys wherever two fit into one page, for trees that take no inserts there. In
+# integer-keyed trees leaves are filled up from their next ones too, so that none but the last has room for an entry.
 cdef int tree_pack(Tree* tree, const void* first, size_t first_size, const void* last, size_t last_size) noexcept nogil
 
 # Free all pages and runs of the tree, and its place in the catalog.

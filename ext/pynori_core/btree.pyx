@@ -989,6 +989,8 @@ cdef int pack_siblings(Tree* tree, uint8_t* key, size_t* key_size, const void* l
         if compare_bytes(branch_key(separator), separator.key_size, last, last_size) > 0:
             return pages_merge(tree, &path, level - 1)
         code = merge_pair(tree, &path, level, path.slots[level - 1], PAGE_ROOM)
+        if code == E_NOT_FOUND and tree.flags & TREE_INTEGER:
+            code = leaf_pull(tree, &path, path.slots[level - 1])
         if code == E_NOT_FOUND:
             path.slots[level - 1] += 1
         elif code != OK:
@@ -1003,6 +1005,53 @@ cdef int pack_siblings(Tree* tree, uint8_t* key, size_t* key_size, const void* l
         key_size[0] = separator.key_size
         memcpy(key, branch_key(separator), separator.key_size)
     return pages_merge(tree, &path, level - 1)
+
+
+cdef int leaf_pull(Tree* tree, Path* path, uint32_t slot) noexcept nogil:
+    """Fill the leaf at `slot` of the last branch with entries from the front of the next one, which keeps some.
+
+    Always E_NOT_FOUND when nothing failed: the leaf is as full as it gets. In an integer-keyed tree the separator
+    changes in place, since all are of one size.
+    """
+    cdef uint64_t parent_page = path.pages[path.depth - 2]
+    cdef const uint8_t* parent_old = txn_page(tree.txn, parent_page)
+    cdef const uint8_t* left_old = tree_page(tree, branch_child(parent_old, slot), 0)
+    cdef const uint8_t* right_old = tree_page(tree, branch_child(parent_old, slot + 1), 0)
+    cdef uint8_t* left
+    cdef uint8_t* right
+    cdef uint8_t* parent
+    cdef const LeafEntry* first
+    cdef const BranchEntry* separator
+    cdef uint32_t size, room
+    cdef uint32_t count = 0
+    if unlikely(left_old == NULL or right_old == NULL):
+        return txn_failure(tree.txn)
+    room = PAGE_ROOM - page_used(left_old)
+    while count + 1 < page_count(right_old):
+        size = entry_size(right_old, count) + SLOT_SIZE
+        if size == SLOT_SIZE or size > room:
+            break
+        room -= size
+        count += 1
+    if count == 0:
+        return E_NOT_FOUND
+    left = txn_modify(tree.txn, branch_child(parent_old, slot))
+    right = txn_modify(tree.txn, branch_child(parent_old, slot + 1))
+    parent = txn_modify(tree.txn, parent_page)
+    if unlikely(left == NULL or right == NULL or parent == NULL):
+        return txn_failure(tree.txn)
+    if not page_compact(left) or not page_append_range(left, right, 0, count):
+        return tree_corrupt(tree, (<PageHeader*>left).page, "entries overlap")
+    while count > 0:
+        if unlikely(not page_remove(right, 0)):
+            return tree_corrupt(tree, (<PageHeader*>right).page, "entries overlap")
+        count -= 1
+    first = leaf_entry(right, 0)
+    separator = branch_entry(parent, slot)
+    if unlikely(first == NULL or separator == NULL or first.key_size != separator.key_size):
+        return tree_corrupt(tree, parent_page, "a separator is not of its children")
+    memcpy(<uint8_t*>separator + BRANCH_KEY_OFFSET, leaf_key(first), first.key_size)
+    return E_NOT_FOUND
 
 
 cdef const BranchEntry* separator_behind(Tree* tree, Path* path) noexcept nogil:

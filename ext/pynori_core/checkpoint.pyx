@@ -2,23 +2,23 @@
 
 1. between two commits: note L, the place in the journal and the chain there, and raise whole_limit;
 2. wait for readers older than L;
-3. write the newest version <= L of every dirty page, in page order; sync;
+3. write the newest version <= L of every dirty page, in page order; sync; read back the catalog and the roots;
 4. write both copies of the header, one after the other; sync and read back each;
 5. let slots point to the map again, retire the versions, recycle journals.
 Only after 4 may anything be forgotten.
 """
 
-from libc.stdint cimport UINT64_MAX, uint64_t
+from libc.stdint cimport UINT64_MAX, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from pynori_core.bits cimport (
     atomic_add64, atomic_load32, atomic_load_pointer, atomic_or32, atomic_store64, compare_swap_pointer,
 )
 from pynori_core.errors cimport E_BUSY, E_CLOSED, E_POISONED, OK, error_set
-from pynori_core.format cimport PAGE_TYPE_RUN, FileHeader, PageHeader
+from pynori_core.format cimport CATALOG_TREES, PAGE_CATALOG, PAGE_TYPE_RUN, FileHeader, PageHeader, catalog_tree
 from pynori_core.journal cimport journal_recycle
 from pynori_core.pager cimport (
-    PAGER_WRITE_PAGES_MAX, PagerWrite, pager_hash, pager_store_header, pager_sync, pager_write,
+    PAGER_WRITE_PAGES_MAX, PagerWrite, pager_hash, pager_read_back, pager_store_header, pager_sync, pager_write,
 )
 from pynori_core.scratch cimport (
     SLOT_VERIFIED, VERSION_FLUSHED, VERSION_FREED, VERSION_RAW, PageVersion, ReaderSlot, scratch_clear_dirty,
@@ -165,11 +165,45 @@ cdef int wait_for_readers(Env* env, uint64_t epoch, uint64_t reader_wait_ms, Err
     return OK
 
 
+cdef int read_back(Env* env, uint64_t page, uint64_t limit, const uint8_t** image, ErrorDetail* error) noexcept nogil:
+    """Compares a page that was just written with its image, which is left in `image`; NULL when it was not written."""
+    cdef PageVersion* version
+    image[0] = NULL
+    if page >= env.pager.file_pages or scratch_slot(&env.scratch, page) == NULL:
+        return OK
+    version = version_at(env, page, limit)
+    if version == NULL or not atomic_load32(&version.flags) & VERSION_FLUSHED or version.data == NULL:
+        return OK
+    image[0] = version.data
+    return pager_read_back(&env.pager, page, version.data, error)
+
+
+cdef int read_back_roots(Env* env, uint64_t limit, ErrorDetail* error) noexcept nogil:
+    """The catalog and the root of each tree: a page whose write was lost verifies, and only its reader could tell."""
+    cdef const uint8_t* catalog
+    cdef const uint8_t* root
+    cdef uint64_t page = PAGE_CATALOG
+    cdef uint32_t place
+    cdef int result = OK
+    while page != 0 and result == OK:
+        result = read_back(env, page, limit, &catalog, error)
+        page = 0
+        if catalog == NULL:
+            break                  # not written by this checkpoint
+        for place in range(CATALOG_TREES):
+            if result == OK and catalog_tree(catalog, place).root != 0:
+                result = read_back(env, catalog_tree(catalog, place).root, limit, &root, error)
+        page = (<const PageHeader*>catalog).link
+    return result
+
+
 cdef int write_all(Env* env, FileHeader* header, uint64_t* pages, ErrorDetail* error) noexcept nogil:
     cdef int result = flush_versions(env, header.checkpoint_txn, pages, error)
     if result != OK:
         return result              # pages are in memory and in the journal: the next checkpoint writes them again
     result = pager_sync(&env.pager, error)
+    if result == OK:
+        result = read_back_roots(env, header.checkpoint_txn, error)
     if result == OK:
         result = pager_store_header(&env.pager, header, error)
     if result != OK:

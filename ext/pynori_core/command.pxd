@@ -21,11 +21,13 @@ cdef enum:
     BATCH_COMMANDS_MAX = 10000
     BATCH_BYTES_MAX = 67108864         # 64 MB of documents in one batch
     COMMAND_BYTES_MAX = 67174400       # of one record: the largest document and 64 KB
+    PURGE_COUNT_MAX = 8192             # tombstones that one command drops: it is one step of one transaction
     PARSE_NOGIL_BYTES = 65536          # larger documents are parsed without the GIL
 
 cdef enum CommandKind:
     COMMAND_PUT = 1
     COMMAND_DELETE = 2
+    COMMAND_PURGE = 3                  # drop tombstones; the body is a PurgeOrder, and there is no id
 
 cdef enum Expected:
     EXPECT_ANY = 0                     # do not care
@@ -50,6 +52,10 @@ cdef packed struct CommandHeader:      # 40 bytes
     uint16_t collection_key_size       # lower-cased name, behind the name
     uint32_t reserved
 
+cdef packed struct PurgeOrder:
+    uint64_t etag_max                  # tombstones up to it may go
+    uint64_t count_max                 # how many go at most
+
 cdef struct Command:                   # a record taken apart
     const CommandHeader* header
     const uint8_t* id
@@ -68,7 +74,7 @@ cdef packed struct ResultHeader:       # 40 bytes
     uint16_t id_size
     uint16_t collection_size
     uint16_t vector_count              # 0: nothing was written
-    uint32_t flags                     # of the item
+    uint32_t flags                     # of the item; PURGE: how many tombstones went
     uint64_t etag
     uint64_t last_modified             # ticks
     uint64_t user_txn

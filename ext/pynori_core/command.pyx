@@ -296,6 +296,28 @@ cdef class Batch:
         """
         self.add(COMMAND_DELETE, id, expected_change_vector, None, NULL, 0, NULL, 0)
 
+    def purge_tombstones(self, uint64_t etag_max, uint64_t count_max):
+        """Drop up to `count_max` of the oldest tombstones whose etag is at most `etag_max`, for good.
+
+        The caller answers for it that nobody needs to hear of those deletions any more. The newest etag of the
+        database stays, whatever it is. The result's `purged` says how many went.
+        """
+        cdef CommandHeader header
+        cdef PurgeOrder order
+        cdef ErrorDetail error
+        error_clear(&error)
+        memset(&header, 0, sizeof(CommandHeader))
+        self.check_room(sizeof(PurgeOrder), &error)
+        order.etag_max = etag_max
+        order.count_max = count_max if count_max < PURGE_COUNT_MAX else PURGE_COUNT_MAX
+        header.kind = COMMAND_PURGE
+        header.body_size = sizeof(PurgeOrder)
+        record_write(&self.records, &header, NULL, NULL, NULL, NULL, NULL, NULL, NULL, <const uint8_t*>&order)
+        if self.records.failure != OK:
+            self.records.failure = OK
+            raise MemoryError
+        self.count += 1
+
     cdef int add_built(self, Builder* builder, str id, str expected, str source) except -1:
         cdef const uint8_t* collection
         cdef size_t collection_size
@@ -376,8 +398,8 @@ cdef class CommandResult:
 
     @property
     def kind(self) -> str:
-        """"PUT" or "DELETE"."""
-        return "PUT" if self.header().kind == COMMAND_PUT else "DELETE"
+        """"PUT", "DELETE" or "PURGE"."""
+        return KIND_NAMES[self.header().kind]
 
     @property
     def id(self) -> str:
@@ -422,12 +444,20 @@ cdef class CommandResult:
         return self.header().deleted != 0
 
     @property
+    def purged(self) -> int:
+        """Of a purge: how many tombstones went."""
+        return self.header().flags if self.header().kind == COMMAND_PURGE else 0
+
+    @property
     def transaction(self) -> int:
         """Number of the user transaction."""
         return self.header().user_txn
 
     def __repr__(self):
         return f"CommandResult({self.kind} {self.id!r} {self.change_vector})"
+
+
+KIND_NAMES = {COMMAND_PUT: "PUT", COMMAND_DELETE: "DELETE", COMMAND_PURGE: "PURGE"}
 
 
 cdef list command_results(const uint8_t* results, size_t size):

@@ -5,9 +5,10 @@ For tests of what the engine promises when the world fails. Everything else goes
 
 import errno as errno_names
 
-from libc.stdint cimport uint64_t
+from libc.errno cimport ENOMEM
+from libc.stdint cimport uint8_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy
+from libc.string cimport memcpy, strcmp
 
 from pynori_core.disk cimport Disk, DiskFile, DiskHandle, iovec
 
@@ -31,6 +32,8 @@ cdef struct FaultDisk:
     uint64_t fail_at[OPERATION_COUNT]      # number of the call that fails, from 1; 0: none
     bint fail_on[OPERATION_COUNT]          # and all calls after it
     int errors[OPERATION_COUNT]
+    uint64_t lose_offset           # writes to these bytes of the data file are lost, and nobody is told
+    uint64_t lose_size
 
 
 cdef inline int fault(FaultDisk* faults, int operation) noexcept nogil:
@@ -56,10 +59,29 @@ cdef int fault_read(DiskFile* file, void* buffer, size_t size, uint64_t offset) 
     return result if result != 0 else faults.below.read(file, buffer, size, offset)
 
 
+cdef int write_and_lose(FaultDisk* faults, DiskFile* file, iovec* vectors, int count, uint64_t offset) noexcept nogil:
+    """Writes, and puts back what was in the place whose writes are lost."""
+    cdef uint8_t* before = <uint8_t*>calloc(1, faults.lose_size)
+    cdef iovec vector
+    cdef int result = ENOMEM
+    if before != NULL:
+        result = faults.below.read(file, before, faults.lose_size, faults.lose_offset)
+    if result == 0:
+        result = faults.below.write(file, vectors, count, offset)
+    if result == 0:
+        vector.iov_base = before
+        vector.iov_len = faults.lose_size
+        result = faults.below.write(file, &vector, 1, faults.lose_offset)
+    free(before)
+    return result
+
+
 cdef int fault_write(DiskFile* file, iovec* vectors, int count, uint64_t offset) noexcept nogil:
     cdef FaultDisk* faults = <FaultDisk*>file.disk
     cdef int result = fault(faults, OPERATION_WRITE)
-    if result == 0:
+    if result == 0 and faults.lose_size != 0 and strcmp(file.name, b"data.pynori") == 0:
+        result = write_and_lose(faults, file, vectors, count, offset)
+    elif result == 0:
         result = faults.below.write(file, vectors, count, offset)
     if result == 0 and file.durable:
         result = fault(faults, OPERATION_SYNC)
@@ -125,9 +147,16 @@ cdef class FaultHandle(DiskHandle):
         faults.fail_on[index] = lasting
         faults.fail_at[index] = faults.counts[index] + after
 
+    def lose_writes(self, uint64_t offset, uint64_t size):
+        """From now on writes to these bytes of the data file succeed and change nothing."""
+        cdef FaultDisk* faults = <FaultDisk*>self.disk
+        faults.lose_offset = offset
+        faults.lose_size = size
+
     def heal(self):
-        """No further failures."""
+        """No further failures and losses."""
         cdef int index
+        (<FaultDisk*>self.disk).lose_size = 0
         for index in range(<int>OPERATION_COUNT):
             (<FaultDisk*>self.disk).fail_at[index] = 0
 

@@ -9,6 +9,7 @@ cimport cython
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
+from pynori_core.disk cimport DiskHandle
 from pynori_core.env cimport Env
 from pynori_core.errors cimport ErrorDetail
 from pynori_core.forks cimport ForkMark
@@ -40,6 +41,7 @@ cdef class DocumentStore:
     cdef ForkMark fork_mark
     cdef void* kept_output         # an Output that waits for the next read, or NULL; atomic
     cdef list collection_names     # by number; filled as they are met
+    cdef DiskHandle disk           # given in place of a directory: kept alive as long as the environment is open
 
 # The tables of a new or an opened environment, for who holds one without a DocumentStore.
 cdef int store_make_tables(Env* env, const uint8_t* database_id, uint32_t tag, DocumentTables* tables,

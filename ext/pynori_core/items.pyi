@@ -2,15 +2,19 @@
 
 from typing import final
 
+from pynori_core.disk import DiskHandle
+
 @final
 class DocumentStore:
     @staticmethod
     def create(
-        directory: str | None, database_id: bytes, tag: str, *, in_memory: bool = False,
+        directory: str | DiskHandle | None, database_id: bytes, tag: str, *, in_memory: bool = False,
         allow_unsafe_filesystem: str | None = None,
     ) -> DocumentStore: ...  # fmt: skip
     @staticmethod
-    def open(directory: str, tag: str, *, allow_unsafe_filesystem: str | None = None) -> DocumentStore: ...
+    def open(
+        directory: str | DiskHandle, tag: str, *, allow_unsafe_filesystem: str | None = None
+    ) -> DocumentStore: ...
     def close(self) -> None: ...
     def checkpoint(self) -> None: ...
     @property

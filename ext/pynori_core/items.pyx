@@ -21,6 +21,7 @@ from pynori_core.change_vector cimport (
     tag_parse,
     vector_format,
 )
+from pynori_core.disk cimport DiskHandle
 from pynori_core.env cimport (
     EnvOptions,
     EnvStatistics,
@@ -77,6 +78,7 @@ cdef enum:
 # ---- the environment
 
 @cython.final
+@cython.no_gc_clear
 cdef class DocumentStore:
     """The environment of one database: made or opened here, closed once, read through snapshots."""
 
@@ -97,16 +99,16 @@ cdef class DocumentStore:
             free(output)
 
     @staticmethod
-    def create(str directory, bytes database_id not None, str tag not None, *, bint in_memory=False,
+    def create(directory, bytes database_id not None, str tag not None, *, bint in_memory=False,
                str allow_unsafe_filesystem=None):
-        """Make a new database in an empty directory (or in memory); durable when this returns."""
+        """Make a new database in an empty directory (or in memory, or on a DiskHandle); durable when this returns."""
         if len(database_id) != DATABASE_ID_SIZE:
             raise ValueError("a database id has 16 bytes")
         return store_open(directory, database_id, tag, in_memory, allow_unsafe_filesystem)
 
     @staticmethod
-    def open(str directory not None, str tag not None, *, str allow_unsafe_filesystem=None):
-        """Open the database in a directory, recovering it first."""
+    def open(directory not None, str tag not None, *, str allow_unsafe_filesystem=None):
+        """Open the database in a directory or on a DiskHandle, recovering it first."""
         return store_open(directory, None, tag, False, allow_unsafe_filesystem)
 
     def close(self):
@@ -193,10 +195,12 @@ cdef class DocumentStore:
         return counters
 
 
-cdef DocumentStore store_open(str directory, bytes database_id, str tag, bint in_memory, str allow_unsafe_filesystem):
-    """Create (with a database id) or open."""
+cdef DocumentStore store_open(object directory, bytes database_id, str tag, bint in_memory,
+                              str allow_unsafe_filesystem):
+    """Create (with a database id) or open; `directory` is a path or a DiskHandle."""
     cdef DocumentStore store = DocumentStore.__new__(DocumentStore)
-    cdef bytes path = (directory or "").encode("utf-8", "surrogateescape")
+    cdef DiskHandle disk = directory if isinstance(directory, DiskHandle) else None
+    cdef bytes path = b"" if disk is not None else (directory or "").encode("utf-8", "surrogateescape")
     cdef bytes tag_bytes = tag.encode()
     cdef bytes allowed = allow_unsafe_filesystem.encode() if allow_unsafe_filesystem else b""
     cdef uint32_t tag_number = tag_parse(tag_bytes, <size_t>len(tag_bytes))
@@ -208,6 +212,9 @@ cdef DocumentStore store_open(str directory, bytes database_id, str tag, bint in
     error_clear(&error)
     memset(&options, 0, sizeof(EnvOptions))
     options.in_memory = in_memory
+    if disk is not None:
+        options.disk = disk.disk
+        store.disk = disk
     options.allow_filesystem = <const char*>allowed if allowed else NULL
     if tag_number == 0:
         error_set(&error, E_INVALID, b"a node tag has 1 to 4 letters or digits")

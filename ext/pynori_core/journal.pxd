@@ -19,7 +19,7 @@ from pynori_core.threads cimport Mutex
 
 cdef enum:
     JOURNAL_BYTES_FIRST = 262144
-    JOURNAL_BYTES_MAX = 67108864           # each new journal is twice the one before, up to this
+    JOURNAL_BYTES_MAX = 67108864           # each new journal is twice the one before, up to journal_bytes_max
     JOURNAL_SPARES_MAX = 4                 # more are deleted
 
 cdef struct JournalFile:
@@ -43,6 +43,8 @@ cdef struct Journal:
     uint64_t syncs                         # counted
     uint64_t bytes_written                 # counted, padding included
     uint8_t* marker                        # a sector for records without a payload
+
+cdef uint64_t journal_bytes_max() noexcept nogil       # JOURNAL_BYTES_MAX, unless a test has set less
 
 cdef int journal_open(Journal* journal, Disk* disk, const uint8_t* env_id, ErrorDetail* error) noexcept nogil
 cdef void journal_close(Journal* journal) noexcept nogil

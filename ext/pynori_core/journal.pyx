@@ -23,6 +23,20 @@ cdef enum:
     READ_STEP_BYTES = 1048576      # read ahead of a reader
     NUMBER_DIGITS = 16
 
+cdef uint64_t size_limit = JOURNAL_BYTES_MAX
+
+
+cdef uint64_t journal_bytes_max() noexcept nogil:
+    return size_limit
+
+
+def limit_journals(uint64_t size_bytes=JOURNAL_BYTES_MAX):
+    """The size up to which journals grow, in this process: tests of recycling do not wait until they have 64 MB."""
+    global size_limit
+    if not JOURNAL_BYTES_FIRST <= size_bytes <= JOURNAL_BYTES_MAX:
+        raise ValueError(f"journals have {<int>JOURNAL_BYTES_FIRST} to {<int>JOURNAL_BYTES_MAX} bytes")
+    size_limit = size_bytes
+
 
 cdef void journal_name(uint64_t number, char* name) noexcept nogil:
     snprintf(name, DISK_NAME_MAX, "journal.%016llx", <unsigned long long>number)
@@ -75,11 +89,11 @@ cdef void journal_close(Journal* journal) noexcept nogil:
 cdef int write_zeros(DiskFile* file, uint64_t size_bytes) noexcept nogil:
     cdef void* zeros = NULL
     cdef uint64_t offset = 0
-    cdef uint64_t step
-    cdef int result = posix_memalign(&zeros, SECTOR_SIZE, ZERO_STEP_BYTES)
+    cdef uint64_t step = size_bytes if size_bytes < ZERO_STEP_BYTES else ZERO_STEP_BYTES
+    cdef int result = posix_memalign(&zeros, SECTOR_SIZE, step)
     if result != 0:
         return ENOMEM
-    memset(zeros, 0, ZERO_STEP_BYTES)
+    memset(zeros, 0, step)
     while offset < size_bytes and result == 0:
         step = size_bytes - offset if size_bytes - offset < ZERO_STEP_BYTES else ZERO_STEP_BYTES
         result = disk_write(file, zeros, step, offset)
@@ -257,8 +271,8 @@ cdef int journal_prepare(Journal* journal, uint64_t bytes_max, ErrorDetail* erro
     mutex_unlock(&journal.mutex)
     if made != NULL:               # too small for this record: it becomes a spare, the new one takes its number
         drop_file(journal, made)
-    if size_bytes > JOURNAL_BYTES_MAX:
-        size_bytes = JOURNAL_BYTES_MAX
+    if size_bytes > size_limit:
+        size_bytes = size_limit
     if size_bytes < reserved + SECTOR_SIZE:
         size_bytes = reserved + SECTOR_SIZE
     made = make_file(journal, number, size_bytes, True, error)
@@ -363,9 +377,9 @@ cdef void journal_recycle(Journal* journal, uint64_t number) noexcept nogil:
         mutex_unlock(&journal.mutex)
         if entry == NULL:
             return
-        if wanted_bytes > JOURNAL_BYTES_MAX:
-            wanted_bytes = JOURNAL_BYTES_MAX
-        if entry.size_bytes > JOURNAL_BYTES_MAX or entry.size_bytes < wanted_bytes:
+        if wanted_bytes > size_limit:
+            wanted_bytes = size_limit
+        if entry.size_bytes > size_limit or entry.size_bytes < wanted_bytes:
             drop_file(journal, entry)
         else:
             journal.disk.close(entry.file)

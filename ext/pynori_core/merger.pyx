@@ -86,8 +86,11 @@ cdef struct Merger:
     # Of the role, without the lock:
     Writer* writer
     uint64_t next_user_txn
-    uint64_t alive                     # rows, as of the last transaction
+    uint64_t documents                 # as of the last transaction
+    uint64_t tombstones
     uint64_t dead                      # rows that are stored and not alive
+    bint clean_pass                    # a pass over all groups is under way
+    uint64_t clean_due                 # dead rows to delete beside the writing, saved up for a step
     uint64_t clean_position
     uint64_t clean_rest_dead           # a whole pass found nothing to clean when so many rows were dead
     uint64_t clean_pass_freed          # pages freed since the pass began
@@ -424,36 +427,56 @@ cdef void run_end(Merger* merger, Txn* txn, UserList* users, bint may_seal) noex
 cdef void rows_count(Merger* merger) noexcept nogil:
     """How many rows are stored and not alive, as of the writer's transaction."""
     cdef const TreeHeader* header = tree_header(&merger.writer.tables.items.rows)
-    merger.alive = merger.writer.state.documents + merger.writer.state.tombstones
-    merger.dead = header.entries - merger.alive if header != NULL and header.entries > merger.alive else 0
+    cdef uint64_t alive = merger.writer.state.documents + merger.writer.state.tombstones
+    merger.documents = merger.writer.state.documents
+    merger.tombstones = merger.writer.state.tombstones
+    merger.dead = header.entries - alive if header != NULL and header.entries > alive else 0
 
 
-cdef int clean_step(Merger* merger, int groups) noexcept nogil:
+cdef int clean_step(Merger* merger, uint64_t rows_max) noexcept nogil:
     cdef uint64_t freed = 0
-    cdef int code = table_clean(&merger.writer.tables.items, &merger.clean_position, groups, &freed)
+    cdef int code = table_clean(&merger.writer.tables.items, &merger.clean_position, rows_max, &freed)
     atomic_add64(&merger.counters.pages_cleaned, freed)
     merger.clean_pass_freed += freed
     if code == E_NOT_FOUND:
         # A pass ended. When it freed nothing, only more dead rows make another one worth while.
         merger.clean_rest_dead = merger.dead if merger.clean_pass_freed == 0 else 0
         merger.clean_pass_freed = 0
+        merger.clean_pass = False
         return OK
     if code != OK:
         merger.clean_rest_dead = merger.dead  # it fails those who wrote now, and not those who write next
+        merger.clean_pass = False
     return code
 
 
-cdef inline bint clean_wanted(Merger* merger, uint64_t dead, uint64_t threshold) noexcept nogil:
+cdef bint clean_wanted(Merger* merger, uint64_t threshold) noexcept nogil:
+    """Whether to clean a step now: a pass that was begun goes on to its end, so that what was deleted is all found."""
     cdef uint64_t rest = merger.clean_rest_dead
-    return dead > threshold + CLEAN_DEAD_MIN and (rest == 0 or dead > rest + max64(CLEAN_DEAD_MIN, rest // 16))
+    if not merger.clean_pass:
+        merger.clean_pass = merger.dead > threshold + CLEAN_DEAD_MIN and (
+            rest == 0 or merger.dead > rest + max64(CLEAN_DEAD_MIN, rest // 16))
+    return merger.clean_pass
 
 
 cdef int clean_pressing(Merger* merger, uint64_t commands) noexcept nogil:
-    """More than half of the rows is dead although nobody was idle: clean in step with the writing."""
+    """Too many rows are dead although nobody was idle: clean in step with the writing.
+
+    Rows that were replaced may take two thirds of what the documents take, since cleaning early costs more writing.
+    Deletions lower that: their space is what the next documents should get, before the file grows for them.
+    """
+    cdef uint64_t threshold, rows
     rows_count(merger)
-    if not clean_wanted(merger, merger.dead, merger.alive):
+    threshold = merger.documents * 2 // 3
+    threshold = threshold - merger.tombstones if threshold > merger.tombstones else 0
+    if not clean_wanted(merger, threshold):
         return OK
-    return clean_step(merger, 1 + <int>(commands // CLEAN_COMMANDS_PER_GROUP))
+    merger.clean_due += commands * CLEAN_ROWS_PER_COMMAND
+    if merger.clean_due < CLEAN_ROWS_MIN:
+        return OK                  # a step cleans a group at least: single writes share one
+    rows = merger.clean_due
+    merger.clean_due = 0
+    return clean_step(merger, rows)
 
 
 cdef bint clean_idle(Merger* merger) noexcept nogil:
@@ -466,7 +489,7 @@ cdef bint clean_idle(Merger* merger) noexcept nogil:
         return False
     code = writes_begin(merger.writer, &txn, &merger.tables)
     if code == OK:
-        code = clean_step(merger, CLEAN_IDLE_GROUPS)
+        code = clean_step(merger, CLEAN_IDLE_ROWS)
         rows_count(merger)
     if code != OK:
         env_abort(&txn)
@@ -557,7 +580,7 @@ cdef bint writer_cleans(Merger* merger) noexcept nogil:
     cdef bint cleaned
     if merger.writing or merger.queue.first != NULL or merger.closing:
         return False
-    if not clean_wanted(merger, merger.dead, merger.alive // 2):
+    if not clean_wanted(merger, merger.documents // 4):
         return False
     merger.writing = True
     mutex_unlock(&merger.lock)

@@ -12,7 +12,9 @@ from pynori_core.format cimport FileHeader
 
 cdef enum:
     PAGER_WINDOW_BYTES_MIN = 1073741824
-    PAGER_GROWTH_PAGES_MAX = 131072        # 1 GB: the file doubles up to steps of this
+    PAGER_GROWTH_SHARE = 16                # the file grows by this part of itself,
+    PAGER_GROWTH_PAGES_MIN = 128           # but by 1 MB at least
+    PAGER_GROWTH_PAGES_MAX = 131072        # and 1 GB at most
     PAGER_WRITE_PAGES_MAX = 256            # neighbours written by one call
 
 cdef struct PagerMap:
@@ -47,6 +49,8 @@ cdef int pager_grow(Pager* pager, uint64_t pages, ErrorDetail* error) noexcept n
 
 # Reads the page (of a run: all of it) from the file and checks number, environment, type and hash.
 cdef int pager_verify(Pager* pager, uint64_t page, ErrorDetail* error) noexcept nogil
+# The same; tells how many pages were read and belong together.
+cdef int pager_verify_item(Pager* pager, uint64_t page, uint32_t* pages, ErrorDetail* error) noexcept nogil
 # Checks a page image that was read from, or is about to go to, its place. Of a run's first page everything but the
 # hash.
 cdef int pager_check_image(Pager* pager, uint64_t page, const uint8_t* data, ErrorDetail* error) noexcept nogil
@@ -56,6 +60,8 @@ cdef uint64_t pager_hash(Pager* pager, uint64_t page, const uint8_t* data, uint3
 
 # Writes pages in ascending order, neighbours together. Not synced.
 cdef int pager_write(Pager* pager, PagerWrite* writes, int count, ErrorDetail* error) noexcept nogil
+# Reads a page past the cache and compares it with the image that was written there: E_CORRUPT when the write was lost.
+cdef int pager_read_back(Pager* pager, uint64_t page, const uint8_t* data, ErrorDetail* error) noexcept nogil
 cdef int pager_sync(Pager* pager, ErrorDetail* error) noexcept nogil
 cdef void pager_prefetch(Pager* pager, uint64_t page, uint32_t pages) noexcept nogil
 

@@ -4,7 +4,7 @@ from libc.errno cimport ENODATA, ENOMEM
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
 
-from pynori_core.bits cimport atomic_add64, atomic_load64, atomic_store64, atomic_store_pointer, load32
+from pynori_core.bits cimport atomic_add64, atomic_load64, atomic_store64, atomic_store_pointer, load32, max64
 from pynori_core.checksum cimport hash64
 from pynori_core.disk cimport DISK_DIRECT, DISK_READ_ONLY, DISK_SYNC_DATA, disk_error, disk_write, iovec
 from pynori_core.errors cimport E_CORRUPT, E_VERSION, OK, error_clear, error_set
@@ -79,10 +79,12 @@ cdef int pager_close(Pager* pager, ErrorDetail* error) noexcept nogil:
 
 cdef int pager_grow(Pager* pager, uint64_t pages, ErrorDetail* error) noexcept nogil:
     cdef uint64_t target = pager.file_pages
+    cdef uint64_t step
     cdef int result
     if pages <= pager.file_pages:
         return OK
-    target += PAGER_GROWTH_PAGES_MAX if target > PAGER_GROWTH_PAGES_MAX else target
+    step = max64(PAGER_GROWTH_PAGES_MIN, target // PAGER_GROWTH_SHARE)
+    target += step if step < PAGER_GROWTH_PAGES_MAX else PAGER_GROWTH_PAGES_MAX
     if target < pages:
         target = pages
     result = pager.disk.allocate(pager.file, target << PAGE_SHIFT)
@@ -160,7 +162,14 @@ cdef int pager_read(Pager* pager, uint64_t page, uint32_t pages, uint8_t* buffer
 
 
 cdef int pager_verify(Pager* pager, uint64_t page, ErrorDetail* error) noexcept nogil:
-    cdef uint8_t buffer[PAGE_SIZE * VERIFY_PAGES]
+    cdef uint32_t pages = 0
+    return pager_verify_item(pager, page, &pages, error)
+
+
+cdef int pager_verify_item(Pager* pager, uint64_t page, uint32_t* pages, ErrorDetail* error) noexcept nogil:
+    # At a sector's border, so that the file may be one that is read past the cache.
+    cdef uint8_t memory[PAGE_SIZE * VERIFY_PAGES + SECTOR_SIZE]
+    cdef uint8_t* buffer = memory + (SECTOR_SIZE - (<size_t>memory & (SECTOR_SIZE - 1)))
     cdef const PageHeader* header = <const PageHeader*>buffer
     cdef uint64_t hash, expected
     cdef uint32_t run_pages, done, step, i
@@ -169,8 +178,10 @@ cdef int pager_verify(Pager* pager, uint64_t page, ErrorDetail* error) noexcept 
         result = pager_check_image(pager, page, buffer, error)
     if result != OK or header.type != PAGE_TYPE_RUN:
         atomic_add64(&pager.verified_pages, 1)
+        pages[0] = 1
         return result
     run_pages = header.run_pages
+    pages[0] = run_pages
     expected = header.hash
     hash = hash64(buffer + 8, PAGE_SIZE - 8, page_seed(pager, page))
     done = 1
@@ -212,6 +223,21 @@ cdef int pager_write(Pager* pager, PagerWrite* writes, int count, ErrorDetail* e
         if result != 0:
             return disk_error(error, result, b"write", DATA_NAME, writes[first].page << PAGE_SHIFT)
         first = i
+    return OK
+
+
+cdef int pager_read_back(Pager* pager, uint64_t page, const uint8_t* data, ErrorDetail* error) noexcept nogil:
+    cdef uint8_t memory[PAGE_SIZE + SECTOR_SIZE]
+    cdef uint8_t* buffer = memory + (SECTOR_SIZE - (<size_t>memory & (SECTOR_SIZE - 1)))
+    cdef DiskFile* file = NULL
+    cdef int result = pager.disk.open(pager.disk, DATA_NAME, DISK_READ_ONLY | DISK_DIRECT, &file)
+    if result == 0:
+        result = pager.disk.read(file, buffer, PAGE_SIZE, page << PAGE_SHIFT)
+        pager.disk.close(file)
+    if result != 0:
+        return disk_error(error, result, b"read back", DATA_NAME, page << PAGE_SHIFT)
+    if memcmp(buffer + 8, data + 8, PAGE_SIZE - 8) != 0:
+        return corrupt(page, b"reads back different from what was written", error)
     return OK
 
 

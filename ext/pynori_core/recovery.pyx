@@ -7,18 +7,18 @@ journals away; a new journal; the header. Each step may be cut off and repeated.
 
 from libc.stdint cimport UINT64_MAX, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, qsort, realloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
 from pynori_core.bits cimport atomic_load_pointer, atomic_store_pointer
 from pynori_core.checkpoint cimport flush_versions
 from pynori_core.disk cimport DISK_NAME_MAX, DISK_SYNC_DATA, DiskFile, disk_error, disk_write
-from pynori_core.errors cimport E_CORRUPT, E_NO_MEMORY, E_NOT_FOUND, E_TOO_LARGE, OK, error_clear, error_set
+from pynori_core.errors cimport E_CORRUPT, E_NO_MEMORY, E_NOT_FOUND, E_TOO_LARGE, E_VERSION, OK, error_clear, error_set
 from pynori_core.format cimport (
-    ENTRY_RAW, ENTRY_WHOLE, JOURNAL_FLAG_NEXT, PAGE_SHIFT, PAGE_SIZE, PAGE_TYPE_RUN, SECTOR_SIZE, FileHeader,
-    PageHeader, RecordHeader,
+    ENTRY_RAW, ENTRY_WHOLE, FORMAT_VERSION, JOURNAL_FLAG_LZ4, JOURNAL_FLAG_NEXT, MAGIC_RECORD, PAGE_SHIFT, PAGE_SIZE,
+    PAGE_TYPE_RUN, SECTOR_SIZE, FileHeader, PageHeader, RecordHeader,
 )
 from pynori_core.journal cimport (
-    JOURNAL_BYTES_FIRST, JOURNAL_BYTES_MAX, JournalReader, journal_add_spare, journal_name, journal_number,
+    JOURNAL_BYTES_FIRST, JournalReader, journal_add_spare, journal_bytes_max, journal_name, journal_number,
     journal_resume, journal_start, reader_bytes, reader_close, reader_open,
 )
 from pynori_core.pager cimport pager_check_image, pager_grow, pager_read, pager_store_header, pager_sync
@@ -76,6 +76,8 @@ cdef int recovery_run(Env* env, uint64_t accept_loss_after, ErrorDetail* error) 
     result = list_journals(&recovery, error)
     if result == OK:
         result = open_needed(&recovery, env.header.journal_first, error)
+    if result == OK and recovery.limit_txn == UINT64_MAX:
+        result = check_beginning(&recovery, error)
     if result == OK:
         result = follow(&recovery, error)
     if result == OK:
@@ -151,6 +153,37 @@ cdef int open_needed(Recovery* recovery, uint64_t number, ErrorDetail* error) no
     return result
 
 
+cdef int check_beginning(Recovery* recovery, ErrorDetail* error) noexcept nogil:
+    """The record before the place where replay begins is the one that the header names (I10): so the journal is the
+    one that was written here last, and not an older, a foreign or an empty one under its name."""
+    cdef const RecordHeader* header
+    cdef const uint8_t* data
+    cdef uint64_t start = recovery.offset
+    cdef uint64_t step, i
+    if start > recovery.reader.size_bytes:
+        start = 0                  # the journal was cut
+    while start > 0:
+        step = start if start < SCAN_STEP_BYTES else SCAN_STEP_BYTES
+        start -= step
+        data = reader_bytes(&recovery.reader, start, step, error)
+        if data == NULL:
+            return error.code
+        i = step
+        while i > 0:
+            i -= SECTOR_SIZE
+            header = <const RecordHeader*>(data + i)
+            if header.header_hash == recovery.chain and record_header_valid(header, recovery.env.pager.env_id) \
+                    and start + i + record_size(header.stored_size) == recovery.offset:
+                return OK
+    if recovery.offset == 0:
+        return OK
+    error_set(error, E_CORRUPT, "%s is damaged or another one: the record of transaction %llu does not end at offset "
+              "%llu; transactions after it may be lost; nothing was changed", recovery.reader.file.name,
+              <unsigned long long>recovery.last_txn, <unsigned long long>recovery.offset)
+    error.offset = recovery.offset
+    return E_CORRUPT
+
+
 # Following the chain.
 
 cdef bint continues(Recovery* recovery, const RecordHeader* header) noexcept nogil:
@@ -165,6 +198,19 @@ cdef bint continues(Recovery* recovery, const RecordHeader* header) noexcept nog
     return header.txn_id == recovery.last_txn + 1
 
 
+cdef int refuse_unknown(Recovery* recovery, const RecordHeader* header, ErrorDetail* error) noexcept nogil:
+    """A whole record in its place that a newer build wrote must not be taken for a torn one."""
+    cdef unsigned int flags = header.flags & ~<unsigned int>(JOURNAL_FLAG_LZ4 | JOURNAL_FLAG_NEXT)
+    if header.previous_hash != recovery.chain or not record_header_valid(header, recovery.env.pager.env_id) \
+            or (header.version == FORMAT_VERSION and flags == 0):
+        return OK
+    error_set(error, E_VERSION, "%s: the record of transaction %llu at offset %llu has format version %u and flags "
+              "0x%x; this build knows version %d", recovery.reader.file.name, <unsigned long long>header.txn_id,
+              <unsigned long long>recovery.offset, header.version, header.flags, FORMAT_VERSION)
+    error.offset = recovery.offset
+    return E_VERSION
+
+
 cdef int follow(Recovery* recovery, ErrorDetail* error) noexcept nogil:
     """Leaves `offset` at the first place that no record continues."""
     cdef RecordHeader header
@@ -175,6 +221,8 @@ cdef int follow(Recovery* recovery, ErrorDetail* error) noexcept nogil:
         if data == NULL:
             return error.code
         memcpy(&header, data, sizeof(RecordHeader))
+        if refuse_unknown(recovery, &header, error) != OK:
+            return error.code
         if not continues(recovery, &header):
             return OK
         if header.flags & JOURNAL_FLAG_NEXT:
@@ -384,6 +432,26 @@ cdef bint is_later(Recovery* recovery, JournalReader* reader, const RecordHeader
                 and header.txn_id == recovery.last_txn + 1 and header.previous_hash == recovery.chain)
 
 
+cdef int misplaced(Recovery* recovery, JournalReader* reader, const RecordHeader* header, uint64_t offset,
+                   ErrorDetail* error) noexcept nogil:
+    """Refuses whole records that cannot be where they are: of another environment, or of this very journal and older
+    than the end of the chain. A torn write leaves neither, and a recycled journal has records of lower numbers."""
+    if header.magic != MAGIC_RECORD or recovery.limit_txn != UINT64_MAX \
+            or not record_header_valid(header, header.env_id):
+        return OK
+    if memcmp(header.env_id, recovery.env.pager.env_id, 16) != 0:
+        error_set(error, E_CORRUPT, "%s holds a record of another environment at offset %llu; nothing was changed",
+                  reader.file.name, <unsigned long long>offset)
+    elif header.journal == reader.number and header.txn_id <= recovery.last_txn:
+        error_set(error, E_CORRUPT, "%s is damaged at offset %llu: the record of transaction %llu lies there; "
+                  "transactions after %llu may be lost; nothing was changed", reader.file.name,
+                  <unsigned long long>offset, <unsigned long long>header.txn_id, <unsigned long long>recovery.last_txn)
+    else:
+        return OK
+    error.offset = offset
+    return E_CORRUPT
+
+
 cdef int scan(Recovery* recovery, JournalReader* reader, uint64_t offset, uint64_t* found_txn, uint64_t* found_offset,
               ErrorDetail* error) noexcept nogil:
     """Looks at every sector from `offset` on for a record later than the last one; remembers whether all is zero."""
@@ -401,6 +469,8 @@ cdef int scan(Recovery* recovery, JournalReader* reader, uint64_t offset, uint64
             i = 0
             while i < step:
                 header = <const RecordHeader*>(data + i)
+                if misplaced(recovery, reader, header, offset + i, error) != OK:
+                    return error.code
                 if is_later(recovery, reader, header, offset + i):
                     found_txn[0] = header.txn_id
                     found_offset[0] = offset + i
@@ -511,7 +581,7 @@ cdef void keep_spares(Recovery* recovery, uint64_t current) noexcept nogil:
         if reader_open(&reader, env.disk, recovery.listing.numbers[i], &ignored) == OK:
             size_bytes = reader.size_bytes
             reader_close(&reader)
-        if recovery.limit_txn == UINT64_MAX and JOURNAL_BYTES_FIRST <= size_bytes <= JOURNAL_BYTES_MAX:
+        if recovery.limit_txn == UINT64_MAX and JOURNAL_BYTES_FIRST <= size_bytes <= journal_bytes_max():
             journal_add_spare(&env.journal, recovery.listing.numbers[i], size_bytes)
         else:
             journal_name(recovery.listing.numbers[i], name)

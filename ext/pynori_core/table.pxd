@@ -19,6 +19,7 @@ cdef enum:
     SET_GROUP_SHIFT = 9            # row ids a bitmap covers: 512
     SET_GROUP_ROWS = 512
     SET_ALL = 0                    # the set of all live rows
+    SET_BITMAP_SIZE = 64           # bytes of a bitmap; a value of SET_ALL has two, alive and stored
 
 cdef packed struct IndexEntry:     # 32 bytes, value of a unique index
     uint64_t row_id
@@ -45,6 +46,8 @@ cdef int table_open(Txn* txn, const TableSchema* schema, Table* table) noexcept 
 # clear). The caller fills the returned bytes at once. `offset`: where its entry begins in the page; 0: in a run.
 cdef uint8_t* table_append(Table* table, uint64_t row_id, uint64_t size, uint64_t* page,
                            uint32_t* offset) noexcept nogil
+# Where the entry of a row in a page of the table begins in it; 0: the row is in a run.
+cdef uint32_t table_row_offset(Table* table, uint64_t page, const uint8_t* row) noexcept nogil
 # The hints say where the row was put; it may have moved since. 0: not known. E_NOT_FOUND.
 cdef int table_row(Table* table, uint64_t row_id, uint64_t page_hint, uint32_t offset_hint, Value* row) noexcept nogil
 # Take a dead or live row away at once, for large ones whose run should not wait for the cleaner. It leaves SET_ALL.
@@ -83,7 +86,8 @@ cdef struct RowScan:
 cdef int scan_start(RowScan* scan, Table* table, uint64_t set_id, uint64_t row_id, bint backwards) noexcept nogil
 cdef int scan_next(RowScan* scan) noexcept nogil                   # OK, E_NOT_FOUND at the end
 
-# One bounded step of reclaiming dead rows: at most `groups_max` groups of 512 row ids with less than half alive.
+# One bounded step of reclaiming dead rows: groups of 512 row ids with more than a quarter dead are cleaned until
+# `rows_max` rows, or up to a group more, are deleted.
 # `position` is where to go on (0 at first); returns the number of pages freed through `freed`. E_NOT_FOUND: the end was
 # reached, and `position` is 0 again. Row pointers and scans go stale; row ids, and what is in the indexes, stay good.
-cdef int table_clean(Table* table, uint64_t* position, int groups_max, uint64_t* freed) noexcept nogil
+cdef int table_clean(Table* table, uint64_t* position, uint64_t rows_max, uint64_t* freed) noexcept nogil

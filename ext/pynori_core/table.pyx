@@ -26,11 +26,13 @@ from pynori_core.txn cimport txn_page
 cdef enum:
     SET_KEY_SIZE = 16
     BITMAP_WORDS = 8
-    BITMAP_SIZE = 64
+    BITMAP_SIZE = SET_BITMAP_SIZE
     STORED_OFFSET = BITMAP_SIZE        # of the second bitmap in a value of SET_ALL
     GROUP_MASK = SET_GROUP_ROWS - 1
-    # Groups that one step of the cleaner looks at for each that it may clean: looking costs about a hundredth.
-    CLEAN_LOOK_FACTOR = 64
+    # Groups that one step of the cleaner looks at, beside one for each row that it may delete, which costs as much.
+    CLEAN_LOOKS_MIN = 64
+    # A group is cleaned when more than a quarter of its rows is dead: at most three rows are moved for one that goes.
+    CLEAN_ALIVE_PER_DEAD = 3
 
 
 # Tables
@@ -82,15 +84,20 @@ cdef uint8_t* table_append(Table* table, uint64_t row_id, uint64_t size, uint64_
                            uint32_t* offset) noexcept nogil:
     cdef uint8_t key[8]
     cdef uint8_t* row
-    cdef const uint8_t* leaf
     store64_be(key, row_id)
     row = tree_reserve(&table.rows, key, sizeof(key), size, PUT_INSERT | PUT_APPEND)
     if unlikely(row == NULL):
         return NULL
     page[0] = table.rows.last_page
-    leaf = txn_page(table.txn, page[0])
-    offset[0] = <uint32_t>(row - LEAF_KEY_OFFSET - sizeof(key) - leaf) if leaf < row < leaf + PAGE_SIZE else 0
+    offset[0] = table_row_offset(table, page[0], row)
     return row if set_add(table, SET_ALL, row_id) == OK else NULL
+
+
+cdef uint32_t table_row_offset(Table* table, uint64_t page, const uint8_t* row) noexcept nogil:
+    cdef const uint8_t* leaf = txn_page(table.txn, page)
+    if leaf == NULL or row < leaf or row >= leaf + PAGE_SIZE:
+        return 0
+    return <uint32_t>(row - leaf) - LEAF_KEY_OFFSET - <uint32_t>sizeof(uint64_t)
 
 
 cdef int table_row(Table* table, uint64_t row_id, uint64_t page_hint, uint32_t offset_hint, Value* row) noexcept nogil:
@@ -441,24 +448,24 @@ cdef int group_clean(Table* table, uint64_t group, uint64_t* dead) noexcept nogi
     return set_group_trim(table, SET_ALL, group, bitmap - STORED_OFFSET)
 
 
-cdef int table_clean(Table* table, uint64_t* position, int groups_max, uint64_t* freed) noexcept nogil:
+cdef int table_clean(Table* table, uint64_t* position, uint64_t rows_max, uint64_t* freed) noexcept nogil:
     cdef GroupWalk walk
     cdef uint64_t alive[BITMAP_WORDS]
     cdef uint64_t dead[BITMAP_WORDS]
     cdef uint64_t before = rows_pages(table)
-    cdef uint64_t looks = <uint64_t>groups_max * CLEAN_LOOK_FACTOR
+    cdef uint64_t looks = CLEAN_LOOKS_MIN + rows_max
+    cdef uint64_t cleaned = 0
     cdef int word
-    cdef int cleaned = 0
     cdef int code = walk_start(&walk, table, SET_ALL, position[0], False)
-    while code == OK and looks > 0 and cleaned < groups_max:
+    while code == OK and looks > 0 and cleaned < rows_max:
         looks -= 1
         position[0] = walk.group + 1
         members_load(alive, walk.bitmap)
         members_load(dead, walk.bitmap + STORED_OFFSET)
         for word in range(BITMAP_WORDS):
             dead[word] &= ~alive[word]
-        if members_count(dead) > members_count(alive):
-            cleaned += 1
+        if members_count(dead) * CLEAN_ALIVE_PER_DEAD > members_count(alive):
+            cleaned += members_count(dead)
             code = group_clean(table, walk.group, dead)
             if code == OK:
                 code = walk_start(&walk, table, SET_ALL, position[0], False)

@@ -60,6 +60,10 @@ cdef inline uint32_t cover_offset(const Cover* cover) noexcept nogil:
     return <uint32_t>cover.place * ENTRY_ALIGNMENT
 
 
+cdef inline void cover_set_offset(Cover* cover, uint32_t offset) noexcept nogil:
+    cover.place = <uint16_t>(offset // ENTRY_ALIGNMENT)
+
+
 cdef packed struct CollectionRecord:   # tree "collections", key "i" + number (u32 BE); the name as first spelt follows
     uint64_t documents
     uint64_t tombstones

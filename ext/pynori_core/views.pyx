@@ -322,10 +322,10 @@ cdef class TableView:
             raise_code(self.owner, code)
         return scan
 
-    def clean(self, uint64_t position=0, int groups_max=16):
+    def clean(self, uint64_t position=0, uint64_t rows_max=4096):
         """One step of reclaiming dead rows: (where to go on, pages freed, whether the end was reached)."""
         cdef uint64_t freed
-        cdef bint more = self.answered(table_clean(&self.table, &position, groups_max, &freed))
+        cdef bint more = self.answered(table_clean(&self.table, &position, rows_max, &freed))
         return position, freed, not more
 
 

@@ -5,7 +5,7 @@ from libc.stdlib cimport malloc
 from libc.string cimport memcmp, memcpy, memset
 
 from pynori_core.bits cimport likely, unlikely
-from pynori_core.btree cimport INLINE_SIZE_MAX, Value
+from pynori_core.btree cimport INLINE_SIZE_MAX, Value, tree_get64
 from pynori_core.change_vector cimport (
     DATABASE_ID_SIZE,
     VECTOR_ENTRIES_MAX,
@@ -15,11 +15,14 @@ from pynori_core.change_vector cimport (
     vector_merge,
 )
 from pynori_core.command cimport (
+    COMMAND_DELETE,
     COMMAND_PUT,
+    COMMAND_PURGE,
     EXPECT_ANY,
     EXPECT_NEVER,
     EXPECT_NONE,
     CommandHeader,
+    PurgeOrder,
     ResultHeader,
     command_decode,
 )
@@ -40,10 +43,12 @@ from pynori_core.table cimport (
     SET_ALL,
     IndexEntry,
     set_add,
+    set_next,
     set_remove,
     table_append,
     table_delete,
     table_find,
+    table_index_delete,
     table_index_put,
     table_row,
 )
@@ -51,7 +56,6 @@ from pynori_core.tables cimport (
     COVER_LARGE,
     COVER_SIMPLE_VECTOR,
     COVER_SPELLING,
-    ENTRY_ALIGNMENT,
     INDEX_ID,
     ITEM_DOCUMENT,
     ITEM_TOMBSTONE,
@@ -63,6 +67,7 @@ from pynori_core.tables cimport (
     collection_read,
     collection_write,
     cover_offset,
+    cover_set_offset,
     item_decode,
     item_vector,
     state_read,
@@ -135,8 +140,10 @@ cdef int writes_execute(Writer* writer, const uint8_t* commands, size_t size, Ou
         command_decode(commands + position, &command)
         if command.header.kind == COMMAND_PUT:
             code = put(writer, &command, results, failure)
-        else:
+        elif command.header.kind == COMMAND_DELETE:
             code = delete(writer, &command, results, failure)
+        else:
+            code = purge(writer, &command, results)
         if code == OK:
             code = results.failure
         if unlikely(code != OK):
@@ -443,7 +450,7 @@ cdef int row_append(Writer* writer, const Command* command, Subject* subject, ui
     writer.state.last_etag = subject.etag
     subject.fresh.kind = kind
     subject.fresh.collection = collection
-    subject.fresh.place = <uint16_t>(offset // ENTRY_ALIGNMENT)
+    cover_set_offset(&subject.fresh, offset)
     if vector_count == 0:
         subject.fresh.flags |= COVER_SIMPLE_VECTOR
     if size + body_size + 8 > INLINE_SIZE_MAX:
@@ -585,3 +592,49 @@ cdef int result_nothing(const Command* command, Output* results) noexcept nogil:
     output_append(results, &header, sizeof(ResultHeader))
     output_append(results, command.id, header.id_size)
     return results.failure
+
+
+cdef int purge(Writer* writer, const Command* command, Output* results) noexcept nogil:
+    """Drop the oldest tombstones. What has the last etag stays, so that who counts on it finds it there."""
+    cdef PurgeOrder order
+    cdef ResultHeader header
+    cdef uint64_t etag = 0
+    cdef int code = OK
+    memcpy(&order, command.body, sizeof(PurgeOrder))
+    memset(&header, 0, sizeof(ResultHeader))
+    header.kind = COMMAND_PURGE
+    header.size = sizeof(ResultHeader)
+    header.user_txn = writer.user_txn
+    while code == OK and header.flags < order.count_max:
+        code = set_next(&writer.tables.items, tables_set(0, ITEM_TOMBSTONE), etag + 1, &etag)
+        if code == E_NOT_FOUND or (code == OK and (etag > order.etag_max or etag >= writer.state.last_etag)):
+            code = OK
+            break
+        if code == OK:
+            code = purge_one(writer, etag)
+            header.flags += 1
+    if code == OK:
+        output_append(results, &header, sizeof(ResultHeader))
+        code = results.failure
+    return broken(writer, b"tombstones, sets and index") if code == E_NOT_FOUND or code == E_INVALID else code
+
+
+cdef int purge_one(Writer* writer, uint64_t etag) noexcept nogil:
+    cdef Subject subject
+    cdef Value row
+    cdef Item item
+    cdef int code = tree_get64(&writer.tables.items.rows, etag, &row)
+    if code == OK:
+        code = item_decode(writer_txn(writer), etag, &row, &item)
+    if code != OK:
+        return code
+    subject.key = writer.key
+    subject.key_size = identifier_key(item.id, item.header.id_size, writer.key)
+    code = subject_find(writer, &subject)
+    if code == OK and (not subject.found or subject.exists or subject.entry.row_id != etag):
+        return E_NOT_FOUND
+    if code == OK:
+        code = row_retire(writer, &subject)
+    if code == OK:
+        code = table_index_delete(&writer.tables.items, INDEX_ID, subject.key, subject.key_size)
+    return code

@@ -1,4 +1,7 @@
-"""`pynori inspect DIR ...`: print what the files of a database hold, decoded as far as possible; writes nothing."""
+"""`pynori inspect DIR ...`: print what the files of a database hold, decoded as far as possible.
+
+Only `space` may write, what the journals hold, as every opening does.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import click
 from pynori.cli import exit_codes
 from pynori.cli.terminal import end
 
-VIEWS_WITHOUT_ARGUMENT = ("header", "journal")
+VIEWS_WITHOUT_ARGUMENT = ("header", "journal", "space")
 VIEWS_WITH_ARGUMENT = {"page": "a page number", "tree": "the name of a tree", "doc": "an id"}
 
 
@@ -24,6 +27,7 @@ def command(directory: Path, view: str, argument: str | None) -> None:
     \b
     pynori inspect ./pynori-data/Databases/shop header
     pynori inspect ./pynori-data/Databases/shop journal
+    pynori inspect ./pynori-data/Databases/shop space
     pynori inspect ./pynori-data/Databases/shop page 41
     pynori inspect ./pynori-data/Databases/shop tree Docs
     pynori inspect ./pynori-data/Databases/shop doc orders/1-A
@@ -50,8 +54,23 @@ def _view(view: str, argument: str) -> Callable[[str], Iterable[str]]:
     printers: dict[str, Callable[[str], Iterable[str]]] = {
         "header": dump.header,
         "journal": dump.journal,
+        "space": space,
         "page": lambda directory: dump.page(directory, int(argument)),
         "tree": lambda directory: dump.tree(directory, argument),
         "doc": lambda directory: dump.document(directory, argument),
     }
     return printers[view]
+
+
+def space(directory: str) -> Iterable[str]:
+    """The space report, of a database that is not open; opening it may write what its journals hold."""
+    from pynori_core.items import DocumentStore
+
+    from pynori.documents.space import SpaceReport
+    from pynori.runtime import codecs  # noqa: F401  (hands the engine its LZ4)
+
+    store = DocumentStore.open(directory, "A")
+    try:
+        return SpaceReport.of(store, Path(directory), collections=True).lines()
+    finally:
+        store.close()

@@ -19,6 +19,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "import": ("import_rows", "Load a file of JSON or CSV rows into a collection."),
     "export": ("export", "Write the documents of a database as JSON lines."),
     "check": ("check", "Verify the files of a database that is not open."),
+    "compact": ("compact", "Write the files of a database anew, without free space."),
+    "salvage": ("salvage", "Bring the documents out of files that do not open any more."),
     "inspect": ("inspect", "Print what the files of a database hold."),
     "routes": ("routes", "List the HTTP routes."),
     "options": ("options", "List the settings of the server."),

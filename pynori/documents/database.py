@@ -22,15 +22,19 @@ from weakref import WeakSet
 
 from pynori_core import change_vector as vectors
 from pynori_core.command import Batch, CommandResult
+from pynori_core.compact import Compaction
 from pynori_core.completion import WriteStart
 from pynori_core.document_writer import Dispatcher, DocumentWriter, PutStart
 from pynori_core.errors import EngineError
 from pynori_core.items import DocumentStore, StoredDocument, StreamItem
 from pynori_core.reads import DocumentReader, DocumentStream, LoadedDocuments
+from pynori_core.scrub import scrub
 
 from pynori import limits
 from pynori.documents.hilo import HiloRange, HiloRanges
+from pynori.documents.space import SpaceReport
 from pynori.documents.statistics import DatabaseStatistics, directory_size_bytes
+from pynori.documents.tombstones import TombstoneCleaner
 from pynori.errors import Overloaded, from_engine, with_our_errors
 from pynori.runtime import codecs  # noqa: F401  (hands the engine its LZ4, before anything is opened)
 from pynori.runtime.clock import Clock, SystemClock
@@ -71,6 +75,8 @@ class Database:
         self._streams: WeakSet[DocumentStream] = WeakSet()
         self._hilo = HiloRanges(self, clock)
         self._closing: asyncio.Task[None] | None = None
+        self.tombstones = TombstoneCleaner(name, self.submit)
+        self.tombstones.start()
 
     # ---- opening and closing
 
@@ -108,6 +114,7 @@ class Database:
         await asyncio.shield(self._closing)
 
     async def _close(self) -> None:
+        await self.tombstones.stop()
         await _in_thread(self._writer.close)
         self._dispatcher.drain()
         self._dispatcher.release()
@@ -120,6 +127,54 @@ class Database:
             except Overloaded:
                 # A listing in a thread holds a snapshot; new reads are refused by now, so this ends.
                 await asyncio.sleep(limits.CLOSE_LOOK_MS / 1_000)
+
+    @property
+    def directory(self) -> Path | None:
+        """Where its files are; None: in memory."""
+        return self._directory
+
+    async def close_compacted(
+        self, target: Path, before_switch: Callable[[], None], compacting: Callable[[Compaction], None]
+    ) -> int:
+        """Write the database anew into `target`, a directory that is not there yet, and close it; returns the rows.
+
+        Reads and writes go on while its content is copied. `before_switch` is called when they are about to be
+        refused, for the last few rows, and may raise to end it all. `compacting` gets the engine's side, for its
+        counters and `cancel`. Fails before `before_switch` with the database open, after it with the database
+        closed; its own files are good in both cases.
+        """
+        made = functools.partial(
+            Compaction, self._store, str(target), self.options.node_tag,
+            allow_unsafe_filesystem=self.options.allow_unsafe_filesystem,
+        )  # fmt: skip
+        # What is deleted from here on must leave its tombstone for the copy to see.
+        self.tombstones.hold("compaction", self.last_etag)
+        try:
+            compaction: Compaction = await _in_thread(made)
+        except BaseException:
+            self.tombstones.release("compaction")
+            raise
+        try:
+            compacting(compaction)
+            await _in_thread(compaction.copy)
+            for _ in range(limits.COMPACTION_ROUNDS_MAX):
+                if await _in_thread(compaction.catch_up) < limits.COMPACTION_LAST_ROWS:
+                    break
+            before_switch()
+        except BaseException:
+            compaction.cancel()
+            await _in_thread(compaction.close)
+            self.tombstones.release("compaction")
+            raise
+        try:
+            await self.tombstones.stop()
+            await _in_thread(self._writer.close)
+            await _in_thread(compaction.catch_up)
+            await _in_thread(compaction.finish)
+        finally:
+            await _in_thread(compaction.close)
+            await self.close()
+        return compaction.rows
 
     def delete_files(self) -> None:
         """Remove the files of a closed database. Blocks; nothing is there under the name once it has begun."""
@@ -238,6 +293,19 @@ class Database:
             documents, tombstones, last_etag, self._change_vector(last_etag), len(self.collections()),
             self._size_bytes(), self._store.environment(), self._writer.counters(),
         )  # fmt: skip
+
+    @with_our_errors
+    def space(self, *, collections: bool = False) -> SpaceReport:
+        """Where the bytes are; with `collections` every row is read, so call it in a thread then."""
+        return SpaceReport.of(self._store, self._directory, collections=collections)
+
+    @with_our_errors
+    def scrub(self, page: int, pages_max: int) -> tuple[int, int, list[tuple[int, int, str]]]:
+        """Read pages past the cache and verify them, from `page` on. Blocks.
+
+        Returns where to go on (0: the end), how many were read, and (page, pages in a row, why) of damaged ones.
+        """
+        return scrub(self._store, page, pages_max)
 
     def _size_bytes(self) -> int:
         if self._directory is None:

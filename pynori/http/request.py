@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pynori.http.body import BodyStream
     from pynori.http.listener import Listener
     from pynori.http.routes import Route
-    from pynori.server.databases import OpenDatabase
+    from pynori.server.open_database import OpenDatabase
     from pynori.server.server import Server
 
 Query = dict[str, list[str]]

@@ -89,6 +89,7 @@ NONE, READ, WRITE = Permission.NONE, Permission.READ, Permission.WRITE
 DATABASE_ADMIN, OPERATOR = Permission.DATABASE_ADMIN, Permission.OPERATOR
 
 ROUTES: tuple[Route, ...] = (
+    whole("POST", "/admin/compact", databases.compact, OPERATOR),
     whole("PUT", "/admin/configuration/client", configuration.put_server, OPERATOR),
     whole("DELETE", "/admin/databases", databases.delete, OPERATOR),
     Route("GET", "/admin/databases", databases.record, OPERATOR),
@@ -113,6 +114,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/databases/{db}/collections/stats/detailed", collections.statistics_detailed, READ),
     Route("GET", "/databases/{db}/configuration/client", configuration.get_database, READ),
     Route("GET", "/databases/{db}/debug/identities", identities.list_all, READ),
+    Route("GET", "/databases/{db}/debug/storage/report", statistics.storage_report, READ),
     Route("DELETE", "/databases/{db}/docs", documents.delete, WRITE, operation="delete"),
     Route("GET", "/databases/{db}/docs", documents.get, READ, operation="get", by_id=True),
     Route("HEAD", "/databases/{db}/docs", documents.head, READ, operation="get"),

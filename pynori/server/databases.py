@@ -37,28 +37,10 @@ from pynori.errors import (
 from pynori.runtime import log
 from pynori.runtime.clock import Clock
 from pynori.runtime.tasks import Tasks
+from pynori.server.compaction import check_compactable, compact_open
 from pynori.server.data_directory import sync_directory
-from pynori.server.operations import Operations
-
-
-class OpenDatabase:
-    """One database of this node that serves requests."""
-
-    __slots__ = ("_state", "database", "name", "operations")
-
-    def __init__(self, database: Database, name: str, operations: Operations, state: ClusterState) -> None:
-        self.database = database
-        self.name = name
-        self.operations = operations
-        self._state = state
-
-    @property
-    def record(self) -> Record:
-        """A copy of the database's complete record."""
-        record = self._state.record(self.name)
-        if record is None:
-            raise DatabaseDoesNotExist(self.name)
-        return record
+from pynori.server.open_database import OpenDatabase
+from pynori.server.operations import Operation, Operations
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +156,35 @@ class Databases:
                     raise DatabaseDoesNotExist(name)
                 await self._open_recorded(record, may_make=self._is_new(record))
         return raft_index
+
+    async def compact(self, name: str, operation: Operation) -> None:
+        """Write the files of a database anew, without its free space; how that goes is told to the operation.
+
+        Reads and writes go on until the last rows are brought over; then the database is refused as one that is being
+        opened, streams end, the folders change their names in one step, and the new files are opened.
+        """
+        try:
+            async with self._turn(name):
+                operation.complete(await compact_open(self, self.find(name), operation))
+        except BaseException as error:
+            operation.fail(from_engine(error) if isinstance(error, EngineError) else error)
+            if not isinstance(error, EngineError | PynoriError | OSError):
+                raise
+
+    def start_compaction(self, name: str, operation: Operation) -> None:
+        """`compact` in the background. Raises at once when the database cannot be compacted."""
+        check_compactable(self.find(name))
+        self._tasks.start(f"compaction of {name}", self.compact(name, operation))
+
+    def withdraw(self, name: str) -> None:
+        """Refuse a database as one that is being opened; `reopen` ends that."""
+        self._open.pop(name.lower(), None)
+
+    async def reopen(self, name: str) -> None:
+        """Open the files that are now under the name of a database that was withdrawn."""
+        record = self._state.record(name)
+        if record is not None:
+            await self._open_recorded(record, may_make=False)
 
     # ------------------------------------------------------------ start and end of the server
 

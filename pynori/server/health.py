@@ -26,6 +26,7 @@ def quick(server: Server) -> tuple[int, bytes]:
 def full(server: Server) -> dict[str, Any]:
     """The body of `/health`; `status` is healthy, degraded (something is named in `problems`) or unhealthy."""
     problems = [f"database {name}: {reason}" for name, reason in server.databases.failures().items()]
+    problems += server.scrubber.problems()
     free = _disk_free(server)
     if free is not None and free["free_percent"] < limits.DISK_FREE_WARN_PERCENT:
         problems.append(f"disk of {server.settings.data_dir}: {free['free_percent']:.1f} % free")

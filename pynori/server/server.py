@@ -11,6 +11,7 @@ import os
 from pynori_core.errors import EngineError
 
 import pynori
+from pynori import limits
 from pynori.cluster.state import ClusterState
 from pynori.config import Settings
 from pynori.documents.database import DatabaseOptions
@@ -22,6 +23,7 @@ from pynori.runtime.tasks import Tasks
 from pynori.server.data_directory import DataDirectory
 from pynori.server.databases import Databases
 from pynori.server.operations import Operations
+from pynori.server.scrubber import Scrubber
 from pynori.server.server_metrics import server_families
 
 
@@ -32,6 +34,7 @@ class Server:
     state: ClusterState
     databases: Databases
     operations: Operations
+    scrubber: Scrubber
     metrics: Metrics
     clock: Clock
     rand: Rand
@@ -59,6 +62,8 @@ class Server:
             node_tag=state.node_tag,
         )
         self.databases = Databases(None if directory is None else directory.databases, state, options, clock)
+        self.scrubber = Scrubber(self.databases, clock, settings.scrub_megabytes_per_second * limits.MIB)
+        self.metrics.add_source(self.scrubber.families)
         self.metrics.add_source(lambda: server_families(self.databases, self.state, self.data_directory))
         self.url = settings.public_url or settings.server_url
         self.tcp_url = settings.tcp_url or ""
@@ -84,6 +89,8 @@ class Server:
                 raise from_engine(error) from error
             raise
         server.is_running = True
+        if settings.scrub_megabytes_per_second:
+            server.tasks.start("scrubber", server.scrubber.run())
         return server
 
     @property

@@ -11,7 +11,8 @@ from prometheus_client.metrics_core import Metric
 from pynori.cluster.state import ClusterState
 from pynori.errors import PynoriError
 from pynori.server.data_directory import DataDirectory
-from pynori.server.databases import Databases, OpenDatabase
+from pynori.server.databases import Databases
+from pynori.server.open_database import OpenDatabase
 
 # name, sentence, field of the database's statistics
 _DATABASE_GAUGES = (

@@ -93,12 +93,12 @@ class Model:
             assert table.set_skip(set_id, start, skip) == (after[skip] if skip < len(after) else None)
             assert table.set_skip(set_id, start, skip, True) == (before[skip] if skip < len(before) else None)
 
-    def clean(self, groups_max: int = 3) -> int:
+    def clean(self, rows_max: int = 400) -> int:
         position, total, done = 0, 0, False
         with self.store.write() as txn:
             table = table_view(txn)
             while not done:
-                position, freed, done = table.clean(position, groups_max)
+                position, freed, done = table.clean(position, rows_max)
                 total += freed
         return total
 
@@ -132,12 +132,12 @@ def test_cleaning_gives_space_back(store: Store) -> None:
         assert table.set_count(ALL) == count
     rows_before = pages_of_rows(store)
     with store.write() as txn:
-        position, freed, done = table_view(txn).clean(0, groups_max=1000)
+        position, freed, done = table_view(txn).clean(0, rows_max=512_000)
         assert (position, done) == (0, True)
     assert pages_of_rows(store) == rows_before - freed
     assert pages_of_rows(store) <= count // 7 * 1.3 + 5
     with store.write() as txn:
-        assert table_view(txn).clean(0, groups_max=1000) == (0, 0, True)
+        assert table_view(txn).clean(0, rows_max=512_000) == (0, 0, True)
         assert [row_id for row_id, _ in table_view(txn).scan()] == list(range(19 * count + 1, 20 * count + 1))
 
 
@@ -157,7 +157,7 @@ def test_sparse_leaves_are_packed(store: Store) -> None:
                 table.set_remove(ALL, row_id)
     before = pages_of_rows(store)
     with store.write() as txn:
-        table_view(txn).clean(0, groups_max=10)
+        table_view(txn).clean(0, rows_max=5_120)
     assert pages_of_rows(store) < before * 0.3
     with store.read() as txn:
         assert [row_id for row_id, _ in table_view(txn).scan()] == list(range(5, 4 * GROUP, 5))
@@ -173,26 +173,26 @@ def test_a_group_that_died_altogether_is_reclaimed(store: Store) -> None:
             table.set_remove(ALL, row_id)
         assert table.set_next(ALL, 0) is None
     with store.write() as txn:
-        table_view(txn).clean(0, groups_max=10)
+        table_view(txn).clean(0, rows_max=5_120)
         assert len(TreeView(txn, b"rows")) == 0
         assert len(TreeView(txn, b"sets")) == 0
         assert TreeView(txn, b"rows").statistics()["run_pages"] == 0
         table_view(txn).append(3 * GROUP, b"goes on")
 
 
-def test_groups_half_alive_stay(store: Store) -> None:
-    """A group is cleaned when more of its rows are dead than alive, not before."""
+def test_groups_three_quarters_alive_stay(store: Store) -> None:
+    """A group is cleaned when more than a quarter of its rows is dead, not before."""
     with store.write() as txn:
         table = table_view(txn, create=True)
         for row_id in range(GROUP):
             table.append(row_id, b"r")
-            if row_id % 2:
+            if row_id % 4 == 1:
                 table.set_remove(ALL, row_id)
-        assert table.clean(0, 10)[0::2] == (0, True)
+        assert table.clean(0, 5_120)[0::2] == (0, True)
         assert len(TreeView(txn, b"rows")) == GROUP
         table.set_remove(ALL, 0)
-        table.clean(0, 10)
-        assert len(TreeView(txn, b"rows")) == GROUP // 2 - 1
+        table.clean(0, 5_120)
+        assert len(TreeView(txn, b"rows")) == GROUP - GROUP // 4 - 1
 
 
 def test_cleaning_goes_in_bounded_steps(store: Store) -> None:
@@ -208,7 +208,7 @@ def test_cleaning_goes_in_bounded_steps(store: Store) -> None:
     while not done:
         with store.write() as txn:
             entries = len(TreeView(txn, b"rows"))
-            position, _, done = table_view(txn).clean(position, groups_max=2)
+            position, _, done = table_view(txn).clean(position, rows_max=400)
             assert entries - len(TreeView(txn, b"rows")) <= 2 * GROUP
         steps += 1
     assert steps in (groups // 2, groups // 2 + 1)
@@ -227,7 +227,7 @@ def test_hints_are_never_wrong(store: Store) -> None:
             if row_id % 3:
                 table.set_remove(ALL, row_id)
     with store.write() as txn:
-        table_view(txn).clean(0, 100)
+        table_view(txn).clean(0, 51_200)
         for row_id in range(3000, 3500):
             TreeView(txn, b"other").put(row_id, b"r" * 9000)
     pages = store.file_pages()

@@ -204,3 +204,22 @@ def test_health_and_metrics(run, open_api) -> None:
             assert {"Method": "GET", "Path": "/topology", "Permission": "read", "Body": "none"} in routes
 
     run(main())
+
+
+def test_storage_report_and_compaction(run, open_api) -> None:
+    """The report's parts add up; compaction of a database in memory is an operation that fails as clients expect."""
+
+    async def main() -> None:
+        async with open_api() as api:
+            report = await api.json("GET", "/databases/db/debug/storage/report")
+            (environment,) = report["Results"]
+            data_file = environment["Report"]["DataFile"]
+            trees = sum(tree["AllocatedSpaceInBytes"] for tree in environment["Report"]["Trees"])
+            others = data_file["StructureInBytes"] + data_file["FreeSpaceInBytes"]
+            assert data_file["AllocatedSpaceInBytes"] == trees + others
+            started = await api.json("POST", "/admin/compact", {"DatabaseName": "db", "Documents": True})
+            state = await api.json("GET", f"/operations/state?id={started['OperationId']}")
+            assert state["Status"] == "Faulted" and "PureMemoryStorageEnvironmentOptions" in state["Result"]["Message"]
+            assert (await api.call("POST", "/admin/compact", {})).status == 400
+
+    run(main())

@@ -122,6 +122,23 @@ async def set_disabled(request: Request, disabled: bool) -> Response:
     return json_response({"Status": results})
 
 
+def compact(request: Request) -> Response:
+    """Start to write the files of a database anew, without their free space, as an operation of the server."""
+    body = request.json_object()
+    name = body.get("DatabaseName")
+    if not isinstance(name, str) or not name:
+        raise InvalidArgument("the body must hold 'DatabaseName', a string")
+    server = request.server
+    operation = server.operations.start(
+        server.operations.next_id(), "DatabaseCompact", f"Compacting database: {name}"
+    )
+    try:
+        server.databases.start_compaction(name, operation)
+    except PynoriError as error:
+        operation.fail(error)
+    return json_response({"OperationId": operation.id, "OperationNodeTag": server.node_tag})
+
+
 async def set_lock(request: Request) -> Response:
     """Allow or forbid the deletion of databases."""
     body = request.json_object()

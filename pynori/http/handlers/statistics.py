@@ -63,3 +63,42 @@ def summary_shape(request: Request) -> dict[str, Any]:
         "TempBuffersSizeOnDisk": size_shape(0),
         "NumberOfTransactionMergerQueueOperations": statistics.queue_count,
     }
+
+
+def storage_report(request: Request) -> Response:
+    """Where the bytes of the database are."""
+    opened = request.open_database()
+    report = opened.database.space()
+    journals = [
+        {"Number": int(name.removeprefix("journal."), 16), "AllocatedSpaceInBytes": size}
+        for name, size in sorted(report.files.items())
+        if name.startswith("journal.")
+    ]
+    trees = [
+        {
+            "Name": tree["name"],
+            "NumberOfEntries": tree["entries"],
+            "AllocatedSpaceInBytes": tree["branch_bytes"] + tree["leaf_bytes"] + tree["run_bytes"],
+            "BranchPagesInBytes": tree["branch_bytes"],
+            "LeafPagesInBytes": tree["leaf_bytes"],
+            "OverflowPagesInBytes": tree["run_bytes"],
+        }
+        for tree in report.trees
+    ]
+    data_file = {
+        "AllocatedSpaceInBytes": report.file_bytes,
+        "UsedSpaceInBytes": report.file_bytes - report.free_bytes,
+        "FreeSpaceInBytes": report.free_bytes,
+        "StructureInBytes": report.structure_bytes,
+    }
+    environment = {
+        "Name": opened.name,
+        "Type": "Documents",
+        "Report": {
+            "DataFile": data_file,
+            "Journals": {"Journals": journals, "AllocatedSpaceInBytes": report.journal_bytes},
+            "TempBuffers": [{"Name": "page images in memory", "AllocatedSpaceInBytes": report.version_bytes}],
+            "Trees": trees,
+        },
+    }
+    return json_response({"BasePath": str(opened.database.directory or ""), "Results": [environment]})

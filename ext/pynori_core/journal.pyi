@@ -1,0 +1,3 @@
+"""Types of the journals' one setting."""
+
+def limit_journals(size_bytes: int = ...) -> None: ...

@@ -1,0 +1,29 @@
+"""One database of this node that serves requests, with what belongs to it beside its files."""
+
+from __future__ import annotations
+
+from pynori.cluster.records import Record
+from pynori.cluster.state import ClusterState
+from pynori.documents.database import Database
+from pynori.errors import DatabaseDoesNotExist
+from pynori.server.operations import Operations
+
+
+class OpenDatabase:
+    """One database of this node that serves requests."""
+
+    __slots__ = ("_state", "database", "name", "operations")
+
+    def __init__(self, database: Database, name: str, operations: Operations, state: ClusterState) -> None:
+        self.database = database
+        self.name = name
+        self.operations = operations
+        self._state = state
+
+    @property
+    def record(self) -> Record:
+        """A copy of the database's complete record."""
+        record = self._state.record(self.name)
+        if record is None:
+            raise DatabaseDoesNotExist(self.name)
+        return record
