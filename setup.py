@@ -28,7 +28,7 @@ VARIANTS = {
     "asan": ([*DEBUG_FLAGS, *SANITIZE], ["-fsanitize=address,undefined"]),
     "tsan": (["-O1", "-g", "-fno-omit-frame-pointer", "-fsanitize=thread"], ["-fsanitize=thread"]),
     # The sanitizers' runtime is in the fuzzer's executable, which loads these modules.
-    "fuzz": ([*DEBUG_FLAGS, *SANITIZE, "-fsanitize=fuzzer-no-link", "-DPYNORI_FUZZ=1", "-Wno-unknown-warning-option"],
+    "fuzz": ([*DEBUG_FLAGS, *SANITIZE, "-fsanitize=fuzzer-no-link", "-Wno-unknown-warning-option"],
              ["-fsanitize=fuzzer-no-link", "-shared"]),
     "cov": (["-O0", "-g", "--coverage", "-fprofile-update=atomic", "-fprofile-abs-path"], ["--coverage"]),
 }

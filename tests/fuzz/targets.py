@@ -69,6 +69,7 @@ def blittable(data: bytes) -> None:
     except EngineError:
         return
     text = CODEC.write(data)
+    text.decode()
     try:
         document = Document.from_bytes(data)
     except TypeError:
@@ -215,14 +216,16 @@ def journal(data: bytes) -> None:
 
 
 class Sink(asyncio.Transport):
-    """A transport that keeps nothing."""
+    """A transport that keeps nothing but answers that tell of a defect."""
 
     def __init__(self) -> None:
         super().__init__()
         self.closed = False
+        self.defects: list[bytes] = []
 
     def write(self, data: Any) -> None:
-        assert b"HTTP/1.1 5" not in bytes(data[:10]), data
+        if bytes(data[:12]) == b"HTTP/1.1 500":
+            self.defects.append(bytes(data))
 
     def writelines(self, pieces: Any) -> None:
         self.write(b"".join(pieces))
@@ -253,9 +256,11 @@ class Door:
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
+        self.unhandled: list[dict[str, Any]] = []
         self.loop.run_until_complete(self.start())
 
     async def start(self) -> None:
+        self.loop.set_exception_handler(lambda _, context: self.unhandled.append(context))
         server = await Server.start(Settings(run_in_memory=True))
         self.listener = Listener(server, Router(ROUTES), ListenerLimits())
         body = b'{"DatabaseName":"db"}'
@@ -274,6 +279,8 @@ class Door:
             await asyncio.sleep(0)
         connection.connection_lost(None)
         await asyncio.sleep(0)
+        assert not transport.defects, transport.defects
+        assert not self.unhandled, self.unhandled
 
 
 @cache
