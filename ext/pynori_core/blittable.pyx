@@ -2,8 +2,8 @@
 
 The check walks the document once from its root. Every value must lie wholly before its container, so there are no
 cycles; the bytes of all values together may not exceed those there are, so sharing cannot multiply a reader's work.
-Names and shapes are meant to be shared; they are remembered in a bit map and checked once each. Their bytes together may
-not exceed the schema's either, and no two names say the same, so that a shape has each name once.
+Names and shapes are meant to be shared; they are remembered in a bit map and checked once each. Their bytes together
+may not exceed the schema's either, and no two names say the same, so that a shape has each name once.
 """
 
 import collections.abc
