@@ -110,7 +110,7 @@ def fuzz(driver: Path, target: str, seconds: int) -> tuple[int, int, list[str]]:
                 str(driver), str(work), f"-max_total_time={seconds}", "-print_final_stats=1", "-use_value_profile=1",
                 f"-timeout={SECONDS_MAX}", f"-malloc_limit_mb={MALLOC_MEGABYTES_MAX}",
                 f"-rss_limit_mb={RSS_MEGABYTES_MAX}", f"-max_len={INPUT_BYTES_MAX.get(target, INPUT_BYTES_USUAL)}",
-                "-len_control=20", "-reload=0", f"-artifact_prefix={findings}/{target}-",
+                "-len_control=20", "-reload=0", "-handle_xfsz=0", f"-artifact_prefix={findings}/{target}-",
             ],
             cwd=ROOT, env=environment(target), stdout=out, stderr=subprocess.STDOUT, check=False,
         )  # fmt: skip

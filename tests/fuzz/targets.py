@@ -7,7 +7,9 @@ to expect are caught here; whatever else leaves a target is a finding, as are a 
 import asyncio
 import contextlib
 import os
+import resource
 import shutil
+import signal
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -24,6 +26,8 @@ from pynori_core.identifier import key_of
 from pynori_core.items import DocumentStore
 from pynori_core.json import JsonCodec
 from pynori_core.reads import DocumentReader, DocumentStream
+from pynori_core.salvage import Salvage
+from pynori_core.tables import verify_documents
 
 from pynori.config import Settings
 from pynori.http.listener import Listener, ListenerLimits
@@ -35,7 +39,11 @@ from tests.core.json_oracle import judge
 from tests.fuzz.images import Image, parse_patches, write_documents
 
 MEMORY_FILESYSTEM = "/dev/shm"
+FILE_SIZE_BYTES_MAX = 64 << 20     # a record may ask for any length of the data file; the disk refuses more than this
 CODEC = JsonCodec()
+
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)     # as Python does when it is not embedded: the limit is an error
 
 
 # ---- text and documents
@@ -146,26 +154,46 @@ def image() -> Image:
 
 
 def use(files: dict[str, bytes]) -> None:
-    """Open a database of these files, read, write and check it: answers and errors are both right."""
+    """Open a database of these files, read, write, check and salvage it: answers and errors are both right.
+
+    What a document's bytes say rests on the hash of their page alone, which is true here, so each is checked when read.
+    """
     parent = MEMORY_FILESYSTEM if os.path.isdir(MEMORY_FILESYSTEM) else None
     base = Path(tempfile.mkdtemp(prefix="pynori-fuzz-", dir=parent))
+    verify_documents(True)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_SIZE_BYTES_MAX, limits[1]))
     try:
         for name, data in files.items():
             (base / name).write_bytes(data)
-        try:
-            store = DocumentStore.open(str(base), "A")
-        except EngineError:
-            return
-        try:
-            read(store)
-            write(store)
-        finally:
-            with contextlib.suppress(EngineError):
-                store.close()
         with contextlib.suppress(EngineError):
             check(str(base))
+        with contextlib.suppress(EngineError):
+            salvage(base)
+        with contextlib.suppress(EngineError):
+            work(base)
     finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        verify_documents(False)
         shutil.rmtree(base)
+
+
+def work(base: Path) -> None:
+    store = DocumentStore.open(str(base), "A")
+    try:
+        read(store)
+        write(store)
+    finally:
+        store.close()
+
+
+def salvage(base: Path) -> None:
+    with Salvage(base) as found:
+        found.survey()
+        documents = sum(1 for _ in found.documents(outdated=True))
+        assert documents < 10_000
+        assert sum(1 for _ in found.state()) < 10_000
+        assert sum(1 for _ in found.losses()) < 10_000
 
 
 def read(store: DocumentStore) -> None:
