@@ -84,12 +84,22 @@ cdef int tables_open(Txn* txn, uint32_t tag, DocumentTables* tables) noexcept no
 
 # ---- rows
 
+cdef inline bint tags_sound(const ItemHeader* header, const VectorEntry* vector) noexcept nogil:
+    """Tags are ASCII, so that change vectors can be written out."""
+    cdef uint32_t all = header.tag
+    cdef int i
+    for i in range(header.vector_count):
+        all |= vector[i].tag
+    return all & 0x80808080U == 0
+
+
 cdef int item_decode(Txn* txn, uint64_t etag, const Value* row, Item* item) noexcept nogil:
     cdef const ItemHeader* header = <const ItemHeader*>row.data
     cdef uint64_t fixed
     if row.size >= sizeof(ItemHeader):
         fixed = sizeof(ItemHeader) + <uint64_t>header.vector_count * sizeof(VectorEntry) + header.id_size
-        if fixed + header.body_size == row.size and header.vector_count < VECTOR_ENTRIES_MAX:
+        if fixed + header.body_size == row.size and header.vector_count < VECTOR_ENTRIES_MAX and \
+                tags_sound(header, <const VectorEntry*>(row.data + sizeof(ItemHeader))):
             item.etag = etag
             item.header = header
             item.vector = <const VectorEntry*>(row.data + sizeof(ItemHeader))
