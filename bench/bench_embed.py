@@ -1,8 +1,10 @@
-"""The embedded faces, Python and C, beside SQLite and LMDB from Python: durable puts, batches of 100, gets; one run.
+"""The embedded faces, Python and C, beside SQLite and LMDB from Python: durable puts, batches of 100, reads; one run.
 
 Run: PYTHONPATH=ext:. python bench/bench_embed.py [directory]. Documents are orders of about 1 KB. Pynori reads and
-checks each as JSON and gives it back with its metadata; the peers store and return bytes. SQLite has a write-ahead
-journal and synchronous FULL. The contenders take turns, because other load comes and goes; medians are shown.
+checks each as JSON; the peers store and return bytes. "get" is a read of what the store has, of Pynori the document as
+stored, of the peers their bytes; "field" reads and looks at one property; "json" gives the text. SQLite has a
+write-ahead journal and synchronous FULL. The contenders take turns, because other load comes and goes; medians are
+shown.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import lmdb
+import orjson
 
 import pynori
 
@@ -42,7 +45,12 @@ ORDER = {
     "@metadata": {"@collection": "Orders"},
 }  # fmt: skip
 TEXT = json.dumps(ORDER).encode()
-Face = tuple[Callable[[int], object], Callable[[range], object], Callable[[int], object]]
+KINDS = ("put", "threads", "batch", "get", "field", "json")
+# put, put many, get, field, json
+Face = tuple[
+    Callable[[int], object], Callable[[range], object], Callable[[int], object], Callable[[int], object],
+    Callable[[int], object],
+]  # fmt: skip
 
 
 @contextmanager
@@ -57,6 +65,8 @@ def pynori_face(directory: Path) -> Iterator[Face]:
         yield (
             lambda number: database.put(f"orders/{number}", TEXT),
             put_many,
+            lambda number: database.read(f"orders/{number}"),
+            lambda number: database.read(f"orders/{number}").body["Freight"],
             lambda number: database.get_json(f"orders/{number}"),
         )
 
@@ -74,11 +84,13 @@ def sqlite_face(directory: Path) -> Iterator[Face]:
         connection.executemany(put, [(f"orders/{number}", TEXT) for number in numbers])
         connection.execute("commit")
 
-    yield (
-        lambda number: connection.execute(put, (f"orders/{number}", TEXT)),
-        put_many,
-        lambda number: connection.execute("select body from documents where id=?", (f"orders/{number}",)).fetchone()[0],
-    )
+    def get(number: int) -> bytes:
+        return connection.execute("select body from documents where id=?", (f"orders/{number}",)).fetchone()[0]
+
+    def put_one(number: int) -> None:
+        connection.execute(put, (f"orders/{number}", TEXT))
+
+    yield put_one, put_many, get, lambda number: orjson.loads(get(number))["Freight"], get
     connection.close()
 
 
@@ -91,11 +103,14 @@ def lmdb_face(directory: Path) -> Iterator[Face]:
             for number in numbers:
                 txn.put(b"orders/%d" % number, TEXT)
 
-    def get(number: int) -> bytes | None:
+    def get(number: int) -> bytes:
         with environment.begin() as txn:
             return txn.get(b"orders/%d" % number)
 
-    yield lambda number: put_many(range(number, number + 1)), put_many, get
+    def put(number: int) -> None:
+        put_many(range(number, number + 1))
+
+    yield put, put_many, get, lambda number: orjson.loads(get(number))["Freight"], get
     environment.close()
 
 
@@ -106,11 +121,17 @@ def rate(count: int, body: Callable[[], object]) -> float:
 
 
 def measure(face: Face) -> dict[str, float]:
-    put, put_many, get = face
+    put, put_many, get, field, text = face
+
+    def reads(read: Callable[[int], object]) -> float:
+        return rate(GETS, lambda: [None for number in range(GETS) if read(number * 2654435761 % DOCUMENTS) is None])
+
     return {
         "put": rate(SINGLES, lambda: [put(number) for number in range(SINGLES)]),
         "batch": rate(DOCUMENTS, lambda: [put_many(range(at, at + BATCH)) for at in range(0, DOCUMENTS, BATCH)]),
-        "get": rate(GETS, lambda: [get(number * 2654435761 % DOCUMENTS) for number in range(GETS)]),
+        "get": reads(get),
+        "field": reads(field),
+        "json": reads(text),
     }
 
 
@@ -164,11 +185,11 @@ def main() -> None:
                     found.setdefault(name, []).append(measure(opened))
             found["pynori, Python"][-1]["threads"] = threads_rate(directory)
             found.setdefault("pynori, C", []).append(measure_c(program, directory))
-    print(f"{len(TEXT)} bytes a document, a second: puts, {THREADS} threads' puts, puts in batches of {BATCH}, gets")
+    print(f"{len(TEXT)} bytes a document; a second; threads: {THREADS} that put, batch: puts in batches of {BATCH}")
+    print(" " * 16, *(f"{kind:>12}" for kind in KINDS))
     for name, rounds in found.items():
         medians = {kind: statistics.median(each[kind] for each in rounds) for kind in rounds[0]}
-        kinds = ("put", "threads", "batch", "get")
-        print(f"{name:16}", *(f"{medians[kind]:12,.0f}" if kind in medians else " " * 12 for kind in kinds))
+        print(f"{name:16}", *(f"{medians[kind]:12,.0f}" if kind in medians else " " * 12 for kind in KINDS))
 
 
 if __name__ == "__main__":

@@ -47,6 +47,9 @@ class Settings:
     shutdown_grace_seconds: int = limits.SHUTDOWN_GRACE_MS // 1_000
     unsecured_access: str = "Local"
     allow_unsafe_filesystem: str | None = None
+    disk_free_warn_percent: int = limits.DISK_FREE_WARN_PERCENT
+    disk_free_refuse_percent: int = limits.DISK_FREE_REFUSE_PERCENT
+    disk_free_refuse_megabytes: int = limits.DISK_FREE_REFUSE_BYTES // 2**20
     scrub_megabytes_per_second: int = 4
     parent_process_id: int | None = None
 
@@ -240,6 +243,30 @@ OPTIONS: tuple[Option, ...] = (
         TEXT,
         ("allow-unsafe-filesystem",),
         "Name of one file system type to use although it may lose synced data, such as fuse.",
+    ),
+    Option(
+        "Storage.FreeSpaceWarnPercent",
+        "disk_free_warn_percent",
+        _integer(0, 100),
+        ("disk-free-warn-percent",),
+        "Free share of the data directory's disk below which health is degraded.",
+        "percent",
+    ),
+    Option(
+        "Storage.FreeSpaceRefusePercent",
+        "disk_free_refuse_percent",
+        _integer(0, 100),
+        ("disk-free-refuse-percent",),
+        "Free share below which documents are refused; reads and deletes go on.",
+        "percent",
+    ),
+    Option(
+        "Storage.FreeSpaceRefuseInMb",
+        "disk_free_refuse_megabytes",
+        _integer(0, 2**31 - 1),
+        ("disk-free-refuse-mb",),
+        "Free space below which documents are refused, if that is more than the share.",
+        "megabytes",
     ),
     Option(
         "Storage.ScrubMegabytesPerSecond",

@@ -7,7 +7,7 @@ The wire name is the .NET type name that the clients look at (its last segment d
 PynoriError
 ├── BadRequest ─ InvalidArgument, InvalidJson, InvalidQuery, InvalidName, RouteNotFound, LimitExceeded, ...
 ├── Conflict ─ ConcurrencyError, DocumentConflict, ClusterTransactionConcurrency, AlreadyExists
-├── Unavailable ─ DatabaseDoesNotExist, DatabaseDisabled, DatabaseLoadFailure, NoLeader, Overloaded, ...
+├── Unavailable ─ DatabaseDoesNotExist, DatabaseDisabled, DatabaseLoadFailure, WritesStopped, NoLeader, Overloaded, ...
 ├── RequestTimeout ─ TimeoutExpired                                    also a TimeoutError
 ├── Forbidden
 ├── OperationFailed ─ IndexDoesNotExist, SubscriptionDoesNotExist, JavaScriptError, CompilationError, ...
@@ -245,6 +245,16 @@ class DatabaseClosed(Unavailable):
     code = "database_closed"
 
 
+class WritesStopped(Unavailable):
+    """A sync failed earlier: nothing was written. The database is opened again, once; then writing goes on."""
+
+    wire_name = RAVEN + "Database.DatabaseLoadFailureException"
+    code = "writes_stopped"
+
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": "1"}
+
+
 class DatabaseInUse(Unavailable):
     """The files are open already, here or in another process; the message names the holder."""
 
@@ -384,15 +394,20 @@ class StorageFailed(PynoriError):
 
 
 class DiskFull(StorageFailed):
-    """No space is left for writing. Reading goes on."""
+    """No space is left for writing. Reading and deleting go on, and writing too once there is room."""
 
+    status = 507
     wire_name = RAVEN + "DiskFullException"
     code = "disk_full"
 
 
 class UnknownOutcome(StorageFailed):
-    """A sync failed: the write may or may not survive. Nothing more is written until the database is opened again."""
+    """A sync failed: the write may or may not survive. Nothing more is written until the database is opened again.
 
+    Not 503, at which clients repeat a request on their own: whether that is right here only the caller can know.
+    """
+
+    wire_name = "Pynori.UnknownOutcomeException"
     code = "unknown_outcome"
 
 
@@ -440,7 +455,7 @@ _FROM_ENGINE: dict[type[engine.EngineError], type[PynoriError]] = {
     engine.DiskError: StorageFailed,
     engine.DiskFull: DiskFull,
     engine.UnknownOutcome: UnknownOutcome,
-    engine.Poisoned: StorageFailed,
+    engine.Poisoned: WritesStopped,
     engine.OutOfMemory: StorageFailed,
     engine.CorruptError: Corrupt,
     engine.VersionError: UnsafeFilesystem,

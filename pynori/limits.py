@@ -87,6 +87,9 @@ PARENT_WATCH_MS: Final = 500  # how often a test driver's process is looked at
 DISK_FREE_WARN_PERCENT: Final = 15
 DISK_FREE_REFUSE_PERCENT: Final = 5
 DISK_FREE_REFUSE_BYTES: Final = 512 * MIB
+DISK_RESERVE_BYTES: Final = 16 * MIB  # blocks that are given up when the disk is full, for deletes and checkpoints
+DISK_WATCH_MS: Final = 500  # how often free space, and databases that stopped writing, are looked at
+DATABASE_REOPENS_MAX: Final = 1  # times that a database is opened again by itself after a failed sync
 LOG_FILE_SIZE_BYTES_MAX: Final = 64 * MIB
 LOG_FILES_KEPT: Final = 10
 LOG_MESSAGE_SIZE_MAX: Final = 8_192  # characters; longer messages are cut
@@ -122,6 +125,7 @@ def check() -> None:
         ("a group fits the waiting commands", STATE_GROUP_COMMANDS_MAX <= STATE_COMMANDS_WAITING_MAX),
         ("a command of the state fits a request", STATE_COMMAND_SIZE_BYTES_MAX <= REQUEST_BODY_SIZE_BYTES_MAX),
         ("the refused share of the disk is below the warned one", DISK_FREE_REFUSE_PERCENT < DISK_FREE_WARN_PERCENT),
+        ("the reserve is part of what is kept free", DISK_RESERVE_BYTES < DISK_FREE_REFUSE_BYTES),
         ("a header must arrive before a connection is idle", HEADER_TIMEOUT_MS < IDLE_TIMEOUT_MS),
         ("results of operations outlive polling", OPERATION_KEPT_MS >= 5 * 60_000),
         ("waiting for a raft index ends before a client gives up", RAFT_INDEX_WAIT_MS_MAX < CLIENT_TIMEOUT_MS),

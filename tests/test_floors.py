@@ -17,7 +17,7 @@ CORE_FLOORS: list[list[str]] = [
         "bits", "errors", "format", "threads", "forks", "guard", "handles", "checksum", "arena", "codec", "output",
         "completion",
     ],
-    ["blittable", "schema", "builder", "json", "framing", "http_wire"],
+    ["blittable", "field_value", "schema", "builder", "json", "framing", "http_wire"],
     ["disk", "fault_disk", "sim_disk", "pager", "scratch", "record", "journal"],
     ["freespace", "state", "txn", "checkpoint", "recovery", "env"],
     ["slotted", "catalog", "btree", "cursor", "table", "views"],

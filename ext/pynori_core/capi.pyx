@@ -410,7 +410,7 @@ cdef int document_fill(pynori_document* document, Snapshot* snapshot, const Item
     cdef bint is_document = item.header.kind == ITEM_DOCUMENT
     cdef int code
     document_begin(document, &output)
-    code = item_write(snapshot, item, FORM_FULL if is_document else FORM_NONE, &output, vector, &vector_size)
+    code = item_write(&snapshot.tables, item, FORM_FULL if is_document else FORM_NONE, &output, vector, &vector_size)
     if code == OK:
         code = output.failure
     document.etag = item.etag

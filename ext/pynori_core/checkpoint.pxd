@@ -14,6 +14,8 @@ from pynori_core.state cimport Env
 cdef int checkpoint_run(Env* env, uint64_t reader_wait_ms, ErrorDetail* error) noexcept nogil
 # Marks the environment as failed: no more writes (rule D7).
 cdef void env_poison(Env* env, const ErrorDetail* cause) noexcept nogil
+# Why nothing is written any more; code 0 while writing goes on.
+cdef void env_failure(Env* env, ErrorDetail* failure) noexcept nogil
 # The journal step's flag, for whoever has to stand between two commits.
 cdef void journal_acquire(Env* env) noexcept nogil
 cdef void journal_give(Env* env) noexcept nogil

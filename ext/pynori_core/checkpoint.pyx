@@ -57,6 +57,12 @@ cdef void env_poison(Env* env, const ErrorDetail* cause) noexcept nogil:
     mutex_unlock(&env.mutex)
 
 
+cdef void env_failure(Env* env, ErrorDetail* failure) noexcept nogil:
+    mutex_lock(&env.mutex)
+    failure[0] = env.poison
+    mutex_unlock(&env.mutex)
+
+
 cdef PageVersion* version_at(Env* env, uint64_t page, uint64_t limit) noexcept nogil:
     """The newest version with txn_id <= limit, NULL when the page has none."""
     cdef PageVersion* version = <PageVersion*>atomic_load_pointer(scratch_slot(&env.scratch, page))

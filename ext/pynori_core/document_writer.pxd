@@ -29,6 +29,7 @@ cdef class Dispatcher:
 cdef class DocumentWriter:
     cdef Merger* merger                # NULL: closed
     cdef DocumentStore store           # entered as long as merger is there
+    cdef public object growth_refused  # None, or why batches that carry documents are refused: no room on the disk
     cdef uint32_t inside               # calls under way, atomic; the merger is destroyed when there are none
     cdef Merger* enter(self) except NULL
     cdef UserTxn* hand_over(self, Batch batch) except NULL

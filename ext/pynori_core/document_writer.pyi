@@ -20,6 +20,7 @@ class Dispatcher:
 
 @final
 class DocumentWriter:
+    growth_refused: str | None
     def __init__(self, store: DocumentStore) -> None: ...
     def close(self) -> None: ...
     def submit(

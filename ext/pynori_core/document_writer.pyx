@@ -8,6 +8,8 @@ from libc.string cimport memset
 
 from weakref import WeakKeyDictionary, ref
 
+from pynori_core.errors import DiskFull
+
 from pynori_core.bits cimport atomic_add32, atomic_load32, atomic_load64, atomic_load_pointer, compare_swap_pointer
 from pynori_core.change_vector cimport VECTOR_TEXT_MAX, VectorEntry, vector_format
 from pynori_core.command cimport Batch, ResultHeader, command_exception, command_results
@@ -268,6 +270,8 @@ cdef class DocumentWriter:
     cdef UserTxn* hand_over(self, Batch batch) except NULL:
         """The batch's records as a user transaction; the batch is used up."""
         cdef UserTxn* user
+        if self.growth_refused is not None and batch.body_bytes != 0:
+            raise DiskFull(self.growth_refused)
         batch.check_handed_over()
         user = user_create(batch.records.data, batch.records.size, <unsigned int>batch.count)
         if user == NULL:

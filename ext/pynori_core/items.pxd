@@ -66,19 +66,20 @@ cdef int snapshot_find(Snapshot* snapshot, const uint8_t* key, size_t key_size, 
 cdef int snapshot_row(Snapshot* snapshot, const IndexEntry* entry, Item* item) noexcept nogil
 
 # Append an item's JSON. `vector_text`, if given, gets the change vector's text (VECTOR_TEXT_MAX) and its size.
-cdef int item_write(Snapshot* snapshot, const Item* item, ItemForm form, Output* output, char* vector_text,
+cdef int item_write(const DocumentTables* tables, const Item* item, ItemForm form, Output* output, char* vector_text,
                     size_t* vector_size) noexcept nogil
 
 
 @cython.final
 @cython.freelist(16)
+@cython.no_gc                      # what it refers to never refers back
 cdef class StoredDocument:
-    cdef readonly str id
-    cdef readonly str change_vector
+    cdef DocumentStore store
+    cdef bytes row                 # a copy of the row; with FORM_NONE without its body
+    cdef Item item                 # pointers into `row`
+    cdef ItemForm form
     cdef readonly str collection
-    cdef readonly str last_modified
-    cdef readonly uint64_t etag
-    cdef readonly bytes json
+    cdef bytes written             # `json`, once it was asked for
 
 
 @cython.final

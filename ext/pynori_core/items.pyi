@@ -2,7 +2,9 @@
 
 from typing import final
 
+from pynori_core.blittable import Document
 from pynori_core.disk import DiskHandle
+from pynori_core.errors import EngineError
 
 @final
 class DocumentStore:
@@ -18,6 +20,8 @@ class DocumentStore:
     def close(self) -> None: ...
     def checkpoint(self) -> None: ...
     @property
+    def failure(self) -> EngineError | None: ...
+    @property
     def database_id(self) -> bytes: ...
     @property
     def last_etag(self) -> int: ...
@@ -27,12 +31,19 @@ class DocumentStore:
 
 @final
 class StoredDocument:
-    id: str
-    change_vector: str
     collection: str
-    last_modified: str
-    etag: int
-    json: bytes
+    @property
+    def id(self) -> str: ...
+    @property
+    def change_vector(self) -> str: ...
+    @property
+    def last_modified(self) -> str: ...
+    @property
+    def etag(self) -> int: ...
+    @property
+    def json(self) -> bytes: ...
+    @property
+    def body(self) -> Document: ...
     @property
     def flags(self) -> str: ...
 

@@ -1,8 +1,9 @@
 """Open a database's environment, take snapshots of it, turn rows into JSON and into small Python objects."""
 
 cimport cython
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.unicode cimport PyUnicode_DecodeASCII, PyUnicode_DecodeUTF8
+from libc.stddef cimport ptrdiff_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
@@ -13,6 +14,7 @@ from pynori_core.bits cimport (
     atomic_store32,
     compare_swap_pointer,
 )
+from pynori_core.blittable cimport document_wrap
 from pynori_core.change_vector cimport (
     DATABASE_ID_SIZE,
     VECTOR_ENTRIES_MAX,
@@ -21,6 +23,7 @@ from pynori_core.change_vector cimport (
     tag_parse,
     vector_format,
 )
+from pynori_core.checkpoint cimport env_failure
 from pynori_core.disk cimport DiskHandle
 from pynori_core.env cimport (
     EnvOptions,
@@ -60,6 +63,7 @@ from pynori_core.tables cimport (
     ITEM_DOCUMENT,
     CollectionRecord,
     DatabaseState,
+    ItemHeader,
     collection_read,
     cover_offset,
     item_decode,
@@ -144,6 +148,15 @@ cdef class DocumentStore:
         if code != OK:
             error_set(&error, code, b"the checkpoint failed")
             raise_error(&error)
+
+    @property
+    def failure(self):
+        """What ended all writing, as the exception that writers get; None while all is well."""
+        cdef ErrorDetail failure
+        store_enter_or_raise(self)
+        env_failure(self.env, &failure)
+        store_leave(self)
+        return error_exception(&failure) if failure.code != OK else None
 
     @property
     def database_id(self) -> bytes:
@@ -393,14 +406,14 @@ cdef int snapshot_find(Snapshot* snapshot, const uint8_t* key, size_t key_size, 
 
 # ---- items as JSON and as objects
 
-cdef int item_write(Snapshot* snapshot, const Item* item, ItemForm form, Output* output, char* vector_text,
+cdef int item_write(const DocumentTables* tables, const Item* item, ItemForm form, Output* output, char* vector_text,
                     size_t* vector_size) noexcept nogil:
     cdef VectorEntry entries[VECTOR_ENTRIES_MAX]
     cdef char own_text[VECTOR_TEXT_MAX]
     cdef char time_text[TIMESTAMP_TEXT_SIZE]
     cdef char* text = vector_text if vector_text != NULL else own_text
     cdef MetadataOverlay overlay
-    cdef size_t size = vector_format(entries, item_vector(&snapshot.tables, item, entries), text)
+    cdef size_t size = vector_format(entries, item_vector(tables, item, entries), text)
     if vector_size != NULL:
         vector_size[0] = size
     if form == FORM_NONE:
@@ -429,7 +442,40 @@ cdef str time_object(uint64_t ticks):
 
 @cython.final
 cdef class StoredDocument:
-    """A document as read: its JSON with the server's metadata, and what that says, apart."""
+    """A document as read: a copy of what is stored, of which each part is made when it is asked for."""
+
+    @property
+    def id(self) -> str:
+        return decode(self.item.id, self.item.header.id_size)
+
+    @property
+    def change_vector(self) -> str:
+        cdef VectorEntry entries[VECTOR_ENTRIES_MAX]
+        cdef char text[VECTOR_TEXT_MAX]
+        cdef size_t size = vector_format(entries, item_vector(&self.store.tables, &self.item, entries), text)
+        return PyUnicode_DecodeASCII(text, <Py_ssize_t>size, NULL)
+
+    @property
+    def last_modified(self) -> str:
+        return time_object(self.item.header.last_modified)
+
+    @property
+    def etag(self) -> int:
+        return self.item.etag
+
+    @property
+    def json(self) -> bytes:
+        """The document's JSON with the server's metadata; for a head b""."""
+        if self.written is None:
+            self.written = item_json(self.store, &self.store.tables, &self.item, self.form, NULL, NULL)
+        return self.written
+
+    @property
+    def body(self):
+        """The document as stored, without the server's metadata: a Document, whose properties are read in place."""
+        if self.form == FORM_NONE:
+            raise AttributeError("a head has no body")
+        return document_wrap(self.item.body, self.item.body_size, self.row)
 
     @property
     def flags(self) -> str:
@@ -448,36 +494,51 @@ cdef class StreamItem:
         return f"StreamItem({self.kind} {self.etag} {self.id!r})"
 
 
-cdef bytes item_json(DocumentStore store, Snapshot* snapshot, const Item* item, ItemForm form, char* vector_text,
-                     size_t* vector_size):
-    """The item's JSON, and its change vector's text."""
+cdef bytes item_json(DocumentStore store, const DocumentTables* tables, const Item* item, ItemForm form,
+                     char* vector_text, size_t* vector_size):
+    """The item's JSON, and its change vector's text where that is wanted."""
     cdef Output* output
     cdef bytes json = b""
     cdef int code
     if form == FORM_NONE:
-        item_write(snapshot, item, form, NULL, vector_text, vector_size)
+        item_write(tables, item, form, NULL, vector_text, vector_size)
         return json
     output = store_take_output(store)
     try:
-        code = item_write(snapshot, item, form, output, vector_text, vector_size)
+        code = item_write(tables, item, form, output, vector_text, vector_size)
         if code != OK:
-            raise snapshot_exception(snapshot, code)
+            raise_written(code)
         json = PyBytes_FromStringAndSize(<const char*>output.data, <Py_ssize_t>output.size)
     finally:
         store_keep_output(store, output)
     return json
 
 
+cdef int raise_written(int code) except -1:
+    cdef ErrorDetail error
+    error_clear(&error)
+    error_set(&error, code, b"the document cannot be written as JSON")
+    return raise_error(&error)
+
+
 cdef StoredDocument stored_document(DocumentStore store, Snapshot* snapshot, const Item* item, ItemForm form):
-    cdef char vector_text[VECTOR_TEXT_MAX]
-    cdef size_t vector_size = 0
     cdef StoredDocument document = StoredDocument.__new__(StoredDocument)
-    document.json = item_json(store, snapshot, item, form, vector_text, &vector_size)
-    document.id = decode(item.id, item.header.id_size)
-    document.change_vector = PyUnicode_DecodeASCII(vector_text, <Py_ssize_t>vector_size, NULL)
+    cdef const uint8_t* start = <const uint8_t*>item.header
+    cdef ptrdiff_t moved
+    cdef size_t size = <size_t>(item.body - start)
+    if form != FORM_NONE:
+        size += item.body_size
+    document.row = PyBytes_FromStringAndSize(<const char*>start, <Py_ssize_t>size)
+    moved = <const uint8_t*>PyBytes_AS_STRING(document.row) - start
+    document.item.etag = item.etag
+    document.item.header = <const ItemHeader*>(start + moved)
+    document.item.vector = <const VectorEntry*>(<const uint8_t*>item.vector + moved)
+    document.item.id = item.id + moved
+    document.item.body = item.body + moved
+    document.item.body_size = item.body_size
+    document.form = form
+    document.store = store
     document.collection = store_collection_name(store, snapshot, item.header.collection)
-    document.last_modified = time_object(item.header.last_modified)
-    document.etag = item.etag
     return document
 
 
@@ -486,7 +547,7 @@ cdef StreamItem stream_item(DocumentStore store, Snapshot* snapshot, const Item*
     cdef size_t vector_size = 0
     cdef StreamItem made = StreamItem.__new__(StreamItem)
     cdef bint is_document = item.header.kind == ITEM_DOCUMENT
-    made.json = item_json(store, snapshot, item, form if is_document else FORM_NONE, vector_text, &vector_size)
+    made.json = item_json(store, &snapshot.tables, item, form if is_document else FORM_NONE, vector_text, &vector_size)
     made.kind = "DOCUMENT" if is_document else "TOMBSTONE"
     made.id = decode(item.id, item.header.id_size)
     made.change_vector = PyUnicode_DecodeASCII(vector_text, <Py_ssize_t>vector_size, NULL)

@@ -10,7 +10,9 @@ from pynori_core.bits cimport atomic_add64
 from pynori_core.disk cimport (
     DISK_CREATE, DISK_DIRECT, DISK_NAME_MAX, DISK_READ_ONLY, DISK_SYNC_DATA, DISK_SYNC_FULL, disk_error, disk_write,
 )
-from pynori_core.errors cimport E_ASSERTION, E_BUSY, E_CORRUPT, E_NO_MEMORY, E_NOT_FOUND, OK, error_set
+from pynori_core.errors cimport (
+    E_ASSERTION, E_BUSY, E_CORRUPT, E_DISK_FULL, E_NO_MEMORY, E_NOT_FOUND, OK, error_clear, error_set,
+)
 from pynori_core.format cimport FORMAT_VERSION, JOURNAL_FLAG_NEXT, MAGIC_RECORD, SECTOR_SIZE
 from pynori_core.record cimport record_buffer_release, record_buffer_reserve, record_header_hash, record_size
 from pynori_core.threads cimport mutex_destroy, mutex_init, mutex_lock, mutex_unlock
@@ -250,6 +252,11 @@ cdef inline uint64_t room(const JournalFile* file, uint64_t offset) noexcept nog
     return file.size_bytes - offset - SECTOR_SIZE if offset + SECTOR_SIZE <= file.size_bytes else 0
 
 
+cdef inline uint64_t smallest(uint64_t reserved) noexcept nogil:
+    """Size of a journal that just holds what is promised."""
+    return reserved + SECTOR_SIZE if reserved + SECTOR_SIZE > JOURNAL_BYTES_FIRST else JOURNAL_BYTES_FIRST
+
+
 cdef int journal_prepare(Journal* journal, uint64_t bytes_max, ErrorDetail* error) noexcept nogil:
     """E_BUSY: only when nothing is on its way to the journal can this be promised; flush and ask again."""
     cdef JournalFile* made
@@ -276,6 +283,9 @@ cdef int journal_prepare(Journal* journal, uint64_t bytes_max, ErrorDetail* erro
     if size_bytes < reserved + SECTOR_SIZE:
         size_bytes = reserved + SECTOR_SIZE
     made = make_file(journal, number, size_bytes, True, error)
+    if made == NULL and error.code == E_DISK_FULL and size_bytes > smallest(reserved):
+        error_clear(error)         # a nearly full disk may still hold what is asked for
+        made = make_file(journal, number, smallest(reserved), True, error)
     if made == NULL:
         return error.code
     mutex_lock(&journal.mutex)
@@ -389,6 +399,13 @@ cdef void journal_recycle(Journal* journal, uint64_t number) noexcept nogil:
 
 # Reading.
 
+cdef void reader_close(JournalReader* reader) noexcept nogil:
+    if reader.file != NULL:
+        reader.disk.close(reader.file)
+        reader.file = NULL
+    record_buffer_release(&reader.window)
+
+
 cdef int reader_open(JournalReader* reader, Disk* disk, uint64_t number, ErrorDetail* error) noexcept nogil:
     cdef char name[DISK_NAME_MAX]
     cdef int result
@@ -402,17 +419,12 @@ cdef int reader_open(JournalReader* reader, Disk* disk, uint64_t number, ErrorDe
         return E_NOT_FOUND
     if result == 0:
         result = disk.size(reader.file, &reader.size_bytes)
+        if result != 0:
+            reader_close(reader)
     if result != 0:
         return disk_error(error, result, b"open", name, 0)
     reader.size_bytes &= ~<uint64_t>(SECTOR_SIZE - 1)
     return OK
-
-
-cdef void reader_close(JournalReader* reader) noexcept nogil:
-    if reader.file != NULL:
-        reader.disk.close(reader.file)
-        reader.file = NULL
-    record_buffer_release(&reader.window)
 
 
 cdef const uint8_t* reader_bytes(JournalReader* reader, uint64_t offset, uint64_t size,

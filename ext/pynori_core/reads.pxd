@@ -32,6 +32,7 @@ cdef enum StreamState:
 @cython.final
 cdef class DocumentReader:
     cdef DocumentStore store
+    cdef object translate              # what `get` gives errors to, or None
 
 
 @cython.final

@@ -1,8 +1,9 @@
 """Types of reads."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, final
 
+from pynori_core.errors import EngineError
 from pynori_core.items import DocumentStore, StoredDocument
 
 @final
@@ -13,7 +14,9 @@ class LoadedDocuments:
 
 @final
 class DocumentReader:
-    def __init__(self, store: DocumentStore) -> None: ...
+    def __init__(
+        self, store: DocumentStore, translate: Callable[[EngineError], Exception] | None = None
+    ) -> None: ...
     def get(self, id: str, metadata_only: bool = False) -> StoredDocument | None: ...
     def head(self, id: str) -> StoredDocument | None: ...
     def answer(self, head: bytes, id: str) -> bytes | None: ...

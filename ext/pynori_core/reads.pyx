@@ -1,5 +1,7 @@
 """Answer reads: find, write JSON, make one object of it."""
 
+from pynori_core.errors import EngineError
+
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
@@ -92,14 +94,23 @@ cdef class LoadedDocuments:
 
 @cython.final
 cdef class DocumentReader:
-    """Reads of one database."""
+    """Reads of one database.
 
-    def __cinit__(self, DocumentStore store not None):
+    translate: what `get` hands errors of the engine to, to raise what it returns instead; None: they leave as they are.
+    """
+
+    def __cinit__(self, DocumentStore store not None, object translate=None):
         self.store = store
+        self.translate = translate
 
     def get(self, str id not None, bint metadata_only=False):
-        """The document of that id with its JSON, or None."""
-        return read_one(self.store, id, FORM_METADATA if metadata_only else FORM_FULL)
+        """The document of that id as stored, or None. Its parts, JSON among them, are made when they are asked for."""
+        try:
+            return read_one(self.store, id, FORM_METADATA if metadata_only else FORM_FULL)
+        except EngineError as error:
+            if self.translate is None:
+                raise
+            raise self.translate(error) from error
 
     def head(self, str id not None):
         """As get, without JSON."""
@@ -130,7 +141,7 @@ cdef class DocumentReader:
         if code == OK:
             code = snapshot_find(&snapshot, key, identifier_key(text.data, text.size, key), &item)
         if code == OK:
-            code = item_write(&snapshot, &item, FORM_FULL, output, vector_text, &vector_size)
+            code = item_write(&snapshot.tables, &item, FORM_FULL, output, vector_text, &vector_size)
         if code == OK:
             output_append(output, b'],"Includes":{}}', 16)
             code = output.failure
@@ -311,7 +322,7 @@ cdef int load_results(Snapshot* snapshot, list ids, const IncludePath* paths, Py
             hash = hash64(b"null", 4, hash)
             continue
         if code == OK:
-            code = item_write(snapshot, &item, form, output, vector_text, &vector_size)
+            code = item_write(&snapshot.tables, &item, form, output, vector_text, &vector_size)
         if code != OK:
             return code
         hash = hash64(vector_text, vector_size, hash)
@@ -350,7 +361,7 @@ cdef int load_includes(Snapshot* snapshot, ItemForm form, Output* output, Includ
         any_included = True
         json_write_string(output, item.id, item.header.id_size)
         output_byte(output, c':')
-        code = item_write(snapshot, &item, form, output, vector_text, &vector_size)
+        code = item_write(&snapshot.tables, &item, form, output, vector_text, &vector_size)
         if code != OK:
             return code
         hash = hash64(vector_text, vector_size, hash)
@@ -392,7 +403,7 @@ cdef int list_write(DocumentStream stream, ItemForm form, Output* output) noexce
         if not first:
             output_byte(output, c',')
         first = False
-        code = item_write(&stream.snapshot, &stream.walk.item, form, output, NULL, NULL)
+        code = item_write(&stream.snapshot.tables, &stream.walk.item, form, output, NULL, NULL)
         if code != OK:
             return code
     output_append(output, b"]}", 2)
@@ -488,7 +499,7 @@ cdef bytes stream_json(DocumentStream stream):
     cdef Output* output = store_take_output(stream.store)
     cdef int code
     try:
-        code = item_write(&stream.snapshot, &stream.walk.item, FORM_FULL, output, NULL, NULL)
+        code = item_write(&stream.snapshot.tables, &stream.walk.item, FORM_FULL, output, NULL, NULL)
         if code != OK:
             raise snapshot_exception(&stream.snapshot, code)
         return PyBytes_FromStringAndSize(<const char*>output.data, <Py_ssize_t>output.size)

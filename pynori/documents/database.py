@@ -35,7 +35,7 @@ from pynori.documents.hilo import HiloRange, HiloRanges
 from pynori.documents.space import SpaceReport
 from pynori.documents.statistics import DatabaseStatistics, directory_size_bytes
 from pynori.documents.tombstones import TombstoneCleaner
-from pynori.errors import Overloaded, from_engine, with_our_errors
+from pynori.errors import Overloaded, PynoriError, from_engine, with_our_errors
 from pynori.runtime import codecs  # noqa: F401  (hands the engine its LZ4, before anything is opened)
 from pynori.runtime.clock import Clock, SystemClock
 from pynori.runtime.rand import Rand, SystemRand
@@ -285,6 +285,15 @@ class Database:
         """Number of documents by collection, named as first spelt; empty ones are left out."""
         return {name: documents for name, documents, _, _ in self._store.collections() if documents}
 
+    @property
+    def failure(self) -> PynoriError | None:
+        """Why nothing is written any more, since a sync failed; None while all is well, and once it is closed."""
+        try:
+            found = self._store.failure
+        except EngineError:
+            return None
+        return None if found is None else from_engine(found)
+
     @with_our_errors
     def statistics(self) -> DatabaseStatistics:
         """Counts, sizes and counters of this moment."""
@@ -313,6 +322,20 @@ class Database:
         return directory_size_bytes(self._directory)
 
     # ---- writes
+
+    @property
+    def growth_refused(self) -> str | None:
+        """Why documents are refused for want of room on the disk, or None. Deletes are not refused."""
+        return self._writer.growth_refused
+
+    @growth_refused.setter
+    def growth_refused(self, reason: str | None) -> None:
+        self._writer.growth_refused = reason
+
+    @with_our_errors
+    def checkpoint(self) -> None:
+        """Write all that is committed to its place in the data file, so that journals can be used again. Blocks."""
+        self._store.checkpoint()
 
     def batch(self) -> Batch:
         """A new, empty batch."""

@@ -18,6 +18,16 @@ so do the keys of query strings. Errors are objects of `Url`, `Type`, `Message` 
 .NET exception, whose last part the clients look at. A path that is not here answers 400, never 404, which clients read
 as "null".
 
+When the disk fails, a write ends in one of three ways, and the answer says in which:
+
+- 507 `Raven.Client.Exceptions.DiskFullException`: nothing of it was written; reads and deletes go on. Writing resumes
+  without a restart when there is room.
+- 500 `Pynori.UnknownOutcomeException`: a sync failed; all of it may be durable, or nothing. Read before repeating.
+- 503 `Raven.Client.Exceptions.Database.DatabaseLoadFailureException`: nothing of it was written. After a failed sync
+  the database is recovered once by itself; then it stays down until it is disabled and enabled.
+
+A full queue is 503 with `Retry-After`: nothing was written, and repeating is right.
+
 """
 
 

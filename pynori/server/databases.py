@@ -63,6 +63,7 @@ class Databases:
         self._tasks = Tasks()
         self._open: dict[str, OpenDatabase] = {}  # by lower-case name
         self._failures: dict[str, PynoriError] = {}  # why a database that should be open is not
+        self._restarts: dict[str, int] = {}  # how often a database was opened again after a failed sync
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._closing = False
 
@@ -147,6 +148,7 @@ class Databases:
         async with self._turn(name):
             raft_index = await self._state.update_record(name, lambda record: record.update(Disabled=disabled))
             key = name.lower()
+            self._restarts.pop(key, None)
             if disabled:
                 await self._close(key)
                 self._failures.pop(key, None)
@@ -221,6 +223,42 @@ class Databases:
         ):
             if isinstance(outcome, BaseException):
                 log.error("databases", f"closing database {name} failed: {outcome}", error=outcome)
+
+    # ------------------------------------------------------------ after a failed sync
+
+    async def watch(self) -> None:
+        """Look for databases that have stopped writing, again and again, until cancelled."""
+        while True:
+            for each in self.open_databases():
+                failure = each.database.failure
+                if failure is not None:
+                    await self._restart(each, failure)
+            await asyncio.sleep(limits.DISK_WATCH_MS / 1_000)
+
+    async def _restart(self, each: OpenDatabase, failure: PynoriError) -> None:
+        """Take a database down, and open it again through recovery, which reads past the cache. Once; then it stays.
+
+        What the disk holds after a failed sync only the disk knows, and a second failure says that it is broken.
+        """
+        key = each.name.lower()
+        async with self._turn(each.name):
+            if self._open.get(key) is not each:
+                return  # deleted or disabled meanwhile
+            self._failures[key] = failure
+            log.error("databases", f"database {each.name} is taken down: {failure}", db=each.name)
+            try:
+                await self._close(key)
+            except (EngineError, PynoriError) as error:
+                log.error("databases", f"closing database {each.name} failed: {error}", db=each.name)
+            restarts = self._restarts.get(key, 0)
+            record = self._state.record(each.name)
+            if restarts >= limits.DATABASE_REOPENS_MAX or record is None or self._path(each.name) is None:
+                log.error("databases", f"database {each.name} stays down until somebody enables it", db=each.name)
+                return
+            self._restarts[key] = restarts + 1
+            await self._open_recorded(record, may_make=False)
+            if key in self._open:
+                log.warn("databases", f"database {each.name} was recovered and serves again", db=each.name)
 
     # ------------------------------------------------------------ helpers
 

@@ -6,13 +6,13 @@ The shard list holds shard 0, the group of the cluster's own state, of which a c
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING, Any
 
 from pynori import limits
 from pynori.cluster.state import TERM
 
 if TYPE_CHECKING:
+    from pynori.server.disk_watch import DiskSpace
     from pynori.server.server import Server
 
 
@@ -27,9 +27,10 @@ def full(server: Server) -> dict[str, Any]:
     """The body of `/health`; `status` is healthy, degraded (something is named in `problems`) or unhealthy."""
     problems = [f"database {name}: {reason}" for name, reason in server.databases.failures().items()]
     problems += server.scrubber.problems()
-    free = _disk_free(server)
-    if free is not None and free["free_percent"] < limits.DISK_FREE_WARN_PERCENT:
-        problems.append(f"disk of {server.settings.data_dir}: {free['free_percent']:.1f} % free")
+    space = None if server.disk_watch is None else server.disk_watch.measure()
+    if space is not None and space.warns:
+        doing = "documents are refused" if space.refuses else "documents are still taken"
+        problems.append(f"disk of {server.settings.data_dir}: {space.free_percent:.1f} % free; {doing}")
     status = "degraded" if problems else "healthy"
     if not server.is_running or server.state.failure is not None:
         status = "unhealthy"
@@ -55,13 +56,18 @@ def full(server: Server) -> dict[str, Any]:
             }
         ],
         "databases": len(server.databases.names()),
-        "disk": free,
+        "disk": _disk(space),
         "problems": problems,
     }
 
 
-def _disk_free(server: Server) -> dict[str, Any] | None:
-    if server.data_directory is None:
+def _disk(space: DiskSpace | None) -> dict[str, Any] | None:
+    if space is None:
         return None
-    usage = shutil.disk_usage(server.data_directory.path)
-    return {"free_bytes": usage.free, "total_bytes": usage.total, "free_percent": 100.0 * usage.free / usage.total}
+    return {
+        "free_bytes": space.free_bytes,
+        "total_bytes": space.total_bytes,
+        "free_percent": space.free_percent,
+        "refuses_below_bytes": space.refuse_bytes,
+        "refuses_documents": space.refuses,
+    }

@@ -22,6 +22,7 @@ from pynori.runtime.rand import Rand, SystemRand
 from pynori.runtime.tasks import Tasks
 from pynori.server.data_directory import DataDirectory
 from pynori.server.databases import Databases
+from pynori.server.disk_watch import DiskWatch
 from pynori.server.operations import Operations
 from pynori.server.scrubber import Scrubber
 from pynori.server.server_metrics import server_families
@@ -40,6 +41,7 @@ class Server:
     rand: Rand
     tasks: Tasks
     data_directory: DataDirectory | None
+    disk_watch: DiskWatch | None
     # Addresses as clients reach them. Ports may be chosen when listening: whoever listens sets them.
     url: str
     tcp_url: str
@@ -62,9 +64,10 @@ class Server:
             node_tag=state.node_tag,
         )
         self.databases = Databases(None if directory is None else directory.databases, state, options, clock)
+        self.disk_watch = None if directory is None else DiskWatch(directory.path, settings, self.databases)
+        self.metrics.add_source(lambda: server_families(self.databases, self.state, self.disk_watch))
         self.scrubber = Scrubber(self.databases, clock, settings.scrub_megabytes_per_second * limits.MIB)
         self.metrics.add_source(self.scrubber.families)
-        self.metrics.add_source(lambda: server_families(self.databases, self.state, self.data_directory))
         self.url = settings.public_url or settings.server_url
         self.tcp_url = settings.tcp_url or ""
         self.is_running = False
@@ -89,6 +92,10 @@ class Server:
                 raise from_engine(error) from error
             raise
         server.is_running = True
+        server.tasks.start("watch over databases", server.databases.watch())
+        if server.disk_watch is not None:
+            await server.disk_watch.look()
+            server.tasks.start("watch over the disk", server.disk_watch.run())
         if settings.scrub_megabytes_per_second:
             server.tasks.start("scrubber", server.scrubber.run())
         return server

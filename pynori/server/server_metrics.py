@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -10,8 +9,8 @@ from prometheus_client.metrics_core import Metric
 
 from pynori.cluster.state import ClusterState
 from pynori.errors import PynoriError
-from pynori.server.data_directory import DataDirectory
 from pynori.server.databases import Databases
+from pynori.server.disk_watch import DiskWatch
 from pynori.server.open_database import OpenDatabase
 
 # name, sentence, field of the database's statistics
@@ -44,7 +43,7 @@ _DATABASE_COUNTERS = (
 )
 
 
-def server_families(databases: Databases, state: ClusterState, directory: DataDirectory | None) -> Iterator[Metric]:
+def server_families(databases: Databases, state: ClusterState, disk: DiskWatch | None) -> Iterator[Metric]:
     """Families of everything that this server holds open."""
     opened = databases.open_databases()
     yield GaugeMetricFamily("pynori_databases", "Databases of this node.", value=len(databases.names()))
@@ -56,10 +55,15 @@ def server_families(databases: Databases, state: ClusterState, directory: DataDi
     changes = CounterMetricFamily("raft_leader_changes", "Changes of leader by group.", labels=["group"])
     changes.add_metric(["cluster"], 0)
     yield changes
-    if directory is not None:
-        usage = shutil.disk_usage(directory.path)
-        yield GaugeMetricFamily("pynori_disk_free_bytes", "Free space of the data directory's disk.", value=usage.free)
-        yield GaugeMetricFamily("pynori_disk_size_bytes", "Size of the data directory's disk.", value=usage.total)
+    if disk is not None:
+        space = disk.measure()
+        for name, sentence, value in (
+            ("free_bytes", "Free space of the data directory's disk.", space.free_bytes),
+            ("size_bytes", "Size of the data directory's disk.", space.total_bytes),
+            ("refuse_bytes", "Free space below which documents are refused.", space.refuse_bytes),
+            ("refuses", "1 while documents are refused for want of room, else 0.", int(space.refuses)),
+        ):
+            yield GaugeMetricFamily(f"pynori_disk_{name}", sentence, value=value)
     yield from _database_families(opened)
     operations = GaugeMetricFamily("pynori_operations_running", "Long operations under way.", labels=["database"])
     for each in opened:

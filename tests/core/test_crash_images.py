@@ -3,7 +3,10 @@
 A finding names the image; `python -m tests.core.crash_explorer replay PROFILE 'PATH'` builds it again.
 """
 
+from collections.abc import Iterator
+
 import pytest
+from pynori_core.journal import limit_journals
 from pynori_core.sim_disk import MODES
 
 from tests.core.crash_explorer import Cut, Finding, Totals, explore_seed, root
@@ -16,6 +19,13 @@ JOBS = [
     *(["seeds", "trees", str(first), "30", "700"] for first in (1000, 1030)),
     ["seeds", "documents", "2000", "20", "500"],
 ]
+
+
+@pytest.fixture(autouse=True)
+def _ordinary_journals_again() -> Iterator[None]:
+    """A history may make journals small for its whole process, and the tests after these share it."""
+    yield
+    limit_journals()
 
 
 def test_no_crash_loses_or_changes_anything() -> None:

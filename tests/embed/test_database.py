@@ -51,6 +51,29 @@ def test_the_walk_of_a_document(database: EmbeddedDatabase) -> None:
     assert (database.get("users/1"), database.get_json("users/1"), database.get("")) == (None, None, None)
 
 
+def test_a_read_is_a_copy_whose_parts_are_made_when_asked_for(tmp_path: Path) -> None:
+    """What `read` gave stays as it was after changes, a deletion and the end of the database; errors are ours."""
+    with pynori.open(tmp_path / "db") as database:
+        database.put("users/1", {"name": "Ada", "langs": ["en", "fr"]}, collection="Users")
+        first = database.read("Users/1")
+        assert first is not None and database.read("users/2") is None and database.read("") is None
+        database.put("users/1", {"name": "Eve"}, collection="Users")
+        second = database.read("users/1")
+        assert second is not None
+        database.delete("users/1")
+    assert first.body["name"] == "Ada" and list(first.body["langs"]) == ["en", "fr"] and "@metadata" in first.body
+    assert (first.id, first.etag, first.collection) == ("users/1", 1, "Users")
+    assert (second.id, second.etag, second.body.get("langs")) == ("users/1", 2, None)
+    assert first.change_vector.startswith("A:1-") and second.change_vector.startswith("A:2-")
+    stored = json.loads(first.json)
+    assert stored["@metadata"]["@change-vector"] == first.change_vector and first.json is first.json
+    assert stored["@metadata"]["@last-modified"] == first.last_modified
+    with pytest.raises(errors.DatabaseClosed):
+        database.read("users/1")
+    with pytest.raises(errors.InvalidArgument, match="unpaired surrogate"):
+        database.read("\ud800")
+
+
 def test_what_a_document_may_be_given_as(database: EmbeddedDatabase) -> None:
     """Mappings, dataclasses, JSON text; what is no object, or no JSON, is refused as an error of ours."""
 

@@ -92,20 +92,21 @@ static inline int pyn_write_zeros(int descriptor, uint64_t offset, uint64_t end)
     return 0;
 }
 
-/* Real blocks for the first `size` bytes; what was not there before reads as zeros. */
+/* Real blocks for the first `size` bytes; what was not there before reads as zeros. All or nothing: a system that runs
+   out of blocks half-way keeps those it found, and would leave a disk without a single free one. */
 static inline int pyn_allocate(int descriptor, uint64_t size) {
     struct stat status;
     if (fstat(descriptor, &status) != 0) return errno;
     if ((uint64_t)status.st_size >= size) return 0;
+    int result = EOPNOTSUPP;
 #ifdef __linux__
-    int result;
     do {
-        result = fallocate(descriptor, 0, 0, (off_t)size);
-    } while (result != 0 && errno == EINTR);
-    if (result == 0) return 0;
-    if (errno != EOPNOTSUPP && errno != ENOSYS) return errno;
+        result = fallocate(descriptor, 0, 0, (off_t)size) == 0 ? 0 : errno;
+    } while (result == EINTR);
 #endif
-    return pyn_write_zeros(descriptor, (uint64_t)status.st_size, size);
+    if (result == EOPNOTSUPP || result == ENOSYS)
+        result = pyn_write_zeros(descriptor, (uint64_t)status.st_size, size);
+    return result != 0 && ftruncate(descriptor, status.st_size) != 0 ? EIO : result;
 }
 
 static inline int pyn_memory_file(void) {

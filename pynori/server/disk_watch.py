@@ -1,0 +1,127 @@
+"""Room on the disk: warn early, refuse documents before the disk is full, keep blocks in reserve for the way back.
+
+Below the watermark documents are refused with the reason, while reads, deletes and checkpoints go on; above it they are
+taken again, without a restart. Free space is looked at every DISK_WATCH_MS, so a fast writer may get past the watermark
+and fill the disk; then a file of DISK_RESERVE_BYTES, whose blocks were taken at the start, is given up, and what it
+held is there for deletes and for the checkpoint that makes journals free. It is made again once there is room.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from pynori import limits
+from pynori.config import Settings
+from pynori.errors import PynoriError
+from pynori.runtime import log
+from pynori.server.databases import Databases
+
+RESERVE_NAME = "reserve"
+
+
+@dataclass(frozen=True, slots=True)
+class DiskSpace:
+    """Free space of the data directory's disk, and what follows from it."""
+
+    free_bytes: int
+    total_bytes: int
+    warn_bytes: int  # less than that: health is degraded
+    refuse_bytes: int  # less than that: documents are refused
+
+    @property
+    def free_percent(self) -> float:
+        return 100.0 * self.free_bytes / max(self.total_bytes, 1)
+
+    @property
+    def warns(self) -> bool:
+        return self.free_bytes < max(self.warn_bytes, self.refuse_bytes)
+
+    @property
+    def refuses(self) -> bool:
+        return self.free_bytes < self.refuse_bytes
+
+
+class DiskWatch:
+    """Looks at the disk of a data directory and tells the databases. Belongs to one event loop."""
+
+    def __init__(self, directory: Path, settings: Settings, databases: Databases) -> None:
+        self._directory = directory
+        self._settings = settings
+        self._databases = databases
+        self._reserve = directory / RESERVE_NAME
+        self._refusing = False
+
+    def measure(self) -> DiskSpace:
+        """Free space now."""
+        usage = shutil.disk_usage(self._directory)
+        settings = self._settings
+        refuse = max(
+            usage.total * settings.disk_free_refuse_percent // 100, settings.disk_free_refuse_megabytes * limits.MIB
+        )
+        if refuse and not self._reserve.exists():
+            refuse += limits.DISK_RESERVE_BYTES  # what the reserve gave is not for documents: it comes back first
+        return DiskSpace(usage.free, usage.total, usage.total * settings.disk_free_warn_percent // 100, refuse)
+
+    async def run(self) -> None:
+        """Look again and again, until cancelled."""
+        while True:
+            await self.look()
+            await asyncio.sleep(limits.DISK_WATCH_MS / 1_000)
+
+    async def look(self) -> None:
+        """One look at the disk, and what follows from it."""
+        loop = asyncio.get_running_loop()
+        space = await loop.run_in_executor(None, self.measure)
+        if space.refuses and space.free_bytes < limits.DISK_RESERVE_BYTES:
+            await loop.run_in_executor(None, self._give_reserve)
+        elif space.refuse_bytes and not space.refuses:
+            await loop.run_in_executor(None, self._take_reserve)
+        reason = None
+        if space.refuses:
+            reason = (
+                f"the disk of {self._directory} has {space.free_bytes:,} bytes free, and documents are taken from "
+                f"{space.refuse_bytes:,} on (Storage.FreeSpaceRefusePercent, Storage.FreeSpaceRefuseInMb); "
+                "reading and deleting go on"
+            )
+        for each in self._databases.open_databases():
+            each.database.growth_refused = reason
+        if space.refuses == self._refusing:
+            return
+        self._refusing = space.refuses
+        if reason is None:
+            log.info("disk", f"documents are taken again: {space.free_bytes:,} bytes are free")
+            return
+        log.error("disk", f"documents are refused: {reason}")
+        await self._checkpoint_all()
+
+    async def _checkpoint_all(self) -> None:
+        """Journals that a checkpoint frees are used for the next commits, which then need no new blocks."""
+        loop = asyncio.get_running_loop()
+        for each in self._databases.open_databases():
+            try:
+                await loop.run_in_executor(None, each.database.checkpoint)
+            except PynoriError as error:
+                log.warn("disk", f"the checkpoint of database {each.name} failed: {error}", db=each.name)
+
+    def _give_reserve(self) -> None:
+        if self._reserve.exists():
+            self._reserve.unlink()
+            log.warn("disk", f"the disk is full: the reserve of {limits.DISK_RESERVE_BYTES:,} bytes is given up")
+
+    def _take_reserve(self) -> None:
+        if self._reserve.exists():
+            return
+        temporary = self._reserve.with_suffix(".new")
+        try:
+            with temporary.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, limits.DISK_RESERVE_BYTES)
+            temporary.rename(self._reserve)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                log.warn("disk", f"the reserve cannot be made: {error}")
