@@ -6,7 +6,6 @@ from libc.string cimport memset
 from pynori_core.handles cimport HANDLE_ARENA_CHUNK, HANDLES_COUNTED, handle_closed, handle_opened
 
 
-
 cdef enum:
     ALIGN_MAX = 64
     POISON = 0xA5                  # what the debug build fills memory with that was given back
@@ -31,9 +30,12 @@ cdef inline void enter(Arena* arena, ArenaChunk* chunk) noexcept nogil:
 cdef void poison(Arena* arena) noexcept nogil:
     """All that was handed out, so that a piece used after its end is noticed."""
     cdef ArenaChunk* chunk = arena.first
+    cdef size_t used
     while chunk != NULL and arena.taken_bytes > 0:
-        memset(<uint8_t*>chunk + sizeof(ArenaChunk), POISON,
-               chunk.size if chunk != arena.current else <size_t>(arena.position - <uint8_t*>chunk) - sizeof(ArenaChunk))
+        used = chunk.size
+        if chunk == arena.current:
+            used = <size_t>(arena.position - <uint8_t*>chunk) - sizeof(ArenaChunk)
+        memset(<uint8_t*>chunk + sizeof(ArenaChunk), POISON, used)
         chunk = NULL if chunk == arena.current else chunk.next
 
 
