@@ -50,7 +50,7 @@ cdef int run(DocumentStore store, uint64_t documents, int reads, bint json, uint
             found += 1
             if json:
                 output_clear(output)
-                item_write(&snapshot, &item, FORM_FULL, output, NULL, NULL)
+                item_write(&snapshot.tables, &item, FORM_FULL, output, NULL, NULL)
             elif item.body_size <= sizeof(copy):
                 memcpy(copy, item.body, item.body_size)
         snapshot_end(&snapshot)

@@ -22,8 +22,8 @@ CORE_FLOORS: list[list[str]] = [
     ["freespace", "state", "txn", "checkpoint", "recovery", "env"],
     ["slotted", "catalog", "btree", "cursor", "table", "views"],
     [
-        "change_vector", "timestamp", "identifier", "tables", "command", "writes", "items", "includes", "listing",
-        "reads", "document_snapshot",
+        "change_vector", "timestamp", "identifier", "tables", "hints", "command", "writes", "items", "includes",
+        "listing", "reads", "document_snapshot",
     ],
     [
         "merger", "document_writer", "capi", "compact", "space", "check", "check_trees", "check_documents", "dump",

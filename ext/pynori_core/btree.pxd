@@ -41,6 +41,8 @@ cdef int tree_get(Tree* tree, const void* key, size_t key_size, Value* value) no
 # change under a key: a page that has left the tree still answers.
 cdef int tree_get_hinted(Tree* tree, uint64_t page, uint32_t offset, const void* key, size_t key_size,
                          Value* value) noexcept nogil
+# Ask memory, all at once, for what tree_get_hinted with the same hints will look at; in vain is harmless.
+cdef void tree_ask(Tree* tree, uint64_t page, uint32_t offset) noexcept nogil
 cdef int tree_put(Tree* tree, const void* key, size_t key_size, const void* value, uint64_t value_size,
                   int flags) noexcept nogil
 # As tree_put, but the caller fills the returned `value_size` bytes before its next call on this transaction. NULL with

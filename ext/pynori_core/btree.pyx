@@ -212,7 +212,7 @@ cdef int tree_get_hinted(Tree* tree, uint64_t page, uint32_t offset, const void*
     cdef bint found = False
     cdef int position
     if offset != 0:
-        entry_ask(tree, page, offset)
+        tree_ask(tree, page, offset)
     data = page_hinted(tree.txn, page)
     if data != NULL and key_valid(tree, key_size) and page_sound(data, page, tree.id, 0):
         position = entry_at(data, offset, key, key_size)
@@ -224,7 +224,7 @@ cdef int tree_get_hinted(Tree* tree, uint64_t page, uint32_t offset, const void*
     return tree_get(tree, key, key_size, value)
 
 
-cdef inline void entry_ask(Tree* tree, uint64_t page, uint32_t offset) noexcept nogil:
+cdef void tree_ask(Tree* tree, uint64_t page, uint32_t offset) noexcept nogil:
     """Ask memory for the page's head and the entry's first lines all at once; in vain when the page has a version."""
     cdef const uint8_t* data
     if unlikely(page >= tree.txn.map_pages or offset >= PAGE_SIZE):

@@ -29,6 +29,7 @@ from pynori_core.errors cimport (
 )
 from pynori_core.forks cimport ForkMark, fork_forget, fork_watch
 from pynori_core.format cimport PAGE_SIZE
+from pynori_core.hints cimport Hints, hints_init, hints_release
 from pynori_core.identifier cimport ID_KEY_SIZE_MAX, ID_SIZE_MAX, identifier_key, identifier_random
 from pynori_core.items cimport (
     FORM_FULL, FORM_NONE, STORE_CLOSING, STORE_FORKED, Snapshot, item_write, snapshot_find, store_make_tables,
@@ -61,6 +62,7 @@ cdef struct Database:
     Merger* merger
     uint64_t users                     # atomic
     uint32_t closing                   # StoreClosing, atomic
+    Hints hints
     ForkMark fork_mark
 
 cdef struct Batch:
@@ -263,6 +265,7 @@ cdef int database_open(const char* path, const pynori_options* given, pynori_dat
     database = <Database*>calloc(1, sizeof(Database))
     if database == NULL:
         return fail_with(error, E_NO_MEMORY, b"no memory for a database")
+    hints_init(&database.hints)
     error_clear(&detail)
     code = open_env(path, &options, tag, database, &detail)
     if code == OK:
@@ -273,6 +276,7 @@ cdef int database_open(const char* path, const pynori_options* given, pynori_dat
         if database.env != NULL:
             error_clear(&ignored)
             env_close(database.env, &ignored)
+        hints_release(&database.hints)
         free(database)
         error_set(&detail, code, b"%s", code_name(code))
         return fail(error, &detail)
@@ -298,6 +302,7 @@ cdef int database_close(pynori_database* handle, pynori_error* error) noexcept n
     merger_destroy(database.merger)
     error_clear(&detail)
     code = env_close(database.env, &detail)
+    hints_release(&database.hints)
     free(database)
     if code != OK:
         error_set(&detail, code, b"the environment does not close")
@@ -325,6 +330,7 @@ cdef int view_begin(Database* database, Snapshot* snapshot, pynori_error* error)
     if code != OK:
         return fail(error, &snapshot.txn.error)
     tables_bind(&database.tables, &snapshot.txn, &snapshot.tables)
+    snapshot.hints = &database.hints
     return OK
 
 

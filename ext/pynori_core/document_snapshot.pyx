@@ -26,6 +26,7 @@ from pynori_core.tables cimport DatabaseState, Item, state_read, tables_bind
 
 cdef void snapshot_view(const Snapshot* snapshot, Snapshot* view) noexcept nogil:
     view.txn = snapshot.txn
+    view.hints = snapshot.hints
     error_clear(&view.txn.error)
     tables_bind(&snapshot.tables, &view.txn, &view.tables)
 

@@ -13,6 +13,7 @@ from pynori_core.disk cimport DiskHandle
 from pynori_core.env cimport Env
 from pynori_core.errors cimport ErrorDetail
 from pynori_core.forks cimport ForkMark
+from pynori_core.hints cimport Hints
 from pynori_core.output cimport Output
 from pynori_core.table cimport IndexEntry
 from pynori_core.tables cimport Cover, DocumentTables, Item
@@ -30,6 +31,7 @@ cdef enum StoreClosing:
 cdef struct Snapshot:              # stays where it is from begin to end: the trees point at its txn
     Txn txn
     DocumentTables tables
+    Hints* hints                   # of the database, or NULL: every read by id goes down the tree
 
 
 @cython.final
@@ -39,6 +41,7 @@ cdef class DocumentStore:
     cdef uint32_t users            # inside, atomic
     cdef uint32_t closing          # StoreClosing, atomic
     cdef ForkMark fork_mark
+    cdef Hints hints
     cdef void* kept_output         # an Output that waits for the next read, or NULL; atomic
     cdef list collection_names     # by number; filled as they are met
     cdef DiskHandle disk           # given in place of a directory: kept alive as long as the environment is open

@@ -5,7 +5,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.unicode cimport PyUnicode_DecodeASCII, PyUnicode_DecodeUTF8
 from libc.stddef cimport ptrdiff_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memset
+from libc.string cimport memcmp, memset
 
 from pynori_core.bits cimport (
     atomic_add32,
@@ -24,6 +24,7 @@ from pynori_core.change_vector cimport (
     vector_format,
 )
 from pynori_core.checkpoint cimport env_failure
+from pynori_core.checksum cimport hash64
 from pynori_core.disk cimport DiskHandle
 from pynori_core.env cimport (
     EnvOptions,
@@ -54,10 +55,12 @@ from pynori_core.errors cimport (
 )
 from pynori_core.forks cimport fork_forget, fork_watch
 from pynori_core.format cimport PAGE_SIZE
+from pynori_core.hints cimport Hint, hints_find, hints_init, hints_keep, hints_release
+from pynori_core.identifier cimport ID_KEY_SIZE_MAX, ID_SIZE_MAX, identifier_key
 from pynori_core.json cimport MetadataOverlay, json_write_document
 from pynori_core.output cimport output_clear, output_init, output_release
 from pynori_core.btree cimport Value
-from pynori_core.table cimport table_find, table_row
+from pynori_core.table cimport SET_ALL, set_contains, table_find, table_row, table_row_ask, table_row_offset
 from pynori_core.tables cimport (
     INDEX_ID,
     ITEM_DOCUMENT,
@@ -87,6 +90,7 @@ cdef class DocumentStore:
     """The environment of one database: made or opened here, closed once, read through snapshots."""
 
     def __cinit__(self):
+        hints_init(&self.hints)
         self.collection_names = []
         fork_watch(&self.fork_mark, refuse_in_child, &self.closing)
 
@@ -98,6 +102,7 @@ cdef class DocumentStore:
             error_clear(&error)
             with nogil:
                 env_close(self.env, &error)
+        hints_release(&self.hints)
         if output != NULL:
             output_release(output)
             free(output)
@@ -354,6 +359,7 @@ cdef int snapshot_begin(DocumentStore store, Snapshot* snapshot) noexcept nogil:
     cdef int code = env_begin_read(store.env, &snapshot.txn)
     if code == OK:
         tables_bind(&store.tables, &snapshot.txn, &snapshot.tables)
+        snapshot.hints = &store.hints
     else:
         snapshot.txn.env = NULL  # for snapshot_end: nothing was begun
     return code
@@ -385,23 +391,59 @@ cdef int snapshot_collections(Snapshot* snapshot, list found) except? -1:
     return code
 
 
-cdef int snapshot_row(Snapshot* snapshot, const IndexEntry* entry, Item* item) noexcept nogil:
-    cdef Value row
+cdef int row_read(Snapshot* snapshot, const IndexEntry* entry, Value* row, Item* item) noexcept nogil:
     cdef int code = table_row(&snapshot.tables.items, entry.row_id, entry.page, cover_offset(<const Cover*>entry.cover),
-                              &row)
+                              row)
     if code == E_NOT_FOUND:
         error_set(&snapshot.txn.error, E_CORRUPT, b"index 'items.id' leads to row %llu, which is not there",
                   <unsigned long long>entry.row_id)
         return E_CORRUPT
-    return code if code != OK else item_decode(&snapshot.txn, entry.row_id, &row, item)
+    return code if code != OK else item_decode(&snapshot.txn, entry.row_id, row, item)
+
+
+cdef int snapshot_row(Snapshot* snapshot, const IndexEntry* entry, Item* item) noexcept nogil:
+    cdef Value row
+    return row_read(snapshot, entry, &row, item)
+
+
+cdef bint hinted(Snapshot* snapshot, const uint8_t* key, size_t key_size, uint64_t hash, Item* item) noexcept nogil:
+    """Whether the hint leads to the living document of this key; then `item` is it."""
+    cdef uint8_t own_key[ID_KEY_SIZE_MAX]
+    cdef Hint hint
+    cdef Value row
+    if not hints_find(snapshot.hints, hash, &hint):
+        return False
+    table_row_ask(&snapshot.tables.items, hint.page, hint.offset)
+    if not set_contains(&snapshot.tables.items, SET_ALL, hint.row_id) \
+            or table_row(&snapshot.tables.items, hint.row_id, hint.page, hint.offset, &row) != OK \
+            or item_decode(&snapshot.txn, hint.row_id, &row, item) != OK:
+        return False               # what is wrong, the way down the tree tells
+    return item.header.kind == ITEM_DOCUMENT and item.header.id_size <= ID_SIZE_MAX \
+        and identifier_key(item.id, item.header.id_size, own_key) == key_size and memcmp(own_key, key, key_size) == 0
 
 
 cdef int snapshot_find(Snapshot* snapshot, const uint8_t* key, size_t key_size, Item* item) noexcept nogil:
     cdef IndexEntry entry
-    cdef int code = table_find(&snapshot.tables.items, INDEX_ID, key, key_size, &entry)
+    cdef Hint hint
+    cdef Value row
+    cdef uint64_t hash = 0
+    cdef int code
+    if snapshot.hints != NULL:
+        hash = hash64(key, key_size, 0)
+        if hinted(snapshot, key, key_size, hash, item):
+            return OK
+        error_clear(&snapshot.txn.error)
+    code = table_find(&snapshot.tables.items, INDEX_ID, key, key_size, &entry)
     if code == OK and (<Cover*>entry.cover).kind != ITEM_DOCUMENT:
         return E_NOT_FOUND
-    return code if code != OK else snapshot_row(snapshot, &entry, item)
+    if code == OK:
+        code = row_read(snapshot, &entry, &row, item)
+    if code == OK and snapshot.hints != NULL:
+        hint.row_id = entry.row_id
+        hint.page = row.page
+        hint.offset = table_row_offset(&snapshot.tables.items, row.page, row.data)
+        hints_keep(snapshot.hints, hash, &hint)
+    return code
 
 
 # ---- items as JSON and as objects

@@ -23,25 +23,7 @@ from pynori_core.threads cimport mutex_destroy, mutex_init, mutex_lock, mutex_un
 cdef extern from *:
     """
     #include <string.h>
-    #include <sys/mman.h>
-    /* A version is read and written at random: where the processor walks page tables for each 4 KB, that is half of the
-       time. */
-    #define HUGE_PAGE_BYTES (2 << 20)
-    static void *pyn_memory_take(size_t size, int populate) {
-        void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (memory == MAP_FAILED) return NULL;
-    #ifdef MADV_HUGEPAGE
-        if (size >= HUGE_PAGE_BYTES) (void)madvise(memory, size, MADV_HUGEPAGE);
-    #endif
-    #ifdef MADV_POPULATE_WRITE
-        if (populate) (void)madvise(memory, size, MADV_POPULATE_WRITE);
-    #else
-        (void)populate;
-    #endif
-        return memory;
-    }
-    static void pyn_memory_give(void *memory, size_t size) { munmap(memory, size); }
-    static void pyn_memory_discard(void *memory, size_t size) { (void)madvise(memory, size, MADV_DONTNEED); }
+    #include "pynori_memory.h"
     /* The debug build fills what is given back, so that a page used after its end is noticed. */
     static void pyn_poison(void *memory, size_t size) {
     #ifdef PYNORI_DEBUG

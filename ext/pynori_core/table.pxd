@@ -46,6 +46,8 @@ cdef int table_open(Txn* txn, const TableSchema* schema, Table* table) noexcept 
 # clear). The caller fills the returned bytes at once. `offset`: where its entry begins in the page; 0: in a run.
 cdef uint8_t* table_append(Table* table, uint64_t row_id, uint64_t size, uint64_t* page,
                            uint32_t* offset) noexcept nogil
+# Ask memory for a row that is likely there, ahead of table_row with the same hints.
+cdef void table_row_ask(Table* table, uint64_t page_hint, uint32_t offset_hint) noexcept nogil
 # Where the entry of a row in a page of the table begins in it; 0: the row is in a run.
 cdef uint32_t table_row_offset(Table* table, uint64_t page, const uint8_t* row) noexcept nogil
 # The hints say where the row was put; it may have moved since. 0: not known. E_NOT_FOUND.

@@ -12,8 +12,8 @@ from pynori_core.bits cimport (
     leading_zeros64, load64, load64_be, popcount64, store64, store64_be, trailing_zeros64, unlikely,
 )
 from pynori_core.btree cimport (
-    PUT_APPEND, PUT_INSERT, PUT_UPSERT, tree_adopt, tree_corrupt, tree_create, tree_delete, tree_get, tree_get_hinted,
-    tree_header, tree_open, tree_pack, tree_put, tree_reserve, tree_update,
+    PUT_APPEND, PUT_INSERT, PUT_UPSERT, tree_adopt, tree_ask, tree_corrupt, tree_create, tree_delete, tree_get,
+    tree_get_hinted, tree_header, tree_open, tree_pack, tree_put, tree_reserve, tree_update,
 )
 from pynori_core.cursor cimport (
     cursor_find_near, cursor_init, cursor_next, cursor_previous, cursor_seek, cursor_seek_before, cursor_value,
@@ -98,6 +98,11 @@ cdef uint32_t table_row_offset(Table* table, uint64_t page, const uint8_t* row) 
     if leaf == NULL or row < leaf or row >= leaf + PAGE_SIZE:
         return 0
     return <uint32_t>(row - leaf) - LEAF_KEY_OFFSET - <uint32_t>sizeof(uint64_t)
+
+
+cdef void table_row_ask(Table* table, uint64_t page_hint, uint32_t offset_hint) noexcept nogil:
+    if offset_hint != 0:
+        tree_ask(&table.rows, page_hint, offset_hint)
 
 
 cdef int table_row(Table* table, uint64_t row_id, uint64_t page_hint, uint32_t offset_hint, Value* row) noexcept nogil:
