@@ -36,7 +36,7 @@ VARIANT = os.environ.get("PYNORI_VARIANT", "release")
 DEBUG = VARIANT in ("debug", "asan", "fuzz")
 DEBUG_ONLY = {"hooks"}
 ROOT = Path("ext/pynori_core")
-BUILD_DIR = "build/cython-cov" if VARIANT == "cov" else "build/cython-debug" if DEBUG else "build/cython"
+BUILD_DIR = "build/cython-debug" if DEBUG else "build/cython"
 
 variant_compile_args, variant_link_args = VARIANTS[VARIANT]
 compile_args = ["-std=c11", "-fno-strict-aliasing", "-Wno-unused-function", "-fstack-protector-strong"]
@@ -60,7 +60,6 @@ setup(
         include_path=["ext"],
         build_dir=BUILD_DIR,
         nthreads=0,
-        emit_linenums=VARIANT == "cov",    # gcov then counts lines of the .pyx
         compiler_directives={
             "language_level": "3",
             "boundscheck": DEBUG,

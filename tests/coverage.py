@@ -1,32 +1,51 @@
 """Line coverage of the engine from gcov's counts: `python -m tests.coverage BUILD`, behind `ci/coverage`.
 
-Cython's #line directives lead gcov from C to the .pyx and .pxd. An inline function of a .pxd is compiled into several
-modules; a line counts as run when one of them ran it.
+gcov counts lines of the C that Cython made; the comments in it tell which line of a .pyx or .pxd comes next, until the
+function ends. A line counts as run when any C made from it ran, in any of the modules into which it was compiled.
 """
 
 import json
+import re
 import subprocess
 import sys
 from collections import defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-SUFFIXES = (".pyx", ".pxd", ".h")
+ORIGIN = re.compile(r'\s*/\* "(?:.*/)?pynori_core/(\w+\.p[yx][xd])":(\d+)$')
+
+
+def origins(made: Path) -> dict[int, tuple[str, int]]:
+    """Which line of which source each line of a C file was made from; what belongs to none is left out."""
+    found = {}
+    origin = None
+    for number, line in enumerate(made.read_text().split("\n"), 1):
+        if place := ORIGIN.match(line):
+            origin = place[1], int(place[2])
+        elif line.startswith("}"):
+            origin = None
+        if origin is not None:
+            found[number] = origin
+    return found
 
 
 def counts(build: Path) -> dict[str, dict[int, int]]:
     """How often each line of each source ran: name to line to count."""
     lines: dict[str, dict[int, int]] = defaultdict(lambda: defaultdict(int))
     for notes in sorted(build.rglob("*.gcno")):
-        made = subprocess.run(
-            ["gcov", "--json-format", "--stdout", str(notes)], cwd=ROOT, capture_output=True, check=True
-        )
+        asked = ["gcov", "--json-format", "--stdout", str(notes)]
+        made = subprocess.run(asked, cwd=ROOT, capture_output=True, check=True)
         for document in made.stdout.splitlines():
             for file in json.loads(document)["files"]:
-                path = Path(file["file"])
-                if "pynori_core" in path.parts and path.suffix in SUFFIXES:
-                    for line in file["lines"]:
-                        lines[path.name][line["line_number"]] += line["count"]
+                path = ROOT / file["file"]
+                if "pynori_core" not in path.parts:
+                    continue
+                source = origins(path) if path.suffix == ".c" else None
+                for line in file["lines"]:
+                    number = line["line_number"]
+                    place = (path.name, number) if source is None else source.get(number)
+                    if place is not None:
+                        lines[place[0]][place[1]] += line["count"]
     return lines
 
 

@@ -2,7 +2,7 @@
 
     python -m tests.fuzz.run [TARGET ...] [--seconds N] [--keep] [--record]
 
-Each target runs for its seconds in a directory build/fuzz/work/TARGET that goes on growing from run to run and begins
+Each target runs for its seconds in a directory build/fuzz/inputs/TARGET that goes on growing from run to run and begins
 with the kept corpus and seeds.py. A crash, an exception that leaves the target, a sanitizer's report, an input that
 takes longer than a limit or more memory than one stays behind as build/fuzz/findings/TARGET-...; the run ends with 1
 then. --keep reduces the working corpus to the few inputs that cover the most and writes them to
@@ -99,7 +99,7 @@ def environment_release() -> dict[str, str]:
 
 def fuzz(driver: Path, target: str, seconds: int) -> tuple[int, int, list[str]]:
     """Run one target; executions, edges covered, names of findings."""
-    work, findings = BUILD / "work" / target, BUILD / "findings"
+    work, findings = BUILD / "inputs" / target, BUILD / "findings"
     fill(work, target)
     findings.mkdir(parents=True, exist_ok=True)
     before = set(findings.iterdir())
@@ -127,7 +127,7 @@ def fuzz(driver: Path, target: str, seconds: int) -> tuple[int, int, list[str]]:
 
 def keep(driver: Path, target: str) -> None:
     """Reduce what a target works with to inputs that cover the most, as many as fit; write them to its found.hex."""
-    work, chosen = BUILD / "work" / target, BUILD / "chosen" / target
+    work, chosen = BUILD / "inputs" / target, BUILD / "chosen" / target
     shutil.rmtree(chosen, ignore_errors=True)
     chosen.mkdir(parents=True)
     subprocess.run(
