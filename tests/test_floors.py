@@ -16,6 +16,11 @@ CORE_FLOORS: list[list[str]] = [
     ["bits", "errors", "format", "threads", "forks", "guard", "checksum", "arena", "codec", "output", "completion"],
     ["blittable", "field_value", "analyze", "places", "edits", "schema", "builder", "json", "framing", "http_wire"],
     ["blittable", "field_value", "schema", "builder", "json", "json_scan", "framing", "http_wire"],
+    [
+        "bits", "errors", "format", "threads", "forks", "guard", "handles", "checksum", "arena", "codec", "output",
+        "completion",
+    ],
+    ["blittable", "field_value", "schema", "builder", "json", "framing", "http_wire"],
     ["disk", "fault_disk", "sim_disk", "pager", "scratch", "record", "journal"],
     ["freespace", "state", "txn", "checkpoint", "recovery", "env"],
     ["slotted", "catalog", "btree", "cursor", "table", "views"],
@@ -25,6 +30,7 @@ CORE_FLOORS: list[list[str]] = [
         "matches", "posting", "index_terms", "index_entry", "index_trees", "index_batch", "index_flush", "index_search",
         "index_order", "index_rank", "index_values", "index_feed", "index_field", "index_writer", "index_snapshot",
         "index_store", "text_analyzer",
+        "index_store", "reduce_store",
     ],
     [
         "merger", "document_writer", "capi", "compact", "space", "check", "check_trees", "check_documents", "dump",
