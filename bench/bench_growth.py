@@ -24,11 +24,11 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "ext"), str(ROOT), str(ROOT / "bench")]
 
 import lz4.block  # noqa: E402
-from bench_documents import SAMPLES, sample_documents  # noqa: E402
 from pynori_core.command import Batch  # noqa: E402
 from pynori_core.document_writer import DocumentWriter  # noqa: E402
 from pynori_core.items import DocumentStore  # noqa: E402
 from pynori_core.reads import DocumentReader, DocumentStream  # noqa: E402
+from rivals.documents import SAMPLES, sample_documents  # noqa: E402
 
 from pynori.runtime import codecs  # noqa: E402, F401
 

@@ -1,4 +1,4 @@
-/* The loops of bench_embed.py through pynori.h: puts one by one, batches of 100, gets; prints "name rate" lines. */
+/* The loops of embedded.py through pynori.h: puts one by one, batches of 100, gets; prints "name rate" lines. */
 #define PYNORI_IMPLEMENTATION
 #include <pynori.h>
 

@@ -1,11 +1,12 @@
-/* The workloads of bench_documents over RocksDB's and LMDB's C interfaces, and over a bare file: same documents, same ids.
+/* The workloads of `native` over RocksDB's and LMDB's C interfaces, and over a bare file: same documents, same ids.
  *
- * document_peers <engine: disk|rocksdb|lmdb> <directory> <documents> <updates> <file of 1 KB documents>
+ * native_peers <engine: disk|rocksdb|lmdb> <directory> <documents> <updates> <file of 1 KB documents>
  * Prints "<name> <operations per second>" lines, the best of ROUNDS. Every write is durable before the next one begins.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <lmdb.h>
+#include <pthread.h>
 #include <rocksdb/c.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -16,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SIZE = 1024, SAMPLES = 256, SINGLES = 1000, READS = 200000, ROUNDS = 3 };
+enum { SIZE = 1024, SAMPLES = 256, SINGLES = 1000, READS = 200000, ROUNDS = 3, BESIDE_FACTOR = 3 };
 
 static char samples[SAMPLES][SIZE];
 static uint64_t state = 88172645463325252ull;
@@ -35,8 +36,15 @@ static double now(void) {
     return t.tv_sec + t.tv_nsec * 1e-9;
 }
 
+/* Copies a value out, and lets no compiler see that nobody looks at the copy. */
+static void copy_out(const void *value) {
+    static char copy[SIZE];
+    memcpy(copy, value, SIZE);
+    __asm__ volatile("" : : "r"(copy) : "memory");
+}
+
 static void fail(const char *what) {
-    fprintf(stderr, "document_peers: %s\n", what);
+    fprintf(stderr, "native_peers: %s\n", what);
     exit(1);
 }
 
@@ -56,6 +64,36 @@ static void report(const char *name) {
     printf("%s %.0f\n", name, best);
     fflush(stdout);
     best = 0;
+}
+
+/* ---- a reader beside a writer */
+
+static volatile int writer_done;
+static uint64_t reader_reads;
+
+/* `read_one` until the writer is done; `write` makes `count` durable updates in batches of 64. */
+static void beside(void *(*reader)(void *), void (*write)(void), uint64_t count) {
+    pthread_t thread;
+    writer_done = 0;
+    reader_reads = 0;
+    pthread_create(&thread, NULL, reader, NULL);
+    double start = now();
+    for (uint64_t done = 0; done < count; done += 64) write();
+    double spent = now() - start;
+    uint64_t reads = reader_reads;
+    writer_done = 1;
+    pthread_join(thread, NULL);
+    printf("beside_reads %.0f\nbeside_writes %.0f\n", reads / spent, count / spent);
+    fflush(stdout);
+}
+
+static uint64_t reader_state = 1181783497276652981ull;
+
+static uint64_t reader_random(void) {
+    reader_state ^= reader_state << 13;
+    reader_state ^= reader_state >> 7;
+    reader_state ^= reader_state << 17;
+    return reader_state;
 }
 
 /* ---- the bare disk: overwrite of 4 KB that were written before, and fdatasync */
@@ -101,9 +139,29 @@ static void rocks_batch(uint64_t count, uint64_t first, int is_random, rocksdb_w
     rocksdb_writebatch_destroy(batch);
 }
 
-static void run_rocksdb(const char *directory) {
+static rocksdb_readoptions_t *rocks_read;
+
+static void rocks_get(uint64_t random) {
     char *error = NULL, key[64];
-    static char copy[SIZE];
+    size_t found;
+    const rocksdb_snapshot_t *snapshot = rocksdb_create_snapshot(rocks);
+    rocksdb_readoptions_set_snapshot(rocks_read, snapshot);
+    rocksdb_pinnableslice_t *slice = rocksdb_get_pinned(rocks, rocks_read, key, make_key(key, random % documents), &error);
+    rocks_check(error);
+    copy_out(rocksdb_pinnableslice_value(slice, &found));
+    rocksdb_pinnableslice_destroy(slice);
+    rocksdb_release_snapshot(rocks, snapshot);
+}
+
+static void *rocks_reader(void *unused) {
+    for (; !writer_done; reader_reads++) rocks_get(reader_random());
+    return unused;
+}
+
+static void rocks_write_64(void) { rocks_batch(64, 0, 1, rocks_durable); }
+
+static void run_rocksdb(const char *directory) {
+    char *error = NULL;
     rocksdb_options_t *options = rocksdb_options_create();
     rocksdb_options_set_create_if_missing(options, 1);
     rocksdb_options_increase_parallelism(options, 2);
@@ -129,23 +187,26 @@ static void run_rocksdb(const char *directory) {
         }
         report(names[which]);
     }
-    rocksdb_readoptions_t *read = rocksdb_readoptions_create();
+    rocks_read = rocksdb_readoptions_create();
     for (int round = 0; round < ROUNDS; round++) {
         start = now();
-        for (int i = 0; i < READS; i++) {
-            size_t found;
-            const rocksdb_snapshot_t *snapshot = rocksdb_create_snapshot(rocks);
-            rocksdb_readoptions_set_snapshot(read, snapshot);
-            rocksdb_pinnableslice_t *slice =
-                rocksdb_get_pinned(rocks, read, key, make_key(key, next_random() % documents), &error);
-            rocks_check(error);
-            memcpy(copy, rocksdb_pinnableslice_value(slice, &found), SIZE);
-            rocksdb_pinnableslice_destroy(slice);
-            rocksdb_release_snapshot(rocks, snapshot);
-        }
+        for (int i = 0; i < READS; i++) rocks_get(next_random());
         round_end(READS, start);
     }
     report("reads");
+    rocksdb_readoptions_t *whole = rocksdb_readoptions_create();
+    for (int round = 0; round < ROUNDS; round++) {
+        start = now();
+        rocksdb_iterator_t *iterator = rocksdb_create_iterator(rocks, whole);
+        for (rocksdb_iter_seek_to_first(iterator); rocksdb_iter_valid(iterator); rocksdb_iter_next(iterator)) {
+            size_t found;
+            copy_out(rocksdb_iter_value(iterator, &found));
+        }
+        rocksdb_iter_destroy(iterator);
+        round_end(documents, start);
+    }
+    report("scan");
+    beside(rocks_reader, rocks_write_64, updates * BESIDE_FACTOR);
     rocksdb_close(rocks);
 }
 
@@ -170,9 +231,25 @@ static void lmdb_batch(uint64_t count, uint64_t first, int is_random) {
     lmdb_check(mdb_txn_commit(txn));
 }
 
-static void run_lmdb(const char *directory) {
-    static char copy[SIZE];
+static MDB_txn *lmdb_reading;
+
+static void lmdb_get(uint64_t random) {
     char text[64];
+    MDB_val key = {make_key(text, random % documents), text}, value;
+    lmdb_check(mdb_txn_renew(lmdb_reading));
+    lmdb_check(mdb_get(lmdb_reading, lmdb_database, &key, &value));
+    copy_out(value.mv_data);
+    mdb_txn_reset(lmdb_reading);
+}
+
+static void *lmdb_reader(void *unused) {
+    for (; !writer_done; reader_reads++) lmdb_get(reader_random());
+    return unused;
+}
+
+static void lmdb_write_64(void) { lmdb_batch(64, 0, 1); }
+
+static void run_lmdb(const char *directory) {
     MDB_txn *txn;
     lmdb_check(mdb_env_create(&lmdb));
     lmdb_check(mdb_env_set_mapsize(lmdb, 16ull << 30));
@@ -196,20 +273,27 @@ static void run_lmdb(const char *directory) {
         }
         report(names[which]);
     }
-    lmdb_check(mdb_txn_begin(lmdb, NULL, MDB_RDONLY, &txn));
-    mdb_txn_reset(txn);
+    lmdb_check(mdb_txn_begin(lmdb, NULL, MDB_RDONLY, &lmdb_reading));
+    mdb_txn_reset(lmdb_reading);
     for (int round = 0; round < ROUNDS; round++) {
         start = now();
-        for (int i = 0; i < READS; i++) {
-            MDB_val key = {make_key(text, next_random() % documents), text}, value;
-            lmdb_check(mdb_txn_renew(txn));
-            lmdb_check(mdb_get(txn, lmdb_database, &key, &value));
-            memcpy(copy, value.mv_data, SIZE);
-            mdb_txn_reset(txn);
-        }
+        for (int i = 0; i < READS; i++) lmdb_get(next_random());
         round_end(READS, start);
     }
     report("reads");
+    for (int round = 0; round < ROUNDS; round++) {
+        MDB_cursor *cursor;
+        MDB_val key, value;
+        start = now();
+        lmdb_check(mdb_txn_renew(lmdb_reading));
+        lmdb_check(mdb_cursor_open(lmdb_reading, lmdb_database, &cursor));
+        while (!mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) copy_out(value.mv_data);
+        mdb_cursor_close(cursor);
+        mdb_txn_reset(lmdb_reading);
+        round_end(documents, start);
+    }
+    report("scan");
+    beside(lmdb_reader, lmdb_write_64, updates);
 }
 
 int main(int argc, char **argv) {

@@ -1,10 +1,9 @@
-"""The embedded faces, Python and C, beside SQLite and LMDB from Python: durable puts, batches of 100, reads; one run.
+"""The embedded faces, Python and C, beside SQLite, LMDB and RocksDB as Python has them: puts, batches of 100, reads.
 
-Run: PYTHONPATH=ext:. python bench/bench_embed.py [directory]. Documents are orders of about 1 KB. Pynori reads and
-checks each as JSON; the peers store and return bytes. "get" is a read of what the store has, of Pynori the document as
-stored, of the peers their bytes; "field" reads and looks at one property; "json" gives the text. SQLite has a
-write-ahead journal and synchronous FULL. The contenders take turns, because other load comes and goes; medians are
-shown.
+Documents are orders of about 1 KB. Every put and batch is durable. Pynori reads and checks each as JSON; the peers
+store and return bytes. "get" is a read of what the store has, of Pynori the document as stored, of the peers their
+bytes; "field" reads and looks at one property; "json" gives the text. SQLite has a write-ahead journal and synchronous
+FULL. The contenders take turns, because other load comes and goes; medians are shown.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ import statistics
 import subprocess
 import sys
 import sysconfig
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +24,7 @@ from pathlib import Path
 
 import lmdb
 import orjson
+import rocksdict
 
 import pynori
 
@@ -114,6 +113,31 @@ def lmdb_face(directory: Path) -> Iterator[Face]:
     environment.close()
 
 
+@contextmanager
+def rocksdb_face(directory: Path) -> Iterator[Face]:
+    options = rocksdict.Options(raw_mode=True)
+    options.create_if_missing(True)
+    database = rocksdict.Rdict(str(directory / "rocksdb"), options)
+    durable = rocksdict.WriteOptions()
+    durable.sync = True
+    database.set_write_options(durable)
+
+    def put_many(numbers: range) -> None:
+        batch = rocksdict.WriteBatch(raw_mode=True)
+        for number in numbers:
+            batch.put(b"orders/%d" % number, TEXT)
+        database.write(batch, durable)
+
+    def put(number: int) -> None:
+        database[b"orders/%d" % number] = TEXT
+
+    def get(number: int) -> bytes:
+        return database[b"orders/%d" % number]
+
+    yield put, put_many, get, lambda number: orjson.loads(get(number))["Freight"], get
+    database.close()
+
+
 def rate(count: int, body: Callable[[], object]) -> float:
     start = time.perf_counter()
     body()
@@ -160,7 +184,7 @@ def compile_loops(directory: Path) -> Path:
     ).stdout.split()
     program = directory / "loops"
     compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC").split()[0])
-    source = Path(__file__).parent / "embed_loops.c"
+    source = Path(__file__).parent / "embedded_loops.c"
     subprocess.run([*compiler, "-std=gnu11", "-O2", str(source), *flags, "-o", str(program)], check=True)
     return program
 
@@ -171,26 +195,20 @@ def measure_c(program: Path, directory: Path) -> dict[str, float]:
     return {name: float(value) for name, value in (line.split() for line in output.splitlines())}
 
 
-def main() -> None:
-    parent = sys.argv[1] if len(sys.argv) > 1 else "."
+def run(base: Path) -> dict[str, dict[str, float]]:
+    """Medians by contender and kind."""
     found: dict[str, list[dict[str, float]]] = {}
-    faces = {"pynori, Python": pynori_face, "SQLite, Python": sqlite_face, "LMDB, Python": lmdb_face}
-    with tempfile.TemporaryDirectory(dir=parent) as root:
-        program = compile_loops(Path(root))
-        for round_number in range(ROUNDS):
-            directory = Path(root) / str(round_number)
-            directory.mkdir()
-            for name, face in faces.items():
-                with face(directory) as opened:
-                    found.setdefault(name, []).append(measure(opened))
-            found["pynori, Python"][-1]["threads"] = threads_rate(directory)
-            found.setdefault("pynori, C", []).append(measure_c(program, directory))
-    print(f"{len(TEXT)} bytes a document; a second; threads: {THREADS} that put, batch: puts in batches of {BATCH}")
-    print(" " * 16, *(f"{kind:>12}" for kind in KINDS))
-    for name, rounds in found.items():
-        medians = {kind: statistics.median(each[kind] for each in rounds) for kind in rounds[0]}
-        print(f"{name:16}", *(f"{medians[kind]:12,.0f}" if kind in medians else " " * 12 for kind in KINDS))
-
-
-if __name__ == "__main__":
-    main()
+    faces = {"pynori": pynori_face, "sqlite": sqlite_face, "py-lmdb": lmdb_face, "rocksdict": rocksdb_face}
+    program = compile_loops(base)
+    for round_number in range(ROUNDS):
+        directory = base / f"embedded{round_number}"
+        directory.mkdir()
+        for name, face in faces.items():
+            with face(directory) as opened:
+                found.setdefault(name, []).append(measure(opened))
+        found["pynori"][-1]["threads"] = threads_rate(directory)
+        found.setdefault("pynori.h", []).append(measure_c(program, directory))
+    return {
+        name: {kind: statistics.median(each[kind] for each in rounds) for kind in rounds[0]}
+        for name, rounds in found.items()
+    }
