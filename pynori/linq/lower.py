@@ -20,11 +20,11 @@ from pynori.errors import CompilationError
 from pynori.expr import tree
 from pynori.expr.compile import compile
 from pynori.expr.tree import Expression, Literal, Member, Stage, Variable
+from pynori.limits import EXPRESSION_DEPTH_MAX
 from pynori.linq import ast, functions
 from pynori.linq.parser import parse
 from pynori.linq.tokens import failure
 
-DEPTH_MAX: Final = 140  # of what is lowered; a program's depth is a little more
 INPUT: Final = Variable(tree.INPUT)
 
 
@@ -394,8 +394,8 @@ class _Lowering:
 
     def lower(self, node: ast.Expression, environment: Environment) -> Value:
         self.depth += 1
-        if self.depth > DEPTH_MAX:
-            self.fail(f"the expression is nested deeper than {DEPTH_MAX} levels", node.place)
+        if self.depth > EXPRESSION_DEPTH_MAX:
+            self.fail(f"the expression is nested deeper than {EXPRESSION_DEPTH_MAX} levels", node.place)
         made = _LOWER[type(node)](self, node, environment)
         self.depth -= 1
         return made

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import random
-from decimal import Decimal
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -210,7 +210,7 @@ def test_entries_are_bounded() -> None:
     """A fan-out of millions ends with an error."""
     inner = tree.Each("b", Member(ITEM, "n"), tree.Output((("a", Variable("b")),)))
     program = compile(tree.Each("a", Member(ITEM, "n"), inner))
-    with pytest.raises(ExpressionError, match="ENTRIES_MAX|more steps|more memory"):
+    with pytest.raises(ExpressionError, match="more (steps|memory|entries)"):
         program.run(numbers(1100))
 
 
