@@ -210,7 +210,7 @@ def test_entries_are_bounded() -> None:
     """A fan-out of millions ends with an error."""
     inner = tree.Each("b", Member(ITEM, "n"), tree.Output((("a", Variable("b")),)))
     program = compile(tree.Each("a", Member(ITEM, "n"), inner))
-    with pytest.raises(ExpressionError, match="more (steps|memory|entries)"):
+    with pytest.raises(ExpressionError, match=r"more (steps|memory|entries)"):
         program.run(numbers(1100))
 
 
