@@ -31,10 +31,11 @@ CORE_FLOORS: list[list[str]] = [
         "index_order", "index_rank", "index_values", "index_feed", "index_field", "index_writer", "index_snapshot",
         "index_store", "text_analyzer",
         "index_store", "reduce_store",
+        "index_store", "reduce_store", "index_program",
     ],
     [
         "merger", "document_writer", "capi", "compact", "space", "check", "check_trees", "check_documents", "dump",
-        "salvage_pages", "salvage", "scrub", "index_program", "hooks",
+        "salvage_pages", "salvage", "scrub", "hooks",
     ],
 ]
 
