@@ -53,6 +53,21 @@ def test_timings_and_explanation_over_http(desk: Run) -> None:
     desk(test)
 
 
+def test_explanations(desk: Run) -> None:
+    """`include explanations()` says of each result why it is where it is, by id or by the value of a field."""
+
+    async def test(desk: Any) -> None:
+        await desk.put("users/1", "Users", Name="Ada")
+        answer = await desk.ask("from Users include explanations()")
+        assert list(answer["Explanations"]) == ["users/1"]
+        assert "fulfils every condition" in answer["Explanations"]["users/1"][0]
+        answer = await desk.ask("from Users include explanations($o)", p={"o": {"groupKey": "Name"}})
+        assert list(answer["Explanations"]) == ["Ada"]
+        await desk.ask("from Users include explanations(5)", 400)
+
+    desk(test)
+
+
 class Wire:
     """The requests of the command line's client, answered by a desk."""
 
