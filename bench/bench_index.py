@@ -3,8 +3,8 @@
     python bench/bench_index.py [--documents 1000000] [--directory DIR]
 
 Documents are users of about 200 bytes of JSON; the index has two fields as an auto index makes them, a name with many
-values and a number with few. Indexing runs on one thread, in feeds of 65,536 documents with a durable commit each. Prints documents per
-second, bytes a document, memory, and microseconds a question at 1/100, 1/10 and all of the documents.
+values and a number with few. Indexing runs on one thread, in feeds of 65,536 documents with a durable commit each.
+Prints documents per second, bytes a document, memory, and microseconds a question at 1/100, 1/10 and all of them.
 """
 
 from __future__ import annotations
@@ -151,7 +151,8 @@ def main() -> None:
                     rows.setdefault(question, []).append(cost)
         made.checkpoint()
         size = made.statistics()["file_pages"] * 8192
-        print(f"{size / before:.0f} bytes of file a document; {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MB")
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        print(f"{size / before:.0f} bytes of file a document; {memory} MB of memory at most")
         for question, costs in rows.items():
             print(f"{question:<24}" + "".join(f"{cost:>12,.1f}" for cost in costs) + "   µs")
     finally:

@@ -7,7 +7,7 @@ from pynori_core.arena cimport arena_init, arena_release, arena_reset, arena_tak
 from pynori_core.bits cimport compare_bytes, load64_be, store64
 from pynori_core.checksum cimport hash64
 from pynori_core.errors cimport E_NO_MEMORY, E_TOO_LARGE, OK
-from pynori_core.identifier cimport ID_KEY_SIZE_MAX, identifier_key
+from pynori_core.identifier cimport identifier_key
 from pynori_core.output cimport output_append, output_clear, output_init, output_release, output_reserve
 from pynori_core.posting cimport POSITIONS_MAX, varint_write
 

@@ -6,7 +6,6 @@ from libc.string cimport memset
 
 from pynori_core.blittable cimport (
     BLITTABLE_ARRAY,
-    BLITTABLE_DECIMAL,
     BLITTABLE_DEPTH_MAX,
     BLITTABLE_FALSE,
     BLITTABLE_INTEGER,
@@ -15,7 +14,6 @@ from pynori_core.blittable cimport (
     BLITTABLE_STRING,
     BLITTABLE_TRUE,
     BlittableTable,
-    blittable_count,
     blittable_double,
     blittable_get,
     blittable_open,

@@ -10,10 +10,8 @@ from pynori_core.btree cimport (
     PUT_UPSERT,
     Value,
     tree_delete,
-    tree_get,
     tree_header,
     tree_put,
-    tree_reserve,
 )
 from pynori_core.checksum cimport hash64
 from pynori_core.cursor cimport (

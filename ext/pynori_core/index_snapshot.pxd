@@ -1,7 +1,7 @@
 """One index as of one commit, for any number of threads.
 
-Each call works on a view of its own: a copy of the transaction and the few words of the trees. Closing makes later calls
-raise; who is inside at that moment finishes first, and the last one out ends the transaction.
+Each call works on a view of its own: a copy of the transaction and the few words of the trees. Closing makes later
+calls raise; who is inside at that moment finishes first, and the last one out ends the transaction.
 """
 
 cimport cython

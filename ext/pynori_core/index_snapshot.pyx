@@ -16,6 +16,14 @@ from pynori_core.identifier cimport ID_KEY_SIZE_MAX, ID_SIZE_MAX, identifier_key
 from pynori_core.index_entry cimport EntryView, FieldView, entry_find, field_term
 from pynori_core.index_field cimport fields_list, meta_key, meta_read, raise_plain, raise_txn
 from pynori_core.index_order cimport SORT_KEYS_MAX, SortKey, order_entries
+from pynori_core.index_rank cimport (
+    PHRASE_TOKENS_MAX,
+    TOKENS_MAX,
+    Token,
+    rank_entries,
+    rank_phrase,
+    rank_scores,
+)
 from pynori_core.index_search cimport (
     PATTERN_SIZE_MAX,
     TEXT_ANY,
@@ -37,7 +45,6 @@ from pynori_core.index_search cimport (
 from pynori_core.index_terms cimport (
     TERM_FALSE,
     TERM_ROOM,
-    TERM_STRING,
     TERM_TEXT_MAX,
     TERM_TRUE,
     term_object,
@@ -48,6 +55,7 @@ from pynori_core.index_trees cimport (
     FIELD_ALL,
     FIELD_EXACT,
     FIELD_TEXT,
+    block_at,
     document_entries,
     entries_decode,
     entry_read,
@@ -62,6 +70,7 @@ from pynori_core.matches cimport (
     Matches,
     Ordered,
     ids_add,
+    ids_find,
     ids_finish,
     ids_init,
     ids_of,
@@ -69,8 +78,17 @@ from pynori_core.matches cimport (
     matches_take,
     ordered_take,
 )
-from pynori_core.output cimport Output, output_append, output_init, output_release
-from pynori_core.posting cimport block_count
+from pynori_core.output cimport Output, output_init, output_release
+from pynori_core.posting cimport (
+    POSITIONS_MAX,
+    Block,
+    PostingList,
+    block_count,
+    block_list,
+    list_init,
+    list_release,
+    payload_positions,
+)
 
 cdef enum:
     FEW_WITHIN = 512               # looking at so few entries is not worth giving up the interpreter's lock
@@ -413,7 +431,7 @@ cdef class IndexSnapshot:
         except BaseException:
             ids_release(&kept)
             raise
-        return ordered_take(&kept, NULL)
+        return ordered_take(&kept, NULL, -1)
 
     def numbers(self, ids not None, uint32_t field):
         """The first number of each entry as doubles (format "d"), NaN where there is none."""
@@ -447,6 +465,91 @@ cdef class IndexSnapshot:
             code = values_aggregate(&view.trees, field, within.ids, within.count, &found)
         self.leave(&view, code)
         return found.count, found.sum, found.low, found.high
+
+    # Full text.
+
+    def postings(self, uint32_t field, str token not None):
+        """(entry, positions) of a token in a text field."""
+        cdef uint8_t term[TERM_ROOM]
+        cdef Interval interval
+        cdef size_t size = text_term(self, field, token, term)
+        interval_equal(&interval, term, size)
+        return list_postings(self, field, &interval)
+
+    def text_statistics(self, uint32_t field):
+        """(entries with the field, tokens in all of them)."""
+        self.field_flags(field)
+        return self.trees.fields.records[field].entries, self.trees.fields.records[field].tokens
+
+    def phrase(self, uint32_t field, tokens not None, *, uint32_t slop=0, Matches within=None):
+        """Entries where the tokens stand as far from each other as in the query."""
+        cdef Matches found = within
+        cdef TokenList each
+        for token, _ in tokens:
+            found = self.equal(field, token, within=found)
+        if found is None:
+            raise ValueError("a phrase without tokens")
+        each = TokenList(self, field, [(token, 1.0, position) for token, position in tokens], PHRASE_TOKENS_MAX)
+        return run_phrase(self, field, each, slop, found)
+
+    def rank(self, uint32_t field, tokens not None, *, Matches within=None, uint64_t skip=0, uint64_t limit=UINT64_MAX,
+             bint required=False):
+        """The best entries by BM25 of (token, boost), highest score first, with scores."""
+        cdef TokenList each = TokenList(self, field, [(token, boost, 0) for token, boost in tokens], TOKENS_MAX)
+        cdef const uint64_t* ids = within.ids if within is not None else NULL
+        cdef size_t count = within.count if within is not None else 0
+        cdef double* scores = NULL
+        cdef uint64_t total = 0
+        cdef View view
+        cdef IdList found
+        cdef int code
+        if within is not None and count == 0:
+            return Ordered.of([])
+        ids_init(&found)
+        self.enter(&view)
+        with nogil:
+            code = rank_entries(&view.trees, field, each.tokens, each.count, ids, count, required, skip, limit,
+                                &found, &scores, &total)
+        if code != OK:
+            ids_release(&found)
+            free(scores)
+        self.leave(&view, code)
+        return ordered_take(&found, scores, <int64_t>total)
+
+    def scores(self, uint32_t field, tokens not None, ids not None):
+        """The BM25 scores of these entries, format "d"; 0 where no token matches."""
+        cdef TokenList each = TokenList(self, field, [(token, boost, 0) for token, boost in tokens], TOKENS_MAX)
+        cdef Matches sorted_ids = ids if isinstance(ids, Matches) else Matches.of(ids)
+        cdef double[::1] found
+        cdef double* target
+        cdef View view
+        cdef int code
+        if sorted_ids.count == 0:
+            return memoryview(b"").cast("d")
+        memory = bytearray(sorted_ids.count * 8)
+        found = memoryview(memory).cast("d")
+        target = &found[0]
+        self.enter(&view)
+        with nogil:
+            code = rank_scores(&view.trees, field, each.tokens, each.count, sorted_ids.ids, sorted_ids.count, target)
+        self.leave(&view, code)
+        if sorted_ids is ids:
+            return memoryview(memory).cast("d").toreadonly()
+        return in_given_order(sorted_ids, found, ids)
+
+
+cdef object in_given_order(Matches sorted_ids, double[::1] scores, object ids):
+    """The scores of ascending ids in the order of `ids`."""
+    cdef const uint64_t* data = NULL
+    cdef size_t count = 0
+    cdef size_t index
+    cdef double[::1] found
+    ids_of(ids, &data, &count)
+    memory = bytearray(count * 8)
+    found = memoryview(memory).cast("d")
+    for index in range(count):
+        found[index] = scores[ids_find(sorted_ids.ids, sorted_ids.count, data[index])]
+    return memoryview(memory).cast("d").toreadonly()
 
 
 cdef void last_out(IndexSnapshot snapshot) noexcept:
@@ -509,6 +612,55 @@ cdef int make_range(IndexSnapshot snapshot, uint32_t field, object low, object h
 
 cdef inline uint8_t range_kind(uint8_t kind) noexcept:
     return TERM_FALSE if kind == TERM_TRUE else kind
+
+
+cdef size_t text_term(IndexSnapshot snapshot, uint32_t field, str token, uint8_t* term) except 0:
+    if not snapshot.field_flags(field) & FIELD_TEXT:
+        raise ValueError(f"the field {field} is no text field")
+    return make_term(snapshot, field, token, term)
+
+
+@cython.final
+cdef class TokenList:
+    """Tokens of a query as terms, which it keeps alive."""
+    cdef Token* tokens
+    cdef size_t count
+    cdef list terms
+
+    def __cinit__(self, IndexSnapshot snapshot, uint32_t field, list tokens, size_t count_max):
+        cdef uint8_t term[TERM_ROOM]
+        cdef bytes made
+        cdef size_t size
+        if <size_t>len(tokens) > count_max:
+            raise ValueError(f"at most {count_max} tokens")
+        self.terms = []
+        self.tokens = <Token*>malloc((len(tokens) + 1) * sizeof(Token))
+        if self.tokens == NULL:
+            raise MemoryError()
+        for text, boost, position in tokens:
+            size = text_term(snapshot, field, text, term)
+            made = PyBytes_FromStringAndSize(<const char*>term, <Py_ssize_t>size)
+            self.terms.append(made)
+            self.tokens[self.count].term = <const uint8_t*>PyBytes_AS_STRING(made)
+            self.tokens[self.count].size = size
+            self.tokens[self.count].boost = boost
+            self.tokens[self.count].position = position
+            self.count += 1
+
+    def __dealloc__(self):
+        free(self.tokens)
+
+
+cdef Matches run_phrase(IndexSnapshot snapshot, uint32_t field, TokenList tokens, uint32_t slop, Matches candidates):
+    cdef View view
+    cdef IdList found
+    cdef int code
+    ids_init(&found)
+    snapshot.enter(&view)
+    with nogil:
+        code = rank_phrase(&view.trees, field, tokens.tokens, tokens.count, slop, candidates.ids, candidates.count,
+                           &found)
+    return take(snapshot, &view, code, &found)
 
 
 # ---- running
@@ -640,7 +792,7 @@ cdef Ordered run_order(IndexSnapshot snapshot, const SortKey* keys, size_t key_c
     if code != OK:
         ids_release(&found)
     snapshot.leave(&view, code)
-    return ordered_take(&found, NULL)
+    return ordered_take(&found, NULL, -1)
 
 
 cdef int documents_prefix(IndexTrees* trees, const uint8_t* key, size_t size, IdList* found) noexcept nogil:
@@ -721,6 +873,40 @@ cdef void next_interval(Interval* interval, bytes last) noexcept:
     interval_equal(&behind, <const uint8_t*>PyBytes_AS_STRING(last), <size_t>len(last))
     memcpy(interval.low, behind.high, behind.high_size)
     interval.low_size = behind.high_size
+
+
+cdef list list_postings(IndexSnapshot snapshot, uint32_t field, const Interval* interval):
+    cdef uint32_t positions[POSITIONS_MAX]
+    cdef list found = []
+    cdef PostingList postings
+    cdef View view
+    cdef Cursor cursor
+    cdef Block block
+    cdef uint32_t count, place
+    cdef size_t index
+    cdef int code
+    list_init(&postings, True)
+    snapshot.enter(&view)
+    try:
+        code = walk_seek(&view.trees, &cursor, field, interval)
+        while code == OK and walk_inside(&cursor, field, interval):
+            postings.count = 0
+            code = block_at(&view.trees, &cursor, &block)
+            if code == OK and block_list(&block, &postings) != OK:
+                code = trees_corrupt(&view.trees, b"X6 violated: a block of ids is broken, the first is", block.first)
+            if code != OK:
+                break
+            for index in range(postings.count):
+                count = payload_positions(&postings.payloads[index], positions)
+                found.append((postings.ids[index], [positions[place] for place in range(count)]))
+            code = cursor_next(&cursor)
+    except BaseException:
+        list_release(&postings)
+        snapshot.exit()
+        raise
+    list_release(&postings)
+    snapshot.leave(&view, OK if code == E_NOT_FOUND else code)
+    return found
 
 
 cdef list counts_list(const Output* out):

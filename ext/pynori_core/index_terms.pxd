@@ -1,9 +1,9 @@
 """Terms: values as bytes whose order is the order of the values.
 
 A term begins with its kind, so that null < false < true < numbers < strings. No term is the beginning of another one,
-so something may follow it in a key. A number is its double, order-preserving; from 2^53 on two bytes follow that say how
-far the exact integer is from it. A string is its text, 00 and 01 escaped, and a 00. A text of more than TERM_TEXT_MAX
-bytes keeps its beginning and a hash of all of it.
+so something may follow it in a key. A number is its double, order-preserving; from 2^53 on two bytes follow that say
+how far the exact integer is from it. A string is its text, 00 and 01 escaped, and a 00. A text of more than
+TERM_TEXT_MAX bytes keeps its beginning and a hash of all of it.
 """
 
 from libc.stddef cimport size_t

@@ -7,7 +7,7 @@ from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_Check, PyUnicode
 from libc.math cimport isnan
 from libc.string cimport memcpy
 
-from pynori_core.bits cimport load16, load64, load64_be, store64_be
+from pynori_core.bits cimport load64, load64_be, store64_be
 from pynori_core.checksum cimport hash128
 from pynori_core.errors cimport OK
 from pynori_core.field_value cimport (

@@ -5,7 +5,7 @@ from libc.string cimport memset
 
 from pynori_core.bits cimport store16
 from pynori_core.btree cimport PUT_UPSERT, tree_create, tree_get, tree_open, tree_put, tree_reserve, tree_update
-from pynori_core.cursor cimport cursor_find_near, cursor_first, cursor_init, cursor_next, cursor_seek, cursor_value
+from pynori_core.cursor cimport cursor_find_near, cursor_init, cursor_next, cursor_seek, cursor_value
 from pynori_core.errors cimport E_CORRUPT, E_NO_MEMORY, E_NOT_FOUND, E_TOO_LARGE, E_VERSION, OK, error_set
 from pynori_core.format cimport TREE_INTEGER
 from pynori_core.index_entry cimport entry_open

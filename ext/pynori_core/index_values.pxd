@@ -13,7 +13,8 @@ cdef struct Aggregate:
     double high
 
 # The first number of each entry, NaN where there is none.
-cdef int values_numbers(IndexTrees* trees, uint32_t field, const uint64_t* ids, size_t count, double* out) noexcept nogil
+cdef int values_numbers(IndexTrees* trees, uint32_t field, const uint64_t* ids, size_t count,
+                        double* out) noexcept nogil
 cdef int values_aggregate(IndexTrees* trees, uint32_t field, const uint64_t* ids, size_t count,
                           Aggregate* out) noexcept nogil
 # Terms that ascending `within` have, in their order: (u32 size, u64 entries, bytes)...

@@ -1,5 +1,5 @@
-"""The writer of one index: one write transaction, with a batch that is merged into the trees when it is large and at the
-end. It belongs to one thread at a time."""
+"""The writer of one index: one write transaction, with a batch that is merged into the trees when it is large, and at
+the end. It belongs to one thread at a time."""
 
 cimport cython
 from libc.stdint cimport uint32_t, uint64_t

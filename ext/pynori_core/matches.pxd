@@ -6,7 +6,7 @@ what Python holds of a finished one; slices share its memory. Nothing here chang
 
 cimport cython
 from libc.stddef cimport size_t
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
 cdef enum:
     ID_SPAN_BITS_MAX = 1073741824  # ids further apart than this are not put into a bitmap (128 MB)
@@ -102,13 +102,14 @@ cdef class Ordered:
     cdef const uint64_t* ids
     cdef const double* values      # scores, or NULL
     cdef size_t count
+    cdef int64_t known_total       # -1: not counted
     cdef Py_ssize_t shape[1]
     cdef Py_ssize_t strides[1]
 
 
 # Takes the list's memory over; it must be finished.
 cdef Matches matches_take(IdList* list)
-# Takes both over; scores may be NULL.
-cdef Ordered ordered_take(IdList* list, double* scores)
+# Takes both over; scores may be NULL. `total`: how many there were before skip and limit, or -1.
+cdef Ordered ordered_take(IdList* list, double* scores, int64_t total)
 # The ids of a Matches or Ordered; TypeError for anything else. Good as long as the object.
 cdef int ids_of(object ids, const uint64_t** data, size_t* count) except -1

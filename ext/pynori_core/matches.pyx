@@ -5,7 +5,7 @@ from cpython.buffer cimport PyBUF_FORMAT, PyBUF_WRITABLE
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcpy
 
-from pynori_core.bits cimport trailing_zeros64, unlikely
+from pynori_core.bits cimport trailing_zeros64
 from pynori_core.errors cimport E_NO_MEMORY, E_TOO_LARGE, OK
 
 cdef enum:
@@ -329,7 +329,7 @@ cdef Matches matches_take(IdList* list):
     return made
 
 
-cdef Ordered ordered_take(IdList* list, double* scores):
+cdef Ordered ordered_take(IdList* list, double* scores, int64_t total):
     cdef Ordered made = Ordered.__new__(Ordered)
     made.owner = IdBuffer.__new__(IdBuffer)
     made.owner.ids = list.ids
@@ -337,6 +337,7 @@ cdef Ordered ordered_take(IdList* list, double* scores):
     made.ids = list.ids
     made.values = scores
     made.count = list.count
+    made.known_total = total
     ids_init(list)
     return made
 
@@ -567,7 +568,7 @@ cdef class Ordered:
         """These ids in this order."""
         cdef IdList result
         list_fill(&result, ids)
-        return ordered_take(&result, NULL)
+        return ordered_take(&result, NULL, -1)
 
     @property
     def scores(self):
@@ -578,6 +579,11 @@ cdef class Ordered:
         view = ScoreView.__new__(ScoreView)
         view.owner = self
         return memoryview(view)
+
+    @property
+    def total(self):
+        """How many entries there were before skip and limit, or None where that was not counted."""
+        return self.known_total if self.known_total >= 0 else None
 
     def matches(self):
         """The same ids ascending."""
@@ -602,6 +608,7 @@ cdef class Ordered:
             part.ids = self.ids + <size_t>start
             part.values = self.values + <size_t>start if self.values != NULL else NULL
             part.count = max(stop - start, 0)
+            part.known_total = self.known_total
             return part
         index = index if index >= 0 else index + <object>self.count
         if not 0 <= index < self.count:

@@ -1,7 +1,7 @@
 """Write, read and merge blocks of entry ids."""
 
 from libc.stdlib cimport free, realloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
 from pynori_core.bits cimport load16, load64, popcount64, store16, trailing_zeros64, unlikely
 from pynori_core.errors cimport E_CORRUPT, E_NO_MEMORY, OK

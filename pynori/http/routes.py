@@ -139,6 +139,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/databases/{db}/operations/state", operations.state, READ),
     whole("DELETE", "/databases/{db}/queries", queries.delete_by_query, WRITE, "delete"),
     Route("GET", "/databases/{db}/queries", queries.get, READ, operation="query"),
+    whole("PATCH", "/databases/{db}/queries", queries.patch_by_query, WRITE, "patch"),
     whole("POST", "/databases/{db}/queries", queries.post, READ, "query"),
     Route("GET", "/databases/{db}/stats", statistics.summary, READ),
     Route("GET", "/databases/{db}/stats/detailed", statistics.detailed, READ),

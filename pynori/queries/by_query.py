@@ -8,14 +8,17 @@ stops nothing. Memory is one batch, and the details where they are asked for.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pynori.errors import OperationFailed
+from pynori.documents.patch import PatchCommand, PatchResult, PatchScript
+from pynori.errors import InvalidQuery, OperationFailed
 from pynori.limits import BY_QUERY_BATCH, BY_QUERY_DETAILS_MAX
 from pynori.queries.service import Prepared, QueryThreads
+from pynori.queries.text import encode
+from pynori.rql.ast import FunctionDeclaration, Query
 
 if TYPE_CHECKING:
     from pynori.documents.database import Database
@@ -92,6 +95,25 @@ def deletion(database: Database) -> Work:
         return [
             {"Id": result.id, "Etag": result.etag, "Status": "Deleted" if result.deleted else "DocumentDoesNotExist"}
             for result in results
+        ]
+
+    return work
+
+
+def patching(database: Database, query: Query, parameters: Mapping[str, Any]) -> Work:
+    """Run the query's `update` script over documents. Raises InvalidQuery when it has none."""
+    if query.update is None:
+        raise InvalidQuery("a patch by query needs an update clause: from ... update { script }")
+    functions = tuple(each.script for each in query.declarations if isinstance(each, FunctionDeclaration))
+    names = (query.source.alias,) if query.source.alias else ()
+    script = PatchScript(query.update.text, encode(parameters), functions, names)
+
+    async def work(ids: list[str]) -> list[dict[str, Any]]:
+        results = await database.prepare([PatchCommand(id, script) for id in ids])
+        return [
+            {"Id": result.id, "ChangeVector": result.change_vector or None, "Status": result.status}
+            for result in results
+            if isinstance(result, PatchResult)
         ]
 
     return work

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from pynori.limits import QUERY_ROWS_BATCH
 from pynori.queries.access import Found
 from pynori.queries.by_terms import is_by_terms, loaded, through_terms
@@ -17,14 +19,16 @@ from pynori.queries.highlight import Highlightings, Wanted, highlights_of
 from pynori.queries.match import Matcher
 from pynori.queries.more_like_this import Likeness, likeness_of
 from pynori.queries.names import IndexNames
-from pynori.queries.order import Ids, Orderer
+from pynori.queries.order import Column, Ids, Orderer
 from pynori.queries.patterns import Finder, RegularExpressions
+from pynori.queries.places import Places
 from pynori.queries.plan import Page, Plan
 from pynori.queries.project import Projector
 from pynori.queries.rows import Row
 from pynori.queries.values import Values
 from pynori.queries.words import Words
 from pynori.rql.ast import Call
+from pynori.spatial.options import SpatialOptions
 
 if TYPE_CHECKING:
     from pynori_core.document_snapshot import DocumentSnapshot
@@ -38,7 +42,8 @@ class IndexView:
     """One index as of one commit.
 
     auto: made for queries, so its fields are named by their paths. reduced: its entries are groups.
-    declared: the fields that it can have; None: any. analyzer: that of a text field.
+    declared: the fields that it can have; None: any. analyzer: that of a text field. spatial: options of
+    a spatial field.
     """
 
     name: str
@@ -47,6 +52,7 @@ class IndexView:
     reduced: bool
     declared: frozenset[str] | None
     analyzer: Callable[[str], Analyzer]
+    spatial: Callable[[str], SpatialOptions] = lambda name: SpatialOptions()
     is_stale: bool = False
 
 
@@ -65,8 +71,9 @@ class IndexedQuery:
         index = view.snapshot
         self.names = IndexNames(index, query, auto=view.auto, declared=view.declared)
         self._words = Words(index, self.names, values, view.analyzer, query.source.alias, self._like)
-        self.matcher = Matcher(index, self.names, values, self._words, RegularExpressions(index, find))
-        self.orderer = Orderer(index, self.names, values, self._words, values.now.isoformat)
+        self._places = Places(index, self.names, values, view.spatial, query.source.alias)
+        self.matcher = Matcher(index, self.names, values, self._words, self._places, RegularExpressions(index, find))
+        self.orderer = Orderer(index, self.names, values, self._words, self._places, values.now.isoformat)
 
     def found(self, page: Page) -> tuple[Found, Projector | None]:
         """The rows of the page with how many results there are, and what makes results of them if that is settled."""
@@ -102,6 +109,13 @@ class IndexedQuery:
             self._words.tokens,
         )
 
+    def _distances(self, ids: Ids) -> Column | None:
+        """How far entries are from the place that the query orders by; None when it does not."""
+        for order in self._plan.query.order_by:
+            if isinstance(order.expression, Call) and order.expression.name == "spatial.distance":
+                return self._places.distances(order.expression, ids)
+        return None
+
     def _rows(self, ids: Ids) -> Iterator[Row]:
         """A row for each entry, in their order; ids are read a step at a time."""
         index, reduced = self._view.snapshot, self._view.reduced
@@ -112,8 +126,11 @@ class IndexedQuery:
                 made = [Row(self._documents, "", json=json or b"{}") for json in index.stored(part)]
             else:
                 made = [Row(self._documents, id) for id in index.documents(part)]
+            distances = self._distances(part)
             for number, (row, entry) in enumerate(zip(made, part, strict=True)):
                 row.entry = entry
                 if scores is not None:
                     row.score = float(scores[number])
+                if distances is not None and np.isfinite(distances[number]):
+                    row.distance = float(distances[number])
                 yield row

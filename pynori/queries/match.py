@@ -58,6 +58,12 @@ class Words(Protocol):
     def prefix_text(self, field: IndexField, text: str, within: Matches | None) -> Matches: ...
 
 
+class Places(Protocol):
+    """Conditions about shapes on the map."""
+
+    def match(self, call: Call, within: Matches | None) -> Matches: ...
+
+
 class Patterns(Protocol):
     """Terms that fit a regular expression."""
 
@@ -66,17 +72,20 @@ class Patterns(Protocol):
 
 WORD_CONDITIONS = frozenset(("search", "lucene", "fuzzy", "proximity", "moreLikeThis", "vector.search"))
 
+PLACE_CONDITIONS = frozenset(("spatial.within", "spatial.contains", "spatial.disjoint", "spatial.intersects"))
+
 
 class Matcher:
     """Matches the conditions of one query on one snapshot."""
 
     def __init__(
-        self, snapshot: IndexSnapshot, names: Names, values: Values, words: Words, patterns: Patterns
+        self, snapshot: IndexSnapshot, names: Names, values: Values, words: Words, places: Places, patterns: Patterns
     ) -> None:
         self._snapshot = snapshot
         self._names = names
         self._values = values
         self._words = words
+        self._places = places
         self._patterns = patterns
 
     def where(self, node: Expression | None) -> Matches:
@@ -242,6 +251,8 @@ class Matcher:
             return self._intersect(arguments, within, exact)
         if name in WORD_CONDITIONS:
             return self._words.match(call, within, exact)
+        if name in PLACE_CONDITIONS:
+            return self._places.match(call, within)
         test = _FIELD_TESTS.get(name)
         if test is None:
             raise InvalidQuery(f"{name}() is not a condition")

@@ -35,6 +35,12 @@ class Scores(Protocol):
     def scores(self, ids: Ids) -> Column | None: ...
 
 
+class Distances(Protocol):
+    """How far each entry is from the point of a call of spatial.distance."""
+
+    def distances(self, call: Call, ids: Ids) -> Column: ...
+
+
 class Orderer:
     """Orders the matches of one query."""
 
@@ -44,12 +50,14 @@ class Orderer:
         names: Names,
         values: Values,
         scores: Scores,
+        distances: Distances,
         random_seed: Callable[[], str],
     ) -> None:
         self._snapshot = snapshot
         self._names = names
         self._values = values
         self._scores = scores
+        self._distances = distances
         self._random_seed = random_seed
 
     def page(self, matches: Matches, orders: Sequence[Order], skip: int, take: int) -> Ids:
@@ -109,6 +117,9 @@ class Orderer:
                 found = np.zeros(len(matches)) if scores is None else scores
                 # The best comes first unless the opposite is said.
                 return found if order.descending else -found
+            if expression.name == "spatial.distance":
+                distances = self._distances.distances(expression, matches)
+                return -distances if order.descending else distances
             if expression.name == "id":
                 return self._ranked(order, matches, lambda ids: [[id.lower()] for id in self._snapshot.documents(ids)])
             if expression.name == "custom":

@@ -75,7 +75,7 @@ class QueryThreads:
 class Prepared:
     """A query that is parsed and planned, with its index and its result etag; nothing is open yet."""
 
-    __slots__ = ("_clock", "_database", "_scripts", "_index", "plan", "request", "result_etag", "values")
+    __slots__ = ("_clock", "_database", "_index", "_scripts", "plan", "request", "result_etag", "values")
 
     def __init__(
         self,

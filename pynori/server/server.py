@@ -16,8 +16,8 @@ from pynori.cluster.state import ClusterState
 from pynori.config import Settings
 from pynori.documents.database import DatabaseOptions
 from pynori.errors import from_engine
-from pynori.queries.service import QueryThreads
 from pynori.js.scripts import Scripts
+from pynori.queries.service import QueryThreads
 from pynori.runtime.clock import Clock, SystemClock
 from pynori.runtime.metrics import Metrics
 from pynori.runtime.rand import Rand, SystemRand

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from pynori_core.errors import Busy, Closed, CorruptError
 from pynori_core.index_store import IndexSnapshot, IndexStore
 from pynori_core.matches import Matches, Ordered
+
 from tests.core.index_model import Entry, IndexModel, Scalar, order_key
 
 WORDS = ["", "a", "A", "ab", "Ab", "abc", "b", "ÄPFEL", "äpfel", "zoë", "x\0y", "x\1", "x", "日本", "Straße", "q" * 600]
@@ -39,9 +39,7 @@ def random_entry(rng: random.Random, fields: list[int]) -> Entry:
 
 def as_input(rng: random.Random, entry: Entry) -> dict[int, object]:
     """One value alone as often as in a list."""
-    return {
-        field: values[0] if len(values) == 1 and rng.random() < 0.5 else values for field, values in entry.items()
-    }
+    return {field: values[0] if len(values) == 1 and rng.random() < 0.5 else values for field, values in entry.items()}
 
 
 def compare(rng: random.Random, model: IndexModel, snapshot: IndexSnapshot, fields: list[int]) -> None:
@@ -74,9 +72,7 @@ def is_cut(value: Scalar) -> bool:
     return isinstance(value, str) and len(value.encode()) >= 512
 
 
-def compare_ranges(
-    rng: random.Random, model: IndexModel, snapshot: IndexSnapshot, field: int, some: Matches
-) -> None:
+def compare_ranges(rng: random.Random, model: IndexModel, snapshot: IndexSnapshot, field: int, some: Matches) -> None:
     for choices in (NUMBERS, [word for word in WORDS if len(word) < 100]):
         for _ in range(4):
             low = rng.choice([None, rng.choice(choices)])
@@ -102,9 +98,7 @@ def compare_texts(rng: random.Random, model: IndexModel, snapshot: IndexSnapshot
             continue  # of a text that was cut only the beginning is known
         expected = model.text(field, kind, text)
         assert list(getattr(snapshot, kind)(field, text)) == expected, (kind, text)
-        assert list(getattr(snapshot, kind)(field, text, within=some)) == [
-            entry for entry in expected if entry in some
-        ]
+        assert list(getattr(snapshot, kind)(field, text, within=some)) == [entry for entry in expected if entry in some]
     expected = model.where(field, lambda value: isinstance(value, str) and len(value) == 2)
     assert list(snapshot.terms_matching(field, lambda text: len(text) == 2)) == expected
 
@@ -208,18 +202,17 @@ def test_long_posting_lists(seed: int) -> None:
 
 def test_entries_keep_their_ids() -> None:
     """A document that is put again keeps the ids of its entries; more entries get new ids, fewer give theirs up."""
-    with IndexStore.create(None) as store:
-        with store.write() as writer:
-            field = writer.field("a")
-            writer.put("x", [{field: 1}, {field: 2}])
-            writer.put("y", [{field: 3}])
-            assert writer.entries_of("X") == [1, 2]
-            writer.put("x", [{field: 9}])
-            assert writer.entries_of("x") == [1]
-            writer.put("x", [{field: 9}, {field: 8}])
-            assert writer.entries_of("x") == [1, 4]
-            writer.put("y", [])
-            assert writer.entries_of("y") == []
+    with IndexStore.create(None) as store, store.write() as writer:
+        field = writer.field("a")
+        writer.put("x", [{field: 1}, {field: 2}])
+        writer.put("y", [{field: 3}])
+        assert writer.entries_of("X") == [1, 2]
+        writer.put("x", [{field: 9}])
+        assert writer.entries_of("x") == [1]
+        writer.put("x", [{field: 9}, {field: 8}])
+        assert writer.entries_of("x") == [1, 4]
+        writer.put("y", [])
+        assert writer.entries_of("y") == []
 
 
 def test_unchanged_documents_write_nothing(tmp_path: Path) -> None:

@@ -254,3 +254,24 @@ def test_scripts_shape_results(desk: Run) -> None:
         assert "JavaScriptException" in error["Type"], error
 
     desk(test)
+
+
+def test_what_a_query_finds_is_patched(desk: Run) -> None:
+    """A patch by query runs its script over each document with the query's parameters, and tells what it did."""
+
+    async def test(desk: Any) -> None:
+        await fill(desk)
+        declared = "declare function twice(x) { return 2 * x; }"
+        text = declared + " from Users as u filter u.Age > 2 update { u.Age = twice($by); }"
+        body = {"Query": {"Query": text, "QueryParameters": {"by": 50}, "PageSize": None}}
+        started = await desk.api.json("PATCH", "/databases/db/queries?allowStale=False&details=True", body)
+        state = await completed(desk, started)
+        assert state["Result"]["Total"] == 2, state
+        assert [each["Status"] for each in state["Result"]["Details"]] == ["Patched", "Patched"]
+        assert [each["Age"] for each in await desk.results("from Users select Age")] == [0, 1, 2, 100, 100]
+        body = {"Query": {"Query": "from Users update { this.a.b.c = 1 }"}}
+        state = await completed(desk, await desk.api.json("PATCH", "/databases/db/queries", body))
+        assert state["Status"] == "Faulted" and "JavaScriptException" in state["Result"]["Type"], state
+        await desk.api.json("PATCH", "/databases/db/queries", {"Query": {"Query": "from Users"}}, 400)
+
+    desk(test)

@@ -114,13 +114,25 @@ def chain(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
 def delete_by_query(request: Request) -> Answer:
     """Delete what a query finds, as an operation."""
     asked = from_body(request.json_object())
+    parse(asked.text)
     work = by_query.deletion(request.open_database().database)
     return start_by_query(request, asked, work, "DeleteByQuery")
 
 
+def patch_by_query(request: Request) -> Answer:
+    """Run a script over what a query finds, as an operation."""
+    body = request.json_object().get("Query")
+    if isinstance(body, str):
+        body = {"Query": body}
+    if not isinstance(body, dict):
+        raise InvalidArgument("the body must hold 'Query', the object of an index query")
+    asked = from_body(body)
+    work = by_query.patching(request.open_database().database, parse(asked.text), asked.parameters)
+    return start_by_query(request, asked, work, "UpdateByQuery")
+
+
 def start_by_query(request: Request, asked: QueryRequest, work: by_query.Work, kind: str) -> Response:
     """Start the operation; what is wrong with the text is told at once, everything else by the operation."""
-    parse(asked.text)
     opened = request.open_database()
     server = request.server
     options = by_query.ByQueryOptions(
