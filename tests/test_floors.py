@@ -55,7 +55,9 @@ SERVER_FLOORS: dict[str, tuple[int, set[str]]] = {
     "cli": (7, set()),
 }
 # The server's packages that may not touch one another although their floors would allow it.
-FORBIDDEN = {("cluster", "documents"), ("client", "server"), ("client", "documents"), ("client", "cluster"), ("rql", "linq")}
+FORBIDDEN = {
+    ("cluster", "documents"), ("client", "server"), ("client", "documents"), ("client", "cluster"), ("rql", "linq"),
+}  # fmt: skip
 # Libraries that exactly one package may import.
 OWNED_LIBRARIES = {
     "httptools": {"http"}, "websockets": {"http"}, "click": {"cli"}, "rich": {"cli"}, "lz4": {"runtime"},

@@ -14,9 +14,9 @@ from pynori_core.blittable import Value
 
 from pynori_core.arena cimport arena_take
 from pynori_core.bits cimport atomic_load_pointer, compare_swap_pointer
-from pynori_core.blittable cimport BLITTABLE_OBJECT, BlittableValue, document_view, document_wrap
+from pynori_core.blittable cimport BlittableValue, document_view, document_wrap
 from pynori_core.document_snapshot cimport DocumentSnapshot, snapshot_view
-from pynori_core.errors cimport E_NO_MEMORY, OK, ErrorDetail, error_clear, raise_error
+from pynori_core.errors cimport OK, raise_error
 from pynori_core.expr_eval cimport (
     NO_OPERAND,
     OP_AND,
@@ -79,7 +79,6 @@ from pynori_core.expr_values cimport (
     MARK_FIELD,
     MARK_POINT,
     MARK_SHAPE,
-    VALUE_DECIMAL,
     VALUE_LIST,
     VALUE_MARKED,
     MarkedValue,
@@ -87,11 +86,9 @@ from pynori_core.expr_values cimport (
     set_blittable,
     set_list,
     set_missing,
-    take_values,
     work_no_memory,
 )
 from pynori_core.field_value cimport (
-    FIELD_ARRAY,
     FIELD_DOUBLE,
     FIELD_INTEGER,
     FIELD_NULL,
@@ -459,10 +456,10 @@ cdef object run_within(Program program, Evaluation* evaluation, object source, s
     cdef BlittableValue view
     cdef Py_ssize_t id_size = 0
     cdef const char* id_text = PyUnicode_AsUTF8AndSize(id, &id_size)
-    cdef bytes held = b""
+    cdef bytes held                # the values of a list, which must stay until the run ends
     cdef int code
     if isinstance(source, list):
-        held = input_list(source, &given)
+        held = input_list(source, &given)  # no-cython-lint
     else:
         document_view(source, &view)
         document_input(&given, &view, <const uint8_t*>id_text, <size_t>id_size, last_modified)

@@ -1,20 +1,14 @@
 """Evaluate nodes, run stages."""
 
-cimport cython
-from cpython.bytes cimport PyBytes_FromStringAndSize
-from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
 from pynori_core.arena cimport arena_init, arena_release, arena_reset, arena_take
-from pynori_core.bits cimport atomic_load_pointer, compare_swap_pointer, load64
 from pynori_core.blittable cimport (
     BLITTABLE_OBJECT,
     blittable_at,
     blittable_get,
     blittable_root,
-    document_view,
-    document_wrap,
 )
 from pynori_core.builder cimport (
     builder_array_begin,
@@ -35,17 +29,11 @@ from pynori_core.builder cimport (
     builder_take,
     builder_value,
 )
-from pynori_core.document_snapshot cimport DocumentSnapshot, snapshot_view
-from pynori_core.errors cimport E_CORRUPT, E_EXPRESSION, E_NOT_FOUND, E_NO_MEMORY, OK, error_clear, raise_error
+from pynori_core.errors cimport E_NOT_FOUND, E_NO_MEMORY, OK, error_clear
 from pynori_core.expr_functions cimport (
-    ARGUMENTS_MAX,
-    CALL_KINDS,
     PROPERTY_ID,
-    PROPERTY_KEY,
-    PROPERTY_KINDS,
     PROPERTY_LENGTH,
     PROPERTY_NONE,
-    PROPERTY_VALUE,
     SEQUENCE_ITEMS_MAX,
     call_function,
     equals_any,
@@ -60,7 +48,6 @@ from pynori_core.expr_values cimport (
     MARK_BOOST,
     MARK_FIELD,
     MARK_POINT,
-    MARK_SHAPE,
     VALUE_DATE,
     VALUE_DECIMAL,
     VALUE_ENTRY,
@@ -92,7 +79,6 @@ from pynori_core.expr_values cimport (
     value_order,
     value_plain,
     value_sort_order,
-    value_text,
     walk_item,
     walk_open,
     work_fail,
@@ -102,7 +88,6 @@ from pynori_core.expr_values cimport (
 from pynori_core.field_value cimport (
     FIELD_ARRAY,
     FIELD_DOUBLE,
-    FIELD_FALSE,
     FIELD_INTEGER,
     FIELD_MISSING,
     FIELD_NULL,
@@ -111,7 +96,7 @@ from pynori_core.field_value cimport (
     FIELD_TRUE,
 )
 from pynori_core.identifier cimport ID_KEY_SIZE_MAX, ID_SIZE_MAX, identifier_key
-from pynori_core.items cimport snapshot_exception, snapshot_find
+from pynori_core.items cimport snapshot_find
 from pynori_core.tables cimport ITEM_DOCUMENT, Item
 
 cdef enum:

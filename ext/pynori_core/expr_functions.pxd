@@ -66,7 +66,7 @@ cdef enum FunctionKind:
     CALL_IN = 53                   # value, then candidates; candidates that are sequences stand for their items
     CALL_ALL_IN = 54               # sequence, then candidates: each candidate is one of its items
     CALL_EXISTS = 55               # False for missing and for an empty array: for what gives no term
-    CALL_TO_LIST = 56              # the items of an array as a list, of anything else a list of it alone; of nothing none
+    CALL_TO_LIST = 56              # an array's items as a list, of anything else a list of it alone; of missing none
     CALL_KINDS = 57                # one more than the highest
 
 cdef enum:

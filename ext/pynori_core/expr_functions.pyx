@@ -9,18 +9,15 @@ from pynori_core.blittable cimport blittable_count
 from pynori_core.errors cimport OK
 from pynori_core.expr_values cimport (
     ARITHMETIC_ADD,
-    ARITHMETIC_SUBTRACT,
     CAST_STRING,
     COMPARE_IGNORE_CASE,
     COMPARE_TERMS,
     INCOMPARABLE,
     PART_DAY,
-    PART_DAY_OF_YEAR,
     PART_MONTH,
     PART_YEAR,
     TICKS_PER_SECOND,
     VALUE_DATE,
-    VALUE_DECIMAL,
     VALUE_ENTRY,
     VALUE_GROUP,
     VALUE_LIST,
@@ -36,7 +33,6 @@ from pynori_core.expr_values cimport (
     set_integer,
     set_list,
     set_missing,
-    set_null,
     set_text,
     set_ticks,
     take_values,
@@ -61,7 +57,6 @@ from pynori_core.field_value cimport (
     FIELD_MISSING,
     FIELD_OBJECT,
     FIELD_STRING,
-    FIELD_TRUE,
 )
 
 cdef int64_t TICKS_PER_DAY = 864000000000

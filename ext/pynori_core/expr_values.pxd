@@ -40,7 +40,7 @@ cdef enum ValueKind:               # of FieldValue.kind, beyond FieldKind
     VALUE_DATE = 17                # `integer`: ticks of 100 ns since 0001-01-01; `size` 1: known to be UTC
     VALUE_SPAN = 18                # `integer`: ticks of 100 ns between two points in time
     VALUE_LIST = 19                # `text`: `size` FieldValues
-    VALUE_RECORD = 20              # `text`: `size` FieldValues; `integer`: number of the RECORD node, which has the names
+    VALUE_RECORD = 20              # as a list; `integer`: number of the RECORD node, which has the names
     VALUE_GROUP = 21               # `text`: two FieldValues, the key and the list
     VALUE_ENTRY = 22               # `text`: two FieldValues, name and value of an object's property
     VALUE_MARKED = 23              # `text`: a MarkedValue; only what emits may meet it

@@ -1,14 +1,13 @@
 """Arithmetic, comparison, dates and text of expression values."""
 
 from libc.math cimport fabs, fmod, isnan
-from libc.stdint cimport INT64_MIN, int32_t
+from libc.stdint cimport INT64_MIN
 from libc.stdio cimport snprintf
 from libc.stdlib cimport strtod
 from libc.string cimport memcmp, memcpy
 
 from pynori_core.bits cimport compare_bytes
 from pynori_core.blittable cimport (
-    BLITTABLE_ARRAY,
     BLITTABLE_DECIMAL,
     BLITTABLE_NUMBER_TEXT,
     blittable_decimal,
@@ -16,7 +15,7 @@ from pynori_core.blittable cimport (
     blittable_name,
     blittable_slot,
 )
-from pynori_core.errors cimport E_EXPRESSION, E_NO_MEMORY, OK, error_set
+from pynori_core.errors cimport E_EXPRESSION, OK, error_set
 from pynori_core.json cimport json_write, json_write_double
 from pynori_core.output cimport Output, output_init, output_release
 from pynori_core.timestamp cimport TIMESTAMP_TEXT_SIZE, timestamp_format

@@ -56,7 +56,9 @@ class _Writer:
     def text(self, value: str) -> int:
         return self.texts.setdefault(value, len(self.texts))
 
-    def add(self, operation: str, node: Node, a: int = 0, b: int = 0, c: int = 0, number: int = 0, flags: int = 0) -> int:
+    def add(
+        self, operation: str, node: Node, a: int = 0, b: int = 0, c: int = 0, number: int = 0, flags: int = 0
+    ) -> int:  # fmt: skip
         self.nodes.append(NODE.pack(OPERATIONS[operation][0], flags, number, a, b, c, node.position & 0xFFFFFFFF))
         return len(self.nodes) - 1
 
@@ -103,23 +105,24 @@ class _Writer:
     def plain(self, node: Expression, depth: int) -> int:
         """Nodes whose operands are its children, in order."""
         operands = [self.write(child, depth + 1) for child in tree.children(node)]
+        a, b, c = (*operands, *[0] * (3 - len(operands)))
+        absent = NO_OPERAND if len(operands) < 2 else b
         match node:
             case tree.Member():
                 number = 0 if node.every else PROPERTIES.get(node.name, 0)
-                return self.add("member", node, operands[0], self.text(node.name), number=number, flags=int(node.every))
+                return self.add("member", node, a, self.text(node.name), number=number, flags=int(node.every))
             case tree.Arithmetic():
-                return self.add("arithmetic", node, *operands, flags=tree.ARITHMETIC[node.operator])
+                return self.add("arithmetic", node, a, b, flags=tree.ARITHMETIC[node.operator])
             case tree.Compare():
                 flags = int(node.ignore_case) | int(node.terms) << 1
-                return self.add("compare", node, *operands, number=tree.COMPARISONS[node.operator], flags=flags)
+                return self.add("compare", node, a, b, number=tree.COMPARISONS[node.operator], flags=flags)
             case tree.Cast():
-                return self.add("cast", node, *operands, flags=tree.CASTS[node.type])
+                return self.add("cast", node, a, flags=tree.CASTS[node.type])
             case tree.Load():
-                return self.add("load", node, *operands, *[NO_OPERAND] * (2 - len(operands)))
+                return self.add("load", node, a, absent)
             case tree.Mark():
-                operands += [NO_OPERAND] * (2 - len(operands))
-                return self.add("mark", node, *operands, flags=tree.MARKS[node.kind])
-        return self.add(_PLAIN[type(node)], node, *operands)
+                return self.add("mark", node, a, absent, flags=tree.MARKS[node.kind])
+        return self.add(_PLAIN[type(node)], node, a, b, c)
 
     def literal(self, node: tree.Literal) -> int:
         value = node.value
@@ -192,7 +195,8 @@ class _Writer:
         )  # fmt: skip
         nodes = b"".join(_moved(node, len(words)) for node in self.nodes)
         words += self.words
-        return b"".join((header, nodes, struct.pack(f"<{len(words)}I", *words), struct.pack(f"<{len(places)}I", *places), pool))
+        lists = struct.pack(f"<{len(words)}I", *words)
+        return b"".join((header, nodes, lists, struct.pack(f"<{len(places)}I", *places), pool))
 
 
 def _moved(node: bytes, words: int) -> bytes:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 INPUT: Final = "$input"
 PARAMETERS: Final = "$parameters"
@@ -340,7 +340,7 @@ def substitute(node: Expression, name: str, replacement: Expression) -> Expressi
     for part in fields(node):
         value = getattr(node, part.name)
         if isinstance(value, NODES):
-            changed[part.name] = substitute(value, name, replacement)
+            changed[part.name] = substitute(cast("Expression", value), name, replacement)
         elif part.name == "fields":
             changed[part.name] = tuple((key, substitute(child, name, replacement)) for key, child in value)
         elif part.name in ("items", "arguments"):

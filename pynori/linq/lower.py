@@ -8,6 +8,7 @@ variables, members that only pass something on are that thing.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -15,6 +16,7 @@ from typing import Final, NoReturn, TypeAlias
 
 from pynori_core.expr import Program
 
+from pynori.errors import CompilationError
 from pynori.expr import tree
 from pynori.expr.compile import compile
 from pynori.expr.tree import Expression, Literal, Member, Stage, Variable
@@ -24,6 +26,13 @@ from pynori.linq.tokens import failure
 
 DEPTH_MAX: Final = 140  # of what is lowered; a program's depth is a little more
 INPUT: Final = Variable(tree.INPUT)
+
+
+# How LINQ begins, behind comments: a query, or a root that is not followed by `.map(`.
+_LINQ: Final = re.compile(
+    r"(?:\s|//[^\n]*|/\*.*?\*/)*(?:from\s+@?\w+\s+in\b|(?:docs|results)\s*[.\[]|(?:counters|timeseries)\s*\.(?!\s*map\s*\())",
+    re.DOTALL | re.IGNORECASE,
+)
 
 
 class SourceKind(Enum):
@@ -112,11 +121,7 @@ def parse_reduce(text: str, property_name: str = "Reduce", *, assemblies: Collec
 
 def is_linq(text: str) -> bool:
     """Whether a map's text is LINQ and not JavaScript, by how it begins."""
-    start = text.lstrip().removeprefix("/*").lstrip()
-    if start.startswith("from "):
-        return True
-    root = start.split(".", 1)[0].split("[", 1)[0].strip().lower()
-    return root in (*ROOTS, "results") and not start.split(".", 1)[-1].lstrip().startswith("map(")
+    return _LINQ.match(text) is not None
 
 
 class _Lowering:
@@ -132,8 +137,11 @@ class _Lowering:
         self.loaded: dict[str, None] = {}
         self.source: tuple[SourceKind, str | None, str | None] | None = None
 
+    def error(self, message: str, place: ast.Place) -> CompilationError:
+        return failure(self.text, place.offset, message, self.property_name)
+
     def fail(self, message: str, place: ast.Place) -> NoReturn:
-        raise failure(self.text, place.offset, message, self.property_name)
+        raise self.error(message, place)
 
     # ---- names and stages
 
@@ -182,7 +190,7 @@ class _Lowering:
         value = self.map_source(node, last=True)
         if self.source is None:
             self.fail("a map begins with docs, counters or timeSeries", node.place)
-        names, stages = self.finish(value, node.place)
+        names, stages = self.finish(value, _end(node))
         kind, collection, name = self.source
         program = self.compile(stages, node.place)
         return MapDefinition(kind, collection, name, names, stages, program, tuple(self.loaded))
@@ -206,7 +214,7 @@ class _Lowering:
         value = value_of(self.each(grouping.group_name, groups, grouping.place))
         if self.loaded:
             self.fail("a reduce cannot load documents", node.place)
-        names, stages = self.finish(value, node.place)
+        names, stages = self.finish(value, _end(node))
         key = tree.substitute(key, item, INPUT)
         aggregates = () if element is not None else _aggregates(stages)
         return ReduceDefinition(
@@ -219,7 +227,7 @@ class _Lowering:
         if isinstance(node, ast.Query):
             return self.reduce_query(node)
         steps: list[tuple[str, ast.Invocation]] = []
-        here = node
+        here: ast.Expression = node
         while isinstance(here, ast.Invocation) and isinstance(here.function, ast.Access):
             steps.append((here.function.name, here))
             here = here.function.target
@@ -327,7 +335,7 @@ class _Lowering:
             )  # fmt: skip
         if method in ("ToList", "AsEnumerable", "ToArray") and not arguments:
             return current
-        self.fail(f"'{method}' cannot be used on the documents of a map, or not like this", node.place)
+        raise self.error(f"'{method}' cannot be used on the documents of a map, or not like this", node.place)
 
     def select_many(
         self, arguments: tuple[ast.Expression, ...], node: ast.Invocation, current: Value, *, last: bool
@@ -446,7 +454,9 @@ class _Lowering:
             return tree.Arithmetic(node.operator, left, right, position)
         if node.operator in tree.COMPARISONS:
             return tree.Compare(node.operator, left, right, position=position)
-        return {"&&": tree.And, "||": tree.Or, "??": tree.Coalesce}[node.operator](left, right, position)
+        joined: dict[str, type[tree.And] | type[tree.Or] | type[tree.Coalesce]]
+        joined = {"&&": tree.And, "||": tree.Or, "??": tree.Coalesce}
+        return joined[node.operator](left, right, position)
 
     def ternary(self, node: ast.Ternary, environment: Environment) -> Value:
         parts = [self.value(part, environment) for part in (node.test, node.yes, node.no)]
@@ -468,7 +478,7 @@ class _Lowering:
         arguments = tuple(self.value(argument, environment) for argument in node.arguments)
         if node.type.removeprefix("System.") == "DateTime" and len(arguments) in (3, 6):
             return tree.Call("date", arguments, position=node.place.position)
-        self.fail(f"'new {node.type}' with {len(arguments)} arguments is not part of the subset", node.place)
+        raise self.error(f"'new {node.type}' with {len(arguments)} arguments is not part of the subset", node.place)
 
     def type_of(self, node: ast.TypeOf, environment: Environment) -> Value:
         space, _, name = node.type.rpartition(".")
@@ -611,7 +621,7 @@ class _Lowering:
                 self.fail("options of CreateField are not part of the subset; set them in the index's Fields",
                           node.place)  # fmt: skip
             return tree.Mark("field", arguments[1], arguments[0], position)
-        self.fail(f"the function '{name}' is not part of the subset, or not with {count} arguments", node.place)
+        raise self.error(f"the function '{name}' is not part of the subset, or not with {count} arguments", node.place)
 
 
 STEPS: Final = frozenset(("Select", "SelectMany", "Where", "Boost"))
@@ -644,6 +654,14 @@ class _Grouping:
     element: ast.Expression | None
     group_name: str
     place: ast.Place
+
+
+def _end(node: ast.Expression) -> ast.Place:
+    """Where the expression is whose members are the fields."""
+    if isinstance(node, ast.Query):
+        return node.value.place
+    last = node.arguments[-1] if isinstance(node, ast.Invocation) and node.arguments else None
+    return last.body.place if isinstance(last, ast.Lambda) else node.place
 
 
 def _key_fields(key: Expression) -> tuple[str, ...]:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from typing import Final, NoReturn
 
+from pynori.errors import CompilationError
 from pynori.linq import ast
 from pynori.linq.ast import Clause, Expression, Place
+from pynori.linq.functions import CASTS
 from pynori.linq.tokens import END, NAME, NUMBER, SYMBOL, TEXT, Token, failure, tokenize
 
 DEPTH_MAX: Final = 64  # expressions within expressions
@@ -19,9 +21,10 @@ PRECEDENCE: Final = {
     "??": 1, "||": 2, "&&": 3, "==": 4, "!=": 4, "<": 5, ">": 5, "<=": 5, ">=": 5, "+": 6, "-": 6, "*": 7, "/": 7,
     "%": 7,
 }  # fmt: skip
-CAST_TYPES: Final = frozenset(
-    ["double", "Double", "float", "Single", "decimal", "Decimal", "int", "Int32", "long", "Int64", "short", "Int16", "byte", "Byte", "sbyte", "uint", "UInt32", "ulong", "UInt64", "ushort", "string", "String", "bool", "Boolean", "DateTime", "DateTimeOffset", "DateOnly", "TimeSpan", "object", "Object", "dynamic", "IEnumerable", "List", "IList", "ICollection", "Dictionary", "IDictionary", "HashSet"]
-)
+CAST_TYPES: Final = frozenset((
+    *CASTS, "object", "Object", "dynamic", "IEnumerable", "List", "IList", "ICollection", "Dictionary", "IDictionary",
+    "HashSet",
+))  # fmt: skip
 QUERY_END: Final = frozenset(("select", "group", "from", "where", "let", "orderby", "join", "into"))
 
 
@@ -55,8 +58,11 @@ class _Parser:
             self.at += 1
         return token
 
+    def error(self, message: str, token: Token | None = None) -> CompilationError:
+        return failure(self.text, (token or self.token).offset, message, self.property_name)
+
     def fail(self, message: str, token: Token | None = None) -> NoReturn:
-        raise failure(self.text, (token or self.token).offset, message, self.property_name)
+        raise self.error(message, token)
 
     def is_symbol(self, symbol: str, token: Token | None = None) -> bool:
         token = token or self.token
@@ -274,7 +280,7 @@ class _Parser:
             self.type_arguments()
             return ast.Name(token.text, place)
         self.at -= token.kind != END
-        self.fail(f"an expression is expected, not {self.shown()}")
+        raise self.error(f"an expression is expected, not {self.shown()}")
 
     # ---- new
 
@@ -320,7 +326,7 @@ class _Parser:
     def implied_name(self, value: Expression, token: Token) -> str:
         if isinstance(value, ast.Access | ast.Name):
             return value.name
-        self.fail("this member of 'new { }' needs a name: name = value", token)
+        raise self.error("this member of 'new { }' needs a name: name = value", token)
 
     # ---- types, casts, lambdas: what needs a look ahead
 

@@ -29,13 +29,14 @@ _TOKEN: Final = re.compile(
 )
 _ESCAPE: Final = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{1,4})|U([0-9a-fA-F]{8})|(.))", re.DOTALL)
 _ESCAPES: Final = {
-    "n": "\n", "r": "\r", "t": "\t", "0": "\0", "a": "\a", "b": "\b", "f": "\f", "v": "\v", "\\": "\\", '"': '"', "'": "'",
+    "n": "\n", "r": "\r", "t": "\t", "0": "\0", "a": "\a", "b": "\b", "f": "\f", "v": "\v", "\\": "\\",
+    '"': '"', "'": "'",
 }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """kind: NAME, NUMBER, TEXT, SYMBOL or END; value: what a number or a text says; offset: in the definition's text."""
+    """kind: NAME, NUMBER, TEXT, SYMBOL or END; value: what a number or a text says; offset: in the whole text."""
 
     kind: str
     text: str
