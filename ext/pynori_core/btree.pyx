@@ -39,6 +39,7 @@ cdef enum:
     INSERT_RUN_MIN = 12
     INSERT_RUN_MAX = 65535
     CACHE_LINE = 64
+    LINES_ASKED = 8                # of an entry: then the processor has seen that somebody goes through it
     SLOT_LINES = 6                 # of a leaf of an index of ids, about full
     ENTRIES_SCANNED_MAX = 64       # slots looked through for an entry whose place is known; more are searched by key
 
@@ -227,14 +228,14 @@ cdef int tree_get_hinted(Tree* tree, uint64_t page, uint32_t offset, const void*
 cdef void tree_ask(Tree* tree, uint64_t page, uint32_t offset) noexcept nogil:
     """Ask memory for the page's head and the entry's first lines all at once; in vain when the page has a version."""
     cdef const uint8_t* data
+    cdef uint32_t line
     if unlikely(page >= tree.txn.map_pages or offset >= PAGE_SIZE):
         return
     data = tree.txn.map_base + (page << PAGE_SHIFT)
     prefetch(data)
     prefetch(data + SLOTS_START)
-    prefetch(data + offset)
-    prefetch(data + offset + CACHE_LINE)
-    prefetch(data + offset + 2 * CACHE_LINE)
+    for line in range(LINES_ASKED):
+        prefetch(data + offset + line * CACHE_LINE)
 
 
 cdef inline int entry_at(const uint8_t* leaf, uint32_t offset, const void* key, size_t key_size) noexcept nogil:

@@ -20,6 +20,9 @@ cdef int cursor_seek_before(Cursor* cursor, const void* key, size_t key_size) no
 cdef int cursor_next(Cursor* cursor) noexcept nogil
 cdef int cursor_previous(Cursor* cursor) noexcept nogil
 cdef int cursor_value(Cursor* cursor, Value* value) noexcept nogil
+# The value of the entry that many steps ahead in the same leaf, without going there: to ask memory for what it leads
+# to. E_NOT_FOUND: the leaf ends before it.
+cdef int cursor_value_ahead(Cursor* cursor, int steps, Value* value) noexcept nogil
 # To the entry of this very key, without a descent when it lies in the current leaf or one of the same parent.
 # E_NOT_FOUND leaves the cursor without a position. For walks that visit some entries in order.
 cdef int cursor_find_near(Cursor* cursor, const void* key, size_t key_size) noexcept nogil

@@ -158,6 +158,13 @@ cdef int cursor_value(Cursor* cursor, Value* value) noexcept nogil:
     return tree_value(cursor.tree, cursor.leaf, cursor.path.slots[cursor.path.depth - 1], value)
 
 
+cdef int cursor_value_ahead(Cursor* cursor, int steps, Value* value) noexcept nogil:
+    cdef int leaf_level = cursor.path.depth - 1
+    if leaf_level < 0 or cursor.path.slots[leaf_level] + steps >= <int>page_count(cursor.leaf):
+        return E_NOT_FOUND
+    return tree_value(cursor.tree, cursor.leaf, cursor.path.slots[leaf_level] + steps, value)
+
+
 cdef int near_child(Cursor* cursor, const void* key, size_t key_size) noexcept nogil:
     """Step to the leaf of the same parent that must hold the key; E_NOT_FOUND when the parent cannot tell."""
     cdef int level = cursor.path.depth - 2

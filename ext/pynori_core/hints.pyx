@@ -85,7 +85,8 @@ cdef void hints_keep(Hints* hints, uint64_t hash, const Hint* hint) noexcept nog
     cdef int place = 0
     if hint.row_id >> ROW_BITS or hint.page >> PAGE_BITS or hint.offset >> OFFSET_BITS:
         return
-    if table == NULL or (table.filled >= table.size_bytes // HINT_BYTES * 3 // 4 and table.size_bytes < HINTS_BYTES_MAX):
+    if table == NULL \
+            or (table.filled >= table.size_bytes // HINT_BYTES * 3 // 4 and table.size_bytes < HINTS_BYTES_MAX):
         table = grow(hints, table)
         if table == NULL:
             return

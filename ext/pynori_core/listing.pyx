@@ -3,22 +3,25 @@
 from libc.string cimport memcmp, memcpy
 
 from pynori_core.btree cimport Value
-from pynori_core.cursor cimport cursor_init, cursor_next, cursor_seek, cursor_value
+from pynori_core.cursor cimport cursor_init, cursor_next, cursor_seek, cursor_value, cursor_value_ahead
 from pynori_core.errors cimport E_NOT_FOUND, E_TOO_LARGE, OK
 from pynori_core.identifier cimport ID_SIZE_MAX, identifier_key
 from pynori_core.items cimport snapshot_row
-from pynori_core.table cimport SET_ALL, IndexEntry, scan_next, scan_start, set_skip
+from pynori_core.table cimport SET_ALL, IndexEntry, scan_next, scan_start, set_skip, table_row_ask
 from pynori_core.tables cimport (
     INDEX_ID,
     ITEM_DOCUMENT,
     Cover,
     DatabaseState,
     collection_find,
+    cover_offset,
     item_decode,
     state_read,
     tables_set,
 )
 
+cdef enum:
+    STEPS_AHEAD = 6                # of a walk by ids: how far memory is asked ahead
 
 # ---- patterns
 
@@ -211,10 +214,20 @@ cdef int step_prefix(Walk* walk) noexcept nogil:
         if code != OK:
             return code
         memcpy(&entry, value.data, sizeof(IndexEntry))
+        ask_ahead(walk)
         if (<Cover*>entry.cover).kind != ITEM_DOCUMENT or not prefix_wanted(walk):
             continue
         # A skipped one is not read.
         return OK if walk.skip else snapshot_row(walk.snapshot, &entry, &walk.item)
+
+
+cdef inline void ask_ahead(Walk* walk) noexcept nogil:
+    """Rows lie in the order of their changes, so one that was asked for some steps ahead is there when its turn comes."""
+    cdef Value value
+    cdef const IndexEntry* entry
+    if walk.skip == 0 and cursor_value_ahead(&walk.cursor, STEPS_AHEAD, &value) == OK:
+        entry = <const IndexEntry*>value.data
+        table_row_ask(&walk.snapshot.tables.items, entry.page, cover_offset(<const Cover*>entry.cover))
 
 
 cdef int step_prefix_first(Walk* walk) noexcept nogil:

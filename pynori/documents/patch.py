@@ -32,12 +32,17 @@ EMPTY_DOCUMENT = b"{}"
 
 @dataclass(frozen=True, slots=True)
 class PatchScript:
-    """A script and its arguments, a JSON object. names: of `this`, then of documents beside it."""
+    """A script and its arguments, a JSON object.
+
+    functions: declarations that it may use. names: of `this`, then of the documents whose ids stand at `paths`: the
+    aliases of a patch by query, `from Orders as o load o.Company as c update {...}`.
+    """
 
     source: str
     arguments: bytes = b"{}"
     functions: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
 
     def program(self, realm: str) -> Program:
         return Program("patch", (self.source, *self.functions), self.names, realm)

@@ -376,7 +376,7 @@ class Preparer:
     async def _call(self, script: PatchScript, document: bytes, id: str, view: View) -> Outcome:
         """Run the script; what takes long, in a child process. Raises JavaScriptError."""
         program = script.program(self._database.name)
-        input = document_input(document, id, script.arguments)
+        input = document_input(document, id, script.arguments, paths=script.paths)
         outcome = self._scripts.call_short(program, input, view.load)
         if outcome is not None:
             return outcome

@@ -79,13 +79,16 @@ class Input:
 
 
 def document_input(
-    document: bytes, id: str | None, arguments: bytes = b"{}", beside: Sequence[bytes | None] = ()
-) -> Input:
+    document: bytes, id: str | None, arguments: bytes = b"{}", beside: Sequence[bytes | None] = (),
+    paths: Sequence[str] = (),
+) -> Input:  # fmt: skip
     """Of programs over one document (kinds patch and project).
 
-    id: what `id(this)` gives where the metadata does not say. arguments: an object. beside: the documents of the
-    further names.
+    id: what `id(this)` gives where the metadata does not say. arguments: an object. The documents of the further names
+    are `beside`, or those whose ids stand at `paths` within the document.
     """
+    if paths:
+        return Input({"self": document, "id": encode(id), "args": arguments, "paths": encode(list(paths))})
     others = b",".join(b"null" if other is None else other for other in beside)
     return Input({"self": document, "id": encode(id), "args": arguments, "beside": b"[%b]" % others})
 

@@ -221,13 +221,13 @@ function within(declared, names, before, body, after) {
 // ---- kinds of programs
 
 const kinds = {
-  // sources: [script, declared functions...]; names: of `this`, then of the documents that came beside it
+  // sources: [script, declared functions...]; names: of `this`, then of the documents beside it
   patch(sources, names) {
     const [script, ...declared] = sources;
     const make = within(declared, names, '', script, '');
     return input => {
       const self = prepared(input);
-      make(input.args).call(self, self, ...input.beside);
+      make(input.args).call(self, self, ...beside(input, self));
       return '"document":' + write(self);
     };
   },
@@ -238,7 +238,7 @@ const kinds = {
     const make = within(declared, names, 'return(', expression, ')');
     return input => {
       const self = prepared(input);
-      return '"value":' + write(make(input.args).call(self, self, ...input.beside));
+      return '"value":' + write(make(input.args).call(self, self, ...beside(input, self)));
     };
   },
 
@@ -274,6 +274,11 @@ const kinds = {
 function prepared(input) {
   if (input.id !== null) call.ids.set(input.self, input.id);
   return input.self;
+}
+
+// The documents beside the first: they came with the call, or paths within the first one lead to them.
+function beside(input, self) {
+  return input.paths ? input.paths.map(path => loadPath(self, path)) : input.beside;
 }
 
 function ordered(value) {
