@@ -14,7 +14,7 @@ SERVER = ROOT / "pynori"
 # Floors of the engine, from the bottom. A module may cimport its own floor's earlier modules and every lower floor.
 CORE_FLOORS: list[list[str]] = [
     ["bits", "errors", "format", "threads", "forks", "guard", "checksum", "arena", "codec", "output", "completion"],
-    ["blittable", "field_value", "analyze", "places", "schema", "builder", "json", "framing", "http_wire"],
+    ["blittable", "field_value", "analyze", "places", "edits", "schema", "builder", "json", "framing", "http_wire"],
     ["disk", "fault_disk", "sim_disk", "pager", "scratch", "record", "journal"],
     ["freespace", "state", "txn", "checkpoint", "recovery", "env"],
     ["slotted", "catalog", "btree", "cursor", "table", "views"],
@@ -27,7 +27,7 @@ CORE_FLOORS: list[list[str]] = [
     ],
     [
         "merger", "document_writer", "capi", "compact", "space", "check", "check_trees", "check_documents", "dump",
-        "salvage_pages", "salvage", "scrub", "index_program", "hooks",
+        "salvage_pages", "salvage", "scrub", "index_program", "text_analyzer", "hooks",
     ],
 ]
 
