@@ -127,6 +127,7 @@ INDEX_CLOSE_LOOK_MS: Final = 10  # how often an index that is to be closed looks
 INDEX_TERMS_PAGE_MAX: Final = 1_024  # terms of a field that one request lists
 INDEX_IDLE_MS: Final = 30 * 60_000  # after which an automatic index that nobody asks is idle,
 INDEX_IDLE_KEPT_MS: Final = 72 * 3_600_000  # and after which more it goes
+INDEX_WAKE_MS: Final = 1  # between a commit of the database and a look at its indexes, for many commits at once
 INDEX_HOUSEKEEPING_MS: Final = 60_000  # how often is looked for these, and tombstones are let go
 
 # ---- patches

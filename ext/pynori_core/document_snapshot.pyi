@@ -25,6 +25,9 @@ class DocumentSnapshot:
         self, collection: str, *, start: int = 0, count: int = ..., descending: bool = False,
         ends_snapshot: bool = False,
     ) -> SnapshotScan: ...  # fmt: skip
+    def of_collection_since(
+        self, collection: str, etag: int, *, count: int = ..., ends_snapshot: bool = False
+    ) -> SnapshotScan: ...
     def items_since(self, etag: int, *, count: int = ..., ends_snapshot: bool = False) -> SnapshotScan: ...
 
 @final

@@ -20,7 +20,15 @@ from pynori_core.items cimport (
     stored_document,
     stream_item,
 )
-from pynori_core.listing cimport pattern_set, walk_collection, walk_items, walk_next, walk_prefix, walk_recent
+from pynori_core.listing cimport (
+    pattern_set,
+    walk_collection,
+    walk_collection_since,
+    walk_items,
+    walk_next,
+    walk_prefix,
+    walk_recent,
+)
 from pynori_core.reads cimport Text, raise_invalid, text_of
 from pynori_core.tables cimport DatabaseState, Item, state_read, tables_bind
 
@@ -171,6 +179,13 @@ cdef class DocumentSnapshot:
         cdef SnapshotScan scan = scan_open(self, ends_snapshot)
         return scan_started(
             scan, walk_collection(&scan.walk, &scan.view, name.data, name.size, start, count, descending))
+
+    def of_collection_since(self, str collection not None, uint64_t etag, *, uint64_t count=UINT64_MAX,
+                            bint ends_snapshot=False):
+        """Documents of a collection with a higher etag, in etag order."""
+        cdef Text name = text_of(collection)
+        cdef SnapshotScan scan = scan_open(self, ends_snapshot)
+        return scan_started(scan, walk_collection_since(&scan.walk, &scan.view, name.data, name.size, etag, count))
 
     def items_since(self, uint64_t etag, *, uint64_t count=UINT64_MAX, bint ends_snapshot=False):
         """Documents and tombstones with a higher etag, in etag order, as StreamItems."""

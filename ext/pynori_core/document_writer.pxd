@@ -21,6 +21,7 @@ cdef class Dispatcher:
     cdef object loop_reference         # weak
     cdef object make_exception         # engine exception to what futures get
     cdef int users                     # databases
+    cdef tuple listeners               # called after each wake-up
     cdef int finish(self, UserTxn* user) except -1
     cdef int tell(self, WriteWaiter waiter, UserTxn* user) except -1
 

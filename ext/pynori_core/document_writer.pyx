@@ -133,6 +133,7 @@ cdef class Dispatcher:
 
     def __cinit__(self):
         self.sink.watched_fd = -1
+        self.listeners = ()
 
     def __dealloc__(self):
         if self.sink.watched_fd >= 0:
@@ -164,8 +165,15 @@ cdef class Dispatcher:
             if not loop.is_closed():
                 loop.remove_reader(self.sink.watched_fd)
 
+    def listen(self, listener):
+        """Call `listener()` on the loop after each wake-up from now on: something was committed, or refused."""
+        self.listeners = (*self.listeners, listener)
+
+    def unlisten(self, listener):
+        self.listeners = tuple(each for each in self.listeners if each != listener)
+
     def drain(self):
-        """Resolve the futures of everything that is completed."""
+        """Resolve the futures of everything that is completed, then tell the listeners that there may be more."""
         cdef UserTxn* user = sink_take(&self.sink)
         cdef UserTxn* next
         while user != NULL:
@@ -180,6 +188,8 @@ cdef class Dispatcher:
                 Py_DECREF(<object>user.owner)
                 user_destroy(user)
             user = next
+        for listener in self.listeners:
+            listener()
 
     cdef int finish(self, UserTxn* user) except -1:
         future = <object>user.owner

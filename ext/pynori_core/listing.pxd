@@ -48,6 +48,9 @@ cdef int pattern_set(Pattern* pattern, const uint8_t* text, size_t size) noexcep
 cdef int walk_recent(Walk* walk, Snapshot* snapshot, uint64_t start, uint64_t count) noexcept nogil
 cdef int walk_collection(Walk* walk, Snapshot* snapshot, const uint8_t* name, size_t name_size, uint64_t start,
                          uint64_t count, bint descending) noexcept nogil
+# Documents of a collection with a higher etag, in etag order.
+cdef int walk_collection_since(Walk* walk, Snapshot* snapshot, const uint8_t* name, size_t name_size, uint64_t etag,
+                               uint64_t count) noexcept nogil
 # Documents and tombstones with a higher etag.
 cdef int walk_items(Walk* walk, Snapshot* snapshot, uint64_t etag, uint64_t count) noexcept nogil
 cdef int walk_next(Walk* walk) noexcept nogil                      # E_NOT_FOUND: the end

@@ -144,21 +144,38 @@ cdef int walk_recent(Walk* walk, Snapshot* snapshot, uint64_t start, uint64_t co
 
 cdef int walk_collection(Walk* walk, Snapshot* snapshot, const uint8_t* name, size_t name_size, uint64_t start,
                          uint64_t count, bint descending) noexcept nogil:
-    cdef uint8_t key[ID_KEY_SIZE_MAX]
     cdef DatabaseState state
-    cdef uint32_t number = 0
-    cdef int code = E_NOT_FOUND
+    cdef uint32_t number
+    cdef int code
     walk_init(walk, snapshot, start, count)
-    if name_size <= ID_SIZE_MAX:
-        code = collection_find(&snapshot.tables, key, identifier_key(name, name_size, key), &number)
-    if code == E_NOT_FOUND:
-        walk.empty = True
-        return OK
-    if code == OK:
+    code = walk_find(walk, name, name_size, &number)
+    if code == OK and not walk.empty:
         code = state_read(&snapshot.tables, &state)
-    if code != OK:
+    if code != OK or walk.empty:
         return code
     return walk_set(walk, tables_set(number, ITEM_DOCUMENT), state.last_etag if descending else 0, descending)
+
+
+cdef int walk_collection_since(Walk* walk, Snapshot* snapshot, const uint8_t* name, size_t name_size, uint64_t etag,
+                               uint64_t count) noexcept nogil:
+    cdef uint32_t number
+    cdef int code
+    walk_init(walk, snapshot, 0, count)
+    code = walk_find(walk, name, name_size, &number)
+    if code != OK or walk.empty:
+        return code
+    return walk_set(walk, tables_set(number, ITEM_DOCUMENT), etag + 1, False)
+
+
+cdef int walk_find(Walk* walk, const uint8_t* name, size_t name_size, uint32_t* number) noexcept nogil:
+    """The number of a collection; of one that is not there the walk is empty."""
+    cdef uint8_t key[ID_KEY_SIZE_MAX]
+    cdef int code = E_NOT_FOUND
+    number[0] = 0
+    if name_size <= ID_SIZE_MAX:
+        code = collection_find(&walk.snapshot.tables, key, identifier_key(name, name_size, key), number)
+    walk.empty = code == E_NOT_FOUND
+    return OK if walk.empty else code
 
 
 cdef int walk_items(Walk* walk, Snapshot* snapshot, uint64_t etag, uint64_t count) noexcept nogil:

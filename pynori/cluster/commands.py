@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pynori import limits
+from pynori.cluster import index_commands
 from pynori.errors import AlreadyExists, DatabaseDoesNotExist, InvalidArgument, LimitExceeded, RaftConcurrency
 
 TABLES = ("cluster", "records", "identities", "creating", "deleting")
@@ -202,5 +203,9 @@ COMMANDS: dict[tuple[str, int], Command] = {
         Command("database.deleted", 1, _database_deleted),
         Command("identity.next", 1, _next_identity),
         Command("identity.seed", 1, _seed_identity),
+        Command("index.put", 1, index_commands.put_index),
+        Command("index.put_auto", 1, index_commands.put_auto_index),
+        Command("index.delete", 1, index_commands.delete_index),
+        Command("index.set", 1, index_commands.set_index),
     )
 }

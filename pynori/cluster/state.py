@@ -12,7 +12,7 @@ import copy
 import os
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -163,6 +163,15 @@ class ClusterState:
                 else:
                     return index
         raise AssertionError("RECORD_UPDATE_TRIES_MAX is at least 1")
+
+    def index_tables(self, name: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        """`Indexes` and `AutoIndexes` of a database's record, shared: not to be changed."""
+        record = self._record(name)
+        return record["Indexes"], record["AutoIndexes"]
+
+    async def change_indexes(self, command: str, fields: Mapping[str, Any]) -> tuple[int, Any]:
+        """Propose one of the commands of `index_commands.py`; returns the raft index and what the command returns."""
+        return await self._proposals.propose(command, fields)
 
     def _record(self, name: str) -> records.Record:
         """The stored record, shared: not to be changed."""

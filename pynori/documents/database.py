@@ -300,6 +300,22 @@ class Database:
         return made
 
     @with_our_errors
+    def collection_etags(self) -> dict[str, int]:
+        """Etag of the last change of each collection, by its lower-case name."""
+        return {name.lower(): last_etag for name, _, _, last_etag in self._store.collections()}
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Call `listener()` on the loop soon after each commit from now on: there may be more to read.
+
+        It carries nothing: `last_etag` and `collection_etags` say what there is. It must be short, and may come more
+        often than commits. What `execute` writes wakes nobody.
+        """
+        self._dispatcher.listen(listener)
+
+    def unlisten(self, listener: Callable[[], None]) -> None:
+        self._dispatcher.unlisten(listener)
+
+    @with_our_errors
     def collections(self) -> dict[str, int]:
         """Number of documents by collection, named as first spelt; empty ones are left out."""
         return {name: documents for name, documents, _, _ in self._store.collections() if documents}

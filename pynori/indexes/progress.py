@@ -89,7 +89,7 @@ class Progress(msgspec.Struct):
 def read_errors(snapshot: IndexSnapshot) -> list[IndexingError]:
     """The errors that are kept, oldest first."""
     stored = snapshot.meta(ERRORS_KEY)
-    return [] if stored is None else _decode_errors(stored)
+    return [] if stored is None else decode_errors(stored)
 
 
 def write_errors(writer: IndexWriter, errors: list[IndexingError]) -> None:
@@ -102,4 +102,4 @@ def with_errors(errors: list[IndexingError], new: Iterable[IndexingError]) -> li
 
 
 _decode_progress = msgspec.json.Decoder(Progress).decode
-_decode_errors = msgspec.json.Decoder(list[IndexingError]).decode
+decode_errors = msgspec.json.Decoder(list[IndexingError]).decode

@@ -1,0 +1,161 @@
+"""One batch of one index: read what is new on one snapshot of the database, feed it, commit it with how far it went.
+
+Runs in a thread; nothing here knows the event loop. Deletions go first: on one snapshot an id is either a document or a
+tombstone, so their order among each other does not matter, and a document that came back is put after it was taken out.
+What was looked at and gave nothing new is only remembered in memory: no commit, no sync.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pynori import limits
+from pynori.indexes.feeding import Feeder, FeedResult, collections_to_read
+from pynori.indexes.progress import ERRORS_KEY, IndexingError, Progress, decode_errors, with_errors, write_errors
+from pynori.indexes.references import References, feed_references
+from pynori.runtime.clock import Clock, wire_time
+
+if TYPE_CHECKING:
+    from pynori_core.document_snapshot import DocumentSnapshot
+    from pynori_core.index_store import IndexStore, IndexWriter
+
+    from pynori.documents.database import Database
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a batch did. more: a limit ended it."""
+
+    progress: Progress
+    errors: list[IndexingError]
+    documents: int = 0
+    more: bool = False
+    duration_ms: float = 0.0
+    committed: bool = False
+
+
+def run_batch(
+    database: Database,
+    store: IndexStore,
+    feeder: Feeder,
+    references: References | None,
+    progress: Progress,
+    errors: list[IndexingError],
+    clock: Clock,
+) -> Outcome:
+    """Run one batch. Raises what the disk or the engine raises; the index is as it was then."""
+    started_ms = clock.monotonic_ms()
+    documents = database.snapshot()
+    try:
+        batch = _Batch(documents, store, feeder, references, progress.copied(), wire_time(clock.now()))
+        batch.run()
+    finally:
+        documents.close()
+    outcome = Outcome(batch.progress, errors, batch.documents, batch.more)
+    outcome.committed = batch.committed
+    if batch.errors:
+        outcome.errors = batch.kept_errors(errors)
+    outcome.duration_ms = clock.monotonic_ms() - started_ms
+    return outcome
+
+
+class _Batch:
+    """One batch on its way."""
+
+    def __init__(
+        self,
+        documents: DocumentSnapshot,
+        store: IndexStore,
+        feeder: Feeder,
+        references: References | None,
+        progress: Progress,
+        now: str,
+    ) -> None:
+        self._snapshot = documents
+        self._store = store
+        self._feeder = feeder
+        self._references = references
+        self._now = now
+        self.progress = progress
+        self.documents = 0
+        self.more = False
+        self.committed = False
+        self.errors: list[IndexingError] = []
+        self._last_etag = documents.counts()[2]
+        self._changed = {name.lower(): etag for name, _, _, etag in documents.collections()}
+
+    def run(self) -> None:
+        with self._store.write() as writer:
+            self._feeder.start(writer)
+            for collection in collections_to_read(self._feeder, self._snapshot):
+                self._collection(writer, collection)
+            if self._references is not None:
+                self._referring(writer, self._references)
+            if self.documents == 0:
+                writer.abort()
+                return
+            self._finish(writer)
+            if self._references is not None:
+                # First: a reference too many costs a look, one too few would leave an entry behind for good.
+                self._references.commit()
+            writer.commit()
+            self.committed = True
+
+    def _left(self) -> int:
+        return max(1, limits.INDEX_BATCH_DOCUMENTS_MAX - self.documents)
+
+    def _collection(self, writer: IndexWriter, collection: str) -> None:
+        at = self.progress.of(collection)
+        if self._changed.get(collection.lower(), 0) <= at.etag:
+            at.document_etag = at.tombstone_etag = self._last_etag
+            return
+        if self.documents >= limits.INDEX_BATCH_DOCUMENTS_MAX:
+            self.more = True
+            return
+        gone = self._feeder.forget(writer, self._snapshot, collection, at.tombstone_etag, self._left())
+        at.tombstone_etag = gone.last_etag if gone.more else self._last_etag
+        self._count(gone, False)
+        fed = self._feeder.feed(writer, self._snapshot, collection, at.document_etag, self._left())
+        at.document_etag = fed.last_etag if fed.more else self._last_etag
+        self._count(fed, True)
+
+    def _referring(self, writer: IndexWriter, references: References) -> None:
+        """Put documents again whose loaded documents have changed."""
+        result = feed_references(
+            self._feeder, writer, self._snapshot, references, self.progress, self._changed, self._last_etag
+        )
+        self.progress.reference_attempts += result.documents
+        self._count(result, True)
+
+    def _count(self, result: FeedResult, is_map: bool) -> None:
+        self.documents += result.documents
+        self.more = self.more or result.more
+        if is_map:
+            self.progress.map_attempts += result.documents
+            self.progress.map_errors += result.failed
+        self.progress.outputs_max = max(self.progress.outputs_max, result.outputs_max)
+        self._note(result)
+
+    def _note(self, result: FeedResult) -> None:
+        self.errors += [
+            IndexingError(self._now, document, action, message) for document, action, message in result.errors
+        ]
+
+    def _finish(self, writer: IndexWriter) -> None:
+        reduced = self._feeder.finish(writer, self._snapshot)
+        self.progress.reduce_attempts += reduced.documents
+        self.progress.reduce_errors += reduced.failed
+        self._note(reduced)
+        self.progress.last_indexing = self._now
+        self.progress.write(writer)
+        if self.errors:
+            write_errors(writer, self.kept_errors(_stored_errors(writer)))
+
+    def kept_errors(self, before: list[IndexingError]) -> list[IndexingError]:
+        return with_errors(before, self.errors)
+
+
+def _stored_errors(writer: IndexWriter) -> list[IndexingError]:
+    stored = writer.meta(ERRORS_KEY)
+    return [] if stored is None else decode_errors(stored)

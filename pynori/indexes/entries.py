@@ -1,0 +1,171 @@
+"""From what a map gives to what an index takes: values of fields by name become inputs of numbered fields.
+
+A map gives entries as objects: field -> value, a list of values, or a marked value (a place, a boost, a field whose
+name was computed). A field's options decide which numbered fields its value goes to. What is stored of an entry is the
+JSON of its stored fields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from pynori_core.expr import Boosted, DynamicField, Point, Shape
+
+from pynori import limits
+from pynori.errors import InvalidArgument
+from pynori.indexes.fields import FieldOptions
+from pynori.spatial.options import SpatialOptions, options_from
+from pynori.spatial.stored import SHAPE, X, Y, is_stored, stored_values
+from pynori.text.analyzers import STANDARD, Analyzer, find_analyzer
+
+if TYPE_CHECKING:
+    from pynori_core.index_store import FieldInput, IndexWriter
+
+Entry = Mapping[str, Any]
+INTEGER_MIN, INTEGER_MAX = -(2**63), 2**63 - 1
+
+encode = msgspec.json.Encoder().encode
+
+
+def analyzer_of(name: str, options: FieldOptions) -> Analyzer | None:
+    """What cuts the texts of a field into words; None for a field of whole texts. Raises: CompilationError."""
+    if not options.is_text:
+        return None
+    return STANDARD if options.analyzer is None else find_analyzer(options.analyzer, name)
+
+
+class EntryWriter:
+    """Puts entries by their fields' names into one writer of an index."""
+
+    def __init__(self, writer: IndexWriter, options_of: Callable[[str], FieldOptions]) -> None:
+        self._writer = writer
+        self._options_of = options_of
+        self._options: dict[str, FieldOptions] = {}
+        self._numbers: dict[str, int] = {}
+        self._spatial: dict[str, SpatialOptions] = {}
+
+    def put(self, document_id: str, entries: Sequence[Entry]) -> None:
+        """Replace what the document has in the index."""
+        inputs: list[dict[int, FieldInput]] = []
+        stored: list[bytes | None] = []
+        for entry in entries:
+            taken, kept = self._entry(entry)
+            inputs.append(taken)
+            stored.append(encode(kept) if kept else None)
+        self._writer.put(document_id, inputs, stored if any(stored) else None)
+
+    def put_reduced(self, key: str, entry: Entry, json: bytes) -> None:
+        """Replace the entry of a group; `json` is its document."""
+        self._writer.put(key, [self._entry(entry)[0]], [json])
+
+    def number(self, name: str) -> int | None:
+        """The number of the field itself; None when it is not indexed."""
+        options = self.options(name)
+        return self._number(name, options) if options.is_indexed else None
+
+    def options(self, name: str) -> FieldOptions:
+        found = self._options.get(name)
+        if found is None:
+            if len(self._options) >= limits.INDEX_FIELDS_MAX:
+                raise InvalidArgument(f"INDEX_FIELDS_MAX: an index has at most {limits.INDEX_FIELDS_MAX} fields")
+            found = self._options[name] = self._options_of(name)
+        return found
+
+    def _entry(self, entry: Entry) -> tuple[dict[int, FieldInput], dict[str, Any]]:
+        taken: dict[int, FieldInput] = {}
+        stored: dict[str, Any] = {}
+        for name, value in entry.items():
+            self._field(name, value, taken, stored)
+        return taken, stored
+
+    def _field(self, name: str, value: Any, taken: dict[int, FieldInput], stored: dict[str, Any]) -> None:
+        if isinstance(value, Boosted):
+            value = value.value
+        if isinstance(value, DynamicField):
+            self._field(value.name, value.value, taken, stored)
+            return
+        if isinstance(value, list) and any(isinstance(each, DynamicField | Boosted) for each in value):
+            plain = []
+            for each in value:
+                if isinstance(each, DynamicField):
+                    self._field(each.name, each.value, taken, stored)
+                else:
+                    plain.append(each.value if isinstance(each, Boosted) else each)
+            value = plain
+        options = self.options(name)
+        if options.is_stored:
+            stored[name] = value
+        if options.spatial is not None or _is_place(value):
+            self._place(name, value, options, taken)
+        elif options.is_indexed:
+            number = self._number(name, options)
+            known = taken.get(number)
+            given = plain_value(value)
+            taken[number] = given if known is None else _joined(known, given)
+
+    def _place(self, name: str, value: Any, options: FieldOptions, taken: dict[int, FieldInput]) -> None:
+        spatial = self._spatial.get(name)
+        if spatial is None:
+            given = None if options.spatial is None else options.spatial.to_json()
+            spatial = self._spatial[name] = options_from(given)
+        shape = spatial.indexed_shape(_place_value(value))
+        if shape is None or not is_stored(shape):
+            return
+        for suffix, content in stored_values(shape, spatial).items():
+            taken[self._part(name + suffix, exact=suffix in ("", SHAPE))] = content
+
+    def _part(self, name: str, *, exact: bool) -> int:
+        found = self._numbers.get(name)
+        if found is None:
+            found = self._numbers[name] = self._writer.field(name, exact=exact and not name.endswith((X, Y)))
+        return found
+
+    def _number(self, name: str, options: FieldOptions) -> int:
+        found = self._numbers.get(name)
+        if found is None:
+            analyzer = analyzer_of(name, options)
+            if analyzer is None:
+                found = self._writer.field(name, exact=options.is_exact)
+            else:
+                found = self._writer.field(name, text=True, analyzer=analyzer.terms)
+            self._numbers[name] = found
+        return found
+
+
+def plain_value(value: Any) -> FieldInput:
+    """A value as the index takes it: lists are flat, objects are their JSON, numbers fit."""
+    if value is None or isinstance(value, bool | str | float):
+        return value
+    if isinstance(value, int):
+        return value if INTEGER_MIN <= value <= INTEGER_MAX else float(value)
+    if isinstance(value, Decimal):
+        whole = value == value.to_integral_value() and INTEGER_MIN <= value <= INTEGER_MAX
+        return int(value) if whole else float(value)
+    if isinstance(value, list | tuple):
+        flat: list[Any] = []
+        for each in value:
+            given = plain_value(each)
+            flat.extend(given) if isinstance(given, list) else flat.append(given)
+        return flat
+    return encode(value).decode()
+
+
+def _joined(first: Any, second: Any) -> FieldInput:
+    return [*(first if isinstance(first, list) else [first]), *(second if isinstance(second, list) else [second])]
+
+
+def _is_place(value: Any) -> bool:
+    if isinstance(value, list):
+        return any(isinstance(each, Point | Shape) for each in value)
+    return isinstance(value, Point | Shape)
+
+
+def _place_value(value: Any) -> Any:
+    if isinstance(value, Point):
+        return [value.latitude, value.longitude]
+    if isinstance(value, Shape):
+        return value.wkt
+    return [_place_value(each) for each in value] if isinstance(value, list) else value

@@ -1,0 +1,174 @@
+"""Keeps one index up to date: sleeps until the database has something new, then runs batches until it has not.
+
+Batches run in a small pool of threads that all databases share and that stands back behind those that serve. After a
+commit that nobody waited for the next one keeps a little distance, so that a steady stream of writes costs the disk
+some syncs of the index a second, not one for each write. What fails is tried again later; an index that fails for too
+many of its documents, or whose files are damaged, stops and says why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from pynori_core.errors import CorruptError, EngineError, InvariantError
+
+from pynori import limits
+from pynori.documents.database import Database
+from pynori.errors import PynoriError
+from pynori.indexes.batch import Outcome, run_batch
+from pynori.indexes.index import Index
+from pynori.indexes.progress import IndexingError
+from pynori.runtime import log
+from pynori.runtime.clock import Clock, wire_time
+
+
+class IndexThreads:
+    """The threads that batches of all databases of a process run in."""
+
+    def __init__(self) -> None:
+        self._executor = ThreadPoolExecutor(limits.INDEX_THREADS, "pynori-index", initializer=_stand_back)
+
+    async def run(self, call: Callable[[], Outcome]) -> Outcome:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, call)
+
+    def close(self) -> None:
+        self._executor.shutdown(wait=False)
+
+
+def _stand_back() -> None:
+    """Of the thread that calls it; where the platform has no priorities of threads, all are equal."""
+    try:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), limits.INDEX_THREAD_NICE)
+    except (AttributeError, OSError):
+        return
+
+
+class Worker:
+    """Drives one index. Belongs to the event loop."""
+
+    def __init__(
+        self, index: Index, database: Database, threads: IndexThreads, clock: Clock, moved: Callable[[Index], None]
+    ) -> None:
+        self._index = index
+        self._database = database
+        self._threads = threads
+        self._clock = clock
+        self._moved_on = moved  # called after each batch
+        self._woken = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = False
+        self._last_commit_ms = -1e9
+        index.wake = self.wake
+
+    def start(self) -> None:
+        self.wake()
+        self._task = asyncio.get_running_loop().create_task(self._run(), name=f"index {self._index.name}")
+
+    def wake(self) -> None:
+        """There may be something to do."""
+        self._woken.set()
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._woken.is_set()
+
+    async def stop(self) -> None:
+        """Returns when no batch is running any more."""
+        self._stopping = True
+        self._woken.set()
+        if self._task is not None:
+            await asyncio.wait({self._task})
+            self._task = None
+
+    async def _run(self) -> None:
+        while not self._stopping:
+            await self._woken.wait()
+            self._woken.clear()
+            while not self._stopping and self._index.has_work():
+                await self._keep_distance()
+                if self._stopping or not await self._batch():
+                    break
+
+    async def _keep_distance(self) -> None:
+        index = self._index
+        while not self._stopping and not index.hurry:
+            left_ms = self._last_commit_ms + limits.INDEX_BATCH_INTERVAL_MS - self._clock.monotonic_ms()
+            if left_ms <= 0:
+                return
+            try:
+                async with asyncio.timeout(left_ms / 1_000):
+                    await self._woken.wait()  # somebody may wait now
+                    self._woken.clear()
+                    if not index.hurry:
+                        await asyncio.sleep(left_ms / 1_000)
+            except TimeoutError:
+                return
+
+    async def _batch(self) -> bool:
+        """Run one batch; False: stop for now."""
+        index = self._index
+        store, feeder = index.store, index.feeder
+        if store is None or feeder is None:
+            return False
+        call = functools.partial(
+            run_batch, self._database, store, feeder, index.references, index.progress, index.errors, self._clock
+        )
+        try:
+            outcome = await self._threads.run(call)
+        except (EngineError, PynoriError, OSError, MemoryError) as error:
+            if index.references is not None:
+                index.references.drop()
+            return await self._failed(error)
+        except Exception as error:
+            # A defect of ours in one index must not end the others.
+            log.error("indexes", f"index {index.name} failed: {error}", error=error, db=self._database.name)
+            self._break(f"{type(error).__name__}: {error}")
+            return False
+        self._last_commit_ms = self._clock.monotonic_ms()
+        if outcome.committed and outcome.progress.fails_too_often(outcome.more):
+            outcome.progress.failure = _too_many(outcome)
+            log.error("indexes", f"index {index.name}: {outcome.progress.failure}", db=self._database.name)
+        index.take(outcome)
+        self._moved_on(index)
+        return True
+
+    async def _failed(self, error: Exception) -> bool:
+        index = self._index
+        if self._stopping:
+            return False
+        log.error("indexes", f"a batch of index {index.name} failed: {error}", db=self._database.name)
+        now = wire_time(self._clock.now())
+        kept = IndexingError(now, "", "Map", str(error)[: limits.INDEX_ERROR_SIZE_MAX])
+        index.errors = [*index.errors, kept][-limits.INDEX_ERRORS_KEPT_MAX :]
+        if isinstance(error, CorruptError | InvariantError):
+            self._break(str(error))
+            return False
+        # A full disk, a database that is being closed: later it may go.
+        try:
+            async with asyncio.timeout(limits.INDEX_RETRY_MS / 1_000):
+                while not self._stopping:
+                    await self._woken.wait()
+                    if not self._stopping:
+                        self._woken.clear()
+        except TimeoutError:
+            pass
+        return not self._stopping
+
+    def _break(self, why: str) -> None:
+        self._index.broken = why
+        self._index.move()
+        self._moved_on(self._index)
+
+
+def _too_many(outcome: Outcome) -> str:
+    progress = outcome.progress
+    mapped = f"{progress.map_errors} of {progress.map_attempts} documents"
+    if progress.reduce_errors:
+        mapped += f" and {progress.reduce_errors} of {progress.reduce_attempts} groups"
+    last = outcome.errors[-1].error if outcome.errors else "unknown"
+    return f"{mapped} could not be indexed, more than {limits.INDEX_FAILED_PERCENT_MAX} %. The last error: {last}"
