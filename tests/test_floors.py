@@ -37,7 +37,6 @@ SERVER_FLOORS: dict[str, tuple[int, set[str]]] = {
     "limits": (0, set()),
     "config": (0, {"errors", "limits", "runtime"}),
     "runtime": (0, {"errors", "limits"}),
-    "rql": (1, set()),
     "text": (1, set()),
     "spatial": (1, set()),
     "js": (1, set()),
