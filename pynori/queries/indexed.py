@@ -98,6 +98,13 @@ class IndexedQuery:
         wanted = {name: Wanted(tokens) for name, tokens in self._words.searched.items()}
         return Highlightings(asked, wanted, lambda name: self._view.analyzer(name).tokens)
 
+    def _distances(self, ids: Ids) -> Column | None:
+        """How far entries are from the place that the query orders by; None when it does not."""
+        for order in self._plan.query.order_by:
+            if isinstance(order.expression, Call) and order.expression.name == "spatial.distance":
+                return self._places.distances(order.expression, ids)
+        return None
+
     def _like(self, call: Call) -> Likeness:
         """The search of a moreLikeThis()."""
         return likeness_of(
@@ -108,13 +115,6 @@ class IndexedQuery:
             lambda id: loaded(self._documents, id),
             self._words.tokens,
         )
-
-    def _distances(self, ids: Ids) -> Column | None:
-        """How far entries are from the place that the query orders by; None when it does not."""
-        for order in self._plan.query.order_by:
-            if isinstance(order.expression, Call) and order.expression.name == "spatial.distance":
-                return self._places.distances(order.expression, ids)
-        return None
 
     def _rows(self, ids: Ids) -> Iterator[Row]:
         """A row for each entry, in their order; ids are read a step at a time."""
