@@ -58,6 +58,7 @@ class Index:
         self.references = references
         self.broken = broken  # why it is Faulty: it does not compile, or its files cannot be opened
         self.is_paused = False
+        self.was_current = False  # queries have seen it up to date since it was opened
         self.is_idle = False  # an automatic one that nobody has asked for a while
         self.successor: Index | None = None
         self.last_query: datetime | None = None

@@ -6,11 +6,12 @@ reads it for one query.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pynori_core.matches import Ordered
 
 from pynori.limits import QUERY_ROWS_BATCH
 from pynori.queries.access import Found
@@ -25,6 +26,7 @@ from pynori.queries.places import Places
 from pynori.queries.plan import Page, Plan
 from pynori.queries.project import Projector
 from pynori.queries.rows import Row
+from pynori.queries.text import encode
 from pynori.queries.values import Values
 from pynori.queries.words import Words
 from pynori.rql.ast import Call
@@ -60,14 +62,24 @@ class IndexedQuery:
     """A query being read from an index. Blocks; belongs in a thread."""
 
     def __init__(
-        self, plan: Plan, view: IndexView, documents: DocumentSnapshot, values: Values, find: Finder, *, once: bool
+        self,
+        plan: Plan,
+        view: IndexView,
+        documents: DocumentSnapshot,
+        values: Values,
+        find: Finder,
+        *,
+        once: bool,
+        keeps: bool = False,
     ) -> None:
+        """once: of several entries of one document only the first counts. keeps: rows get what the index keeps."""
         query = plan.query
         self._plan = plan
         self._view = view
         self._documents = documents
         self._once = once
         self._values = values
+        self._keeps = keeps
         index = view.snapshot
         self.names = IndexNames(index, query, auto=view.auto, declared=view.declared)
         self._words = Words(index, self.names, values, view.analyzer, query.source.alias, self._like)
@@ -126,6 +138,9 @@ class IndexedQuery:
                 made = [Row(self._documents, "", json=json or b"{}") for json in index.stored(part)]
             else:
                 made = [Row(self._documents, id) for id in index.documents(part)]
+            if self._keeps and not reduced:
+                for row, kept in zip(made, index.stored(part), strict=True):
+                    row.kept = kept
             distances = self._distances(part)
             for number, (row, entry) in enumerate(zip(made, part, strict=True)):
                 row.entry = entry
@@ -134,3 +149,23 @@ class IndexedQuery:
                 if distances is not None and np.isfinite(distances[number]):
                     row.distance = float(distances[number])
                 yield row
+
+
+class RawEntries:
+    """A projector that gives what the index holds of each entry: every field with its terms."""
+
+    def __init__(self, index: IndexSnapshot) -> None:
+        self._index = index
+
+    def render(self, rows: Sequence[Row]) -> list[bytes | None]:
+        ids = Ordered.of([row.entry for row in rows])
+        columns = [(field.name, self._index.values(ids, field.number)) for field in self._index.fields()]
+        made: list[bytes | None] = []
+        for number, row in enumerate(rows):
+            entry: dict[str, Any] = {
+                name: found[number][0] if len(found[number]) == 1 else found[number]
+                for name, found in columns
+                if found[number]
+            }
+            made.append(encode({**entry, "id()": row.id.lower()}))
+        return made

@@ -41,12 +41,6 @@ class Projector(Protocol):
     def render(self, rows: Sequence[Row]) -> list[bytes | None]: ...
 
 
-class StoredFields(Protocol):
-    """Fields that the index itself keeps."""
-
-    def get(self, row: Row, name: str) -> bytes | None: ...
-
-
 class ScriptRunner(Protocol):
     """Runs JavaScript over rows: the text of an expression, with the source's alias and those of `load` as names."""
 
@@ -57,12 +51,12 @@ class ScriptRunner(Protocol):
 class Sources:
     """What projections read from beside the documents.
 
-    script: makes a runner of an expression in JavaScript. stored: the index's stored fields, None without an index.
+    script: makes a runner of an expression in JavaScript. kept: whether rows hold fields that the index keeps.
     """
 
     values: Values
     script: Callable[[str], ScriptRunner]
-    stored: StoredFields | None = None
+    kept: bool = False
     behavior: ProjectionBehavior = ProjectionBehavior.DEFAULT
     # Distinct results tell of no document: their metadata is the same for all, so that equal ones are equal text.
     distinct: bool = False
@@ -273,16 +267,16 @@ class Fields:
         if parts == (self._alias,):
             return lambda row: row.json
         own = path.without(self._alias)
-        stored, behavior = self._sources.stored, self._sources.behavior
-        if stored is None or behavior in (ProjectionBehavior.FROM_DOCUMENT, ProjectionBehavior.FROM_DOCUMENT_OR_THROW):
+        if not self._sources.kept:
             return lambda row: cut(row.fields, own.parts) or NULL
-        return self._stored_getter(own, stored, behavior)
+        return self._kept_getter(own, self._sources.behavior)
 
-    def _stored_getter(self, path: Path, stored: StoredFields, behavior: ProjectionBehavior) -> Getter:
-        """The index's stored value where there is one, else the document's, unless it is to come from the index."""
+    def _kept_getter(self, path: Path, behavior: ProjectionBehavior) -> Getter:
+        """What the index keeps of a field, else the document's, unless it is to come from the index."""
+        joined = path.text.replace("[]", "").replace(".", "_")
 
         def get(row: Row) -> bytes | None:
-            value = stored.get(row, path.text)
+            value = row.kept_field(path.text) or row.kept_field(joined)
             if value is not None:
                 return value
             if behavior is ProjectionBehavior.FROM_INDEX_OR_THROW:

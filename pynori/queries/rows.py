@@ -20,7 +20,9 @@ NOT_READ: Any = object()
 class Row:
     """One result. A group of map-reduce has no id; its `json` is what the reduce gave."""
 
-    __slots__ = ("_fields", "_json", "_snapshot", "_stored", "distance", "entry", "id", "loaded", "score")
+    __slots__ = (
+        "_fields", "_json", "_kept", "_snapshot", "_stored", "distance", "entry", "id", "kept", "loaded", "score",
+    )  # fmt: skip
 
     def __init__(
         self, snapshot: DocumentSnapshot, id: str, *, stored: Any = NOT_READ, json: bytes | None = None, entry: int = 0
@@ -29,6 +31,8 @@ class Row:
         self._stored = stored
         self._json = json
         self._fields: RawObject | None = None
+        self._kept: RawObject | None = None
+        self.kept: bytes | None = None  # JSON of the fields that the index itself keeps of the entry
         self.id = id
         self.entry = entry  # in the index; 0: none
         self.score: float | None = None
@@ -63,6 +67,13 @@ class Row:
             json = self.json
             self._fields = {} if json is None else fields_of(json)
         return self._fields
+
+    def kept_field(self, name: str) -> bytes | None:
+        """The JSON of a field that the index keeps; None when it does not keep it."""
+        if self._kept is None:
+            self._kept = fields_of(self.kept) if self.kept is not None else {}
+        found = self._kept.get(name)
+        return None if found is None else bytes(found)
 
     def values_at(self, path: str) -> list[Any]:
         """The values that a path names; of an array its items."""

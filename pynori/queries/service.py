@@ -9,20 +9,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from pynori_core.errors import EngineError
 
-from pynori.errors import InvalidQuery, from_engine
+from pynori.errors import from_engine
 from pynori.js.scripts import Scripts
 from pynori.limits import QUERY_PIECES_SIZE_BYTES, QUERY_THREADS
 from pynori.queries.access import without_index
 from pynori.queries.execute import Execution, Facts, etag_number
 from pynori.queries.highlight import Highlightings
-from pynori.queries.indexed import IndexedQuery, IndexView
+from pynori.queries.index_source import OpenIndex, open_index
+from pynori.queries.indexed import IndexedQuery, IndexView, RawEntries
 from pynori.queries.plan import Access, Plan, plan
 from pynori.queries.project import Projector, Sources, projector_of
-from pynori.queries.request import QueryRequest
+from pynori.queries.request import ProjectionBehavior, QueryRequest
 from pynori.queries.scripts import QueryScripts
 from pynori.queries.values import Values
 from pynori.rql.parser import parse
@@ -30,29 +31,10 @@ from pynori.runtime.clock import Clock
 
 if TYPE_CHECKING:
     from pynori.documents.database import Database
+    from pynori.indexes.indexes import Indexes
 
 Result = TypeVar("Result")
-
-
-class ReadyIndex(Protocol):
-    """An index that a query may read; waiting for it is over."""
-
-    @property
-    def etag(self) -> int:
-        """Moves whenever a result could."""
-        ...
-
-    def view(self) -> IndexView:
-        """Open a snapshot of it. Blocks."""
-        ...
-
-
-class IndexSource(Protocol):
-    """The indexes of one database, as queries use them."""
-
-    async def ready(self, plan: Plan, wait_ms: int | None) -> ReadyIndex:
-        """The index of a plan, made when it is to be made. wait_ms: until it is up to date, at most so long."""
-        ...
+FROM_DOCUMENTS = (ProjectionBehavior.FROM_DOCUMENT, ProjectionBehavior.FROM_DOCUMENT_OR_THROW)
 
 
 class QueryThreads:
@@ -83,7 +65,7 @@ class Prepared:
         planned: Plan,
         request: QueryRequest,
         values: Values,
-        index: ReadyIndex | None,
+        index: OpenIndex | None,
         scripts: Scripts,
         clock: Clock,
     ) -> None:
@@ -112,7 +94,8 @@ class Prepared:
             facts = Facts(self._index_name(view), self._database.options.node_tag, self.result_etag)
             scripts = QueryScripts(query, self.values.parameters, documents, self._scripts)
             distinct = query.select is not None and query.select.distinct
-            sources = Sources(self.values, scripts.runner, behavior=request.projection, distinct=distinct)
+            kept = view is not None and not view.auto and request.projection not in FROM_DOCUMENTS
+            sources = Sources(self.values, scripts.runner, kept, request.projection, distinct)
             projector: Projector | None = None
             highlights: Highlightings | None = None
             if view is None:
@@ -120,8 +103,12 @@ class Prepared:
             else:
                 facts.is_stale = view.is_stale
                 once = query.select is None and not request.skip_duplicate_checking
-                reading = IndexedQuery(self.plan, view, documents, self.values, scripts.find, once=once)
+                reading = IndexedQuery(
+                    self.plan, view, documents, self.values, scripts.find, once=once, keeps=sources.kept
+                )
                 found, projector = reading.found(self.plan.matched_page)
+                if request.debug == "entries":
+                    projector = RawEntries(view.snapshot)
                 highlights = reading.highlightings()
             projector = projector or projector_of(query, sources)
             return Execution(
@@ -141,16 +128,14 @@ class Prepared:
 
 
 async def prepare(
-    database: Database, indexes: IndexSource | None, request: QueryRequest, scripts: Scripts, clock: Clock
+    database: Database, indexes: Indexes, request: QueryRequest, scripts: Scripts, clock: Clock
 ) -> Prepared:
     """Parse and plan; make the index that the query needs, and wait for it."""
     values = Values(request.parameters, clock.now())
     planned = plan(parse(request.text), request, values)
     index = None
     if planned.access in (Access.INDEX, Access.AUTO_INDEX):
-        if indexes is None:
-            raise InvalidQuery("no indexes")
-        index = await indexes.ready(planned, request.wait_ms)
+        index = await open_index(indexes, planned, request.wait_ms)
     return Prepared(database, planned, request, values, index, scripts, clock)
 
 

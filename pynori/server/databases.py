@@ -34,6 +34,9 @@ from pynori.errors import (
     Unavailable,
     from_engine,
 )
+from pynori.indexes.folders import remove_indexes
+from pynori.indexes.indexes import Indexes
+from pynori.indexes.worker import IndexThreads
 from pynori.runtime import log
 from pynori.runtime.clock import Clock
 from pynori.runtime.tasks import Tasks
@@ -65,6 +68,7 @@ class Databases:
         self._failures: dict[str, PynoriError] = {}  # why a database that should be open is not
         self._restarts: dict[str, int] = {}  # how often a database was opened again after a failed sync
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._index_threads = IndexThreads()
         self._closing = False
 
     # ------------------------------------------------------------ reading
@@ -223,6 +227,7 @@ class Databases:
         ):
             if isinstance(outcome, BaseException):
                 log.error("databases", f"closing database {name} failed: {outcome}", error=outcome)
+        self._index_threads.close()
 
     # ------------------------------------------------------------ after a failed sync
 
@@ -281,7 +286,7 @@ class Databases:
             database = await Database.open(path, name, self._options)
         else:
             database = await Database.create(path, name, self._options)
-        self._add(name, database)
+        await self._add(name, database)
 
     async def _open_recorded(self, record: Record, may_make: bool) -> None:
         """Open a database of the state; why it fails is kept. may_make: its files may be missing, since it is new."""
@@ -300,13 +305,26 @@ class Databases:
             self._failures[name.lower()] = failure
             log.error("databases", f"database {name} cannot be opened: {error}", db=name)
             return
-        self._add(name, database)
+        await self._add(name, database)
         if may_make:
             await self._state.database_created(name)
 
-    def _add(self, name: str, database: Database) -> None:
+    async def _add(self, name: str, database: Database) -> None:
+        """Open the indexes of an open database, and serve it."""
+        indexes = Indexes(database, self._state, self._index_path(name), self._index_threads, self._clock)
+        try:
+            await indexes.open()
+        except BaseException:
+            await database.close()
+            raise
         self._failures.pop(name.lower(), None)
-        self._open[name.lower()] = OpenDatabase(database, name, Operations(self._clock), self._state)
+        self._open[name.lower()] = OpenDatabase(database, name, Operations(self._clock), self._state, indexes)
+
+    def _index_path(self, name: str) -> Path | None:
+        """Where the indexes of a database lie; beside the databases, so that these can be exchanged as a whole."""
+        if self._directory is None or self._options.in_memory:
+            return None
+        return self._directory.with_name("Indexes") / name
 
     async def _close(self, key: str) -> Database | None:
         """Stop serving a database and close its files; returns it, or None when it was not open."""
@@ -314,6 +332,7 @@ class Databases:
         if found is None:
             return None
         found.operations.kill_all()
+        await found.indexes.close()
         await found.database.close()
         return found.database
 
@@ -325,8 +344,10 @@ class Databases:
                 return raft_index
             database = await self._close(name.lower())
             self._failures.pop(name.lower(), None)
+            loop = asyncio.get_running_loop()
+            # Kept files can be taken over by a new database; its indexes are made anew then.
+            await loop.run_in_executor(None, remove_indexes, self._index_path(name))
             if hard_on_disk:
-                loop = asyncio.get_running_loop()
                 if database is not None:
                     await loop.run_in_executor(None, database.delete_files)
                 else:

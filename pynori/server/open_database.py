@@ -6,16 +6,20 @@ from pynori.cluster.records import Record
 from pynori.cluster.state import ClusterState
 from pynori.documents.database import Database
 from pynori.errors import DatabaseDoesNotExist
+from pynori.indexes.indexes import Indexes
 from pynori.server.operations import Operations
 
 
 class OpenDatabase:
     """One database of this node that serves requests."""
 
-    __slots__ = ("_state", "database", "name", "operations")
+    __slots__ = ("_state", "database", "indexes", "name", "operations")
 
-    def __init__(self, database: Database, name: str, operations: Operations, state: ClusterState) -> None:
+    def __init__(
+        self, database: Database, name: str, operations: Operations, state: ClusterState, indexes: Indexes
+    ) -> None:
         self.database = database
+        self.indexes = indexes
         self.name = name
         self.operations = operations
         self._state = state

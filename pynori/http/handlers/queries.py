@@ -94,8 +94,7 @@ async def answer(request: Request, asked: QueryRequest) -> Answer:
 
 async def prepared_for(request: Request, asked: QueryRequest) -> Prepared:
     opened, server = request.open_database(), request.server
-    indexes = getattr(opened, "indexes", None)
-    return await prepare(opened.database, indexes, asked, server.scripts, server.clock)
+    return await prepare(opened.database, opened.indexes, asked, server.scripts, server.clock)
 
 
 def gathered(execution: Execution, pieces: Iterator[bytes]) -> tuple[bytes, bool]:
