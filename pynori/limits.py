@@ -97,11 +97,13 @@ ANALYZER_FILTERS_MAX: Final = 32  # of one composed analyzer
 ANALYZER_DEFINITION_SIZE_MAX: Final = 64 * KIB
 STOP_WORDS_MAX: Final = 10_000  # of one filter
 SEARCH_TERMS_MAX: Final = 1_024  # of one full-text condition; also what fuzzy terms and wildcards grow to
+SEARCH_TERMS_STEP: Final = 8_192  # terms that are compared with a fuzzy word at a time
 SEARCH_DEPTH_MAX: Final = 32  # parentheses within parentheses of a Lucene query
 WKT_SIZE_MAX: Final = 4 * MIB  # characters of one shape
 WKT_DEPTH_MAX: Final = 8  # collections within collections
 SHAPE_POINTS_MAX: Final = 100_000
 COVER_CELLS_MAX: Final = 64  # cells that stand for one shape of a document
+SPATIAL_SHAPES_STEP: Final = 1_024  # shapes that are read at a time
 QUERY_CELLS_MAX: Final = 64  # that a spatial condition reads; more cost more than they spare
 
 # ---- indexes

@@ -20,14 +20,14 @@ CORE_FLOORS: list[list[str]] = [
     ["slotted", "catalog", "btree", "cursor", "table", "views"],
     [
         "change_vector", "timestamp", "identifier", "tables", "hints", "command", "writes", "items", "includes",
-        "listing", "reads", "document_snapshot", "expr_values", "expr_functions", "expr_eval", "expr",
         "listing", "reads", "document_snapshot",
         "matches", "posting", "index_terms", "index_entry", "index_trees", "index_batch", "index_flush", "index_search",
-        "index_order", "index_rank", "index_values", "index_feed", "index_field", "index_writer", "index_snapshot", "index_store",
+        "index_order", "index_rank", "index_values", "index_feed", "index_field", "index_writer", "index_snapshot",
+        "index_store", "text_analyzer", "expr_values", "expr_functions", "expr_eval", "expr",
     ],
     [
         "merger", "document_writer", "capi", "compact", "space", "check", "check_trees", "check_documents", "dump",
-        "salvage_pages", "salvage", "scrub", "index_program", "text_analyzer", "hooks",
+        "salvage_pages", "salvage", "scrub", "index_program", "hooks",
     ],
 ]
 
