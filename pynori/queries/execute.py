@@ -22,7 +22,7 @@ from pynori.queries.highlight import Highlightings
 from pynori.queries.include import Includes
 from pynori.queries.project import MetadataOnly, Projector, load_documents
 from pynori.queries.text import encode
-from pynori.queries.timings import span, timings_of
+from pynori.queries.timings import Timings, span
 from pynori.queries.values import Values
 from pynori.runtime.clock import Clock, wire_time
 
@@ -66,6 +66,7 @@ class Execution:
         metadata_only: bool = False,
         close: Callable[[], None] | None = None,
         highlights: Highlightings | None = None,
+        timings: Timings | None = None,
     ) -> None:
         self.query = query = plan.query
         self.facts = facts
@@ -77,7 +78,7 @@ class Execution:
         self._clock = clock
         self._highlights = highlights
         self._explanations = explanations_of(query, values)
-        self._timings = timings_of(query, clock)
+        self._timings = timings
         self._began_ms = clock.monotonic_ms()
         self._close = close
         self._includes = Includes(query)
