@@ -124,6 +124,7 @@ INDEX_ERROR_SIZE_MAX: Final = 1_000  # characters of one message
 INDEX_FAILED_PERCENT_MAX: Final = 15  # of its documents; an index that fails for more stops
 INDEX_FAILED_ATTEMPTS_MIN: Final = 100  # before which an index that is behind is not judged
 INDEX_WAIT_MS_MAX: Final = 10 * 60_000  # how long a query or a save may wait for an index
+INDEX_BATCHES_SHOWN: Final = 32  # the last ones of an index
 INDEX_RETRY_MS: Final = 5_000  # after a batch that the disk refused
 INDEX_CLOSE_LOOK_MS: Final = 10  # how often an index that is to be closed looks whether its last reader has gone
 INDEX_TERMS_PAGE_MAX: Final = 1_024  # terms of a field that one request lists

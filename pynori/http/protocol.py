@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 # Requests with these need a look at the state of the cluster before or after their handler.
 STATE_FIELDS = frozenset((b"topology-etag", b"client-configuration-etag", b"known-raft-index"))
+RESET = b"RESET "
+STAND_IN = b"PATCH "  # as long, so that positions stay true
 BODY_FIELDS = frozenset((b"content-length", b"transfer-encoding"))
 # The route of what the native half has begun.
 COUNTED = Route("PUT", "", put, Permission.WRITE)
@@ -56,6 +58,7 @@ class Connection(Wire, asyncio.Protocol):
         self.buffer: BufferedBody | None = None
         self.fault: PynoriError | None = None  # why a callback ended the parsing
         self.continue_due = False  # "100 Continue" has to be sent when the earlier answers are out
+        self.is_reset = False  # the head that is being parsed began with RESET
         self.known_state_fields = False  # of the field block that `Wire` remembers
         self.write_path = ""  # of the writes that `Wire` begins
 
@@ -133,6 +136,11 @@ class Connection(Wire, asyncio.Protocol):
         if self.closing or self.last_request:
             return
         between = not (self.in_head or self.in_body)
+        if between and data.startswith(RESET):
+            # The parser knows the methods of the standards alone; this one begins a message or is refused.
+            data = STAND_IN + data[len(RESET) :]
+            self.is_reset = True
+            between = False
         if self.in_head:
             self.head_fed += len(data)
         before = self.requests
@@ -186,7 +194,8 @@ class Connection(Wire, asyncio.Protocol):
 
     def make_request(self, version: str) -> Request:
         path, _, query = self.target.decode("latin-1").partition("?")
-        method = self.parser.get_method().decode("ascii")
+        method = "RESET" if self.is_reset else self.parser.get_method().decode("ascii")
+        self.is_reset = False
         database_name = ""
         try:
             route, database_name = self.listener.router.find(method, path)

@@ -169,3 +169,14 @@ def _place_value(value: Any) -> Any:
     if isinstance(value, Shape):
         return value.wkt
     return [_place_value(each) for each in value] if isinstance(value, list) else value
+
+
+def term_text(value: bool | int | float | str | None) -> str:
+    """A term as people and clients read it: null, true, 1, 1.5, the text."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    return str(value)

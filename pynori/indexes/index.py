@@ -7,7 +7,9 @@ it: reading and waiting then go on with its successor, so that nobody fails beca
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +24,7 @@ from pynori.indexes.batch import Outcome
 from pynori.indexes.definition import REPLACEMENT_PREFIX, IndexDefinition
 from pynori.indexes.feeding import HILO, Feeder
 from pynori.indexes.fields import FieldOptions
-from pynori.indexes.progress import IndexingError, Progress, read_errors
+from pynori.indexes.progress import IndexingError, Progress, read_errors, write_errors
 from pynori.indexes.references import References
 
 if TYPE_CHECKING:
@@ -30,6 +32,26 @@ if TYPE_CHECKING:
     from pynori.runtime.clock import Clock
 
 Definition = IndexDefinition | AutoIndexDefinition
+
+
+@dataclass(frozen=True, slots=True)
+class BatchReport:
+    """One batch that was committed."""
+
+    number: int
+    started: str
+    documents: int  # documents and tombstones that were looked at
+    duration_ms: float
+    more: bool
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "Id": self.number,
+            "Started": self.started,
+            "InputCount": self.documents,
+            "DurationInMs": round(self.duration_ms, 2),
+            "BatchIsFull": self.more,
+        }
 
 
 class Index:
@@ -64,6 +86,7 @@ class Index:
         self.last_query: datetime | None = None
         self.queried_ms = clock.monotonic_ms()  # when it was last asked, or made
         self.mapped_per_second = 0.0
+        self.batches: deque[BatchReport] = deque(maxlen=limits.INDEX_BATCHES_SHOWN)
         self.hurry = 0  # how many wait for it
         self.retry_at_ms = 0.0
         self.wake: Callable[[], None] = _nobody
@@ -214,9 +237,9 @@ class Index:
     def has_work(self) -> bool:
         return self.may_run and bool(self._behind(None, first_only=True))
 
-    def concerns(self, collections: Collection[str]) -> bool:
-        """Whether documents of one of these collections (lower case) change it."""
-        if self.collections is None:
+    def concerns(self, collections: Collection[str] | None) -> bool:
+        """Whether documents of one of these collections (lower case; None: of any) change it."""
+        if self.collections is None or collections is None:
             return True
         return any(each.lower() in collections for each in self.collections)
 
@@ -270,11 +293,21 @@ class Index:
 
     # ------------------------------------------------------------ of the worker
 
+    async def clear_errors(self) -> None:
+        """Forget the errors of documents."""
+        store = self.store
+        self.errors = []
+        if store is not None:
+            await asyncio.get_running_loop().run_in_executor(None, _clear_errors, store)
+
     def take(self, outcome: Outcome) -> None:
         """What a batch did is what holds now."""
         self.progress = outcome.progress
         self.errors = outcome.errors
         if outcome.documents:
+            number = self.batches[-1].number + 1 if self.batches else 1
+            began = outcome.progress.last_indexing or ""
+            self.batches.append(BatchReport(number, began, outcome.documents, outcome.duration_ms, outcome.more))
             self.mapped_per_second = outcome.documents * 1_000.0 / max(outcome.duration_ms, 0.001)
         self.move()
 
@@ -288,6 +321,11 @@ class Index:
         if isinstance(self.definition, AutoIndexDefinition):
             return {**self.definition.shown(), "State": self.state}
         return {**self.definition.to_json(), "Name": self.name, "State": self.state}
+
+
+def _clear_errors(store: IndexStore) -> None:
+    with store.write() as writer:
+        write_errors(writer, [])
 
 
 def _nobody() -> None:

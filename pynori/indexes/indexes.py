@@ -186,11 +186,11 @@ class Indexes:
     # ------------------------------------------------------------ waiting
 
     async def wait_for_save(
-        self, etag: int, collections: Collection[str], names: Collection[str], timeout_s: float
+        self, etag: int, collections: Collection[str] | None, names: Collection[str], timeout_s: float
     ) -> None:
         """Wait until what was saved up to an etag is in the indexes that it concerns, or in the named ones.
 
-        collections: lower case. Raises: TimeoutExpired, naming those that are still stale.
+        collections: lower case; None: all. Raises: TimeoutExpired, naming those that are still stale.
         """
         if names:
             waited = [self.find(each) for each in names]

@@ -6,19 +6,21 @@ read by two parsers that could disagree.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from pynori.documents.json_patch import JsonPatch
 from pynori.documents.patch import DeleteCommand, PatchCommand, PatchResult, PatchScript, PutCommand
-from pynori.errors import BadRequest, InvalidArgument, InvalidJson, LimitExceeded
+from pynori.errors import BadRequest, InvalidArgument, InvalidJson, LimitExceeded, TimeoutExpired
 from pynori.http.handlers.documents import IDENTITY_SUFFIX, resolve_identity
 from pynori.http.handlers.patches import ScriptBody, command_shape
 from pynori.http.request import Request
 from pynori.http.response import Deferred, Reply, Response, encode_json
 from pynori.http.shapes import command_result
 from pynori.limits import BATCH_COMMANDS_MAX
+from pynori.queries.timespan import timespan_ms
 
 if TYPE_CHECKING:
     from pynori.documents.database import Batch, CommandResult, Database
@@ -58,6 +60,8 @@ class CommandList(msgspec.Struct):
     TransactionMode: str | None = None
 
 
+WAIT_FOR_INDEXES = "waitforindexestimeout"
+BYTES_LITERAL = re.compile(r"b(['\"])(.*)\1")
 decode_batch = msgspec.json.Decoder(CommandList).decode
 
 
@@ -67,7 +71,8 @@ def post(request: Request) -> Reply:
     commands = parse(request.body)
     if any(command.Type == "PUT" and ends_with_bar(command.Id) for command in commands):
         return post_identities(request, database, commands)
-    return execute(database, commands)
+    deferred = execute(database, commands)
+    return post_waiting(request, deferred) if WAIT_FOR_INDEXES in request.query else deferred
 
 
 async def post_identities(request: Request, database: Database, commands: list[Command]) -> Response:
@@ -75,8 +80,31 @@ async def post_identities(request: Request, database: Database, commands: list[C
     for command in commands:
         if command.Type == "PUT" and ends_with_bar(command.Id):
             command.Id = await resolve_identity(request, database, str(command.Id))
-    deferred = execute(database, commands)
-    return deferred.render(await deferred.future)
+    return await post_waiting(request, execute(database, commands))
+
+
+async def post_waiting(request: Request, deferred: Deferred) -> Response:
+    """Write, then wait until the indexes that are concerned have seen it, if that was asked for."""
+    results = await deferred.future
+    if WAIT_FOR_INDEXES in request.query:
+        opened = request.open_database()
+        wait_s = timespan_ms(request.text(WAIT_FOR_INDEXES)) / 1_000
+        names = [index_name(each) for each in request.texts("waitforspecificindex")]
+        # What a patch has written says no collection: then every index is concerned.
+        known = {getattr(result, "collection", "").lower() for result in results}
+        collections = None if "" in known else known
+        try:
+            await opened.indexes.wait_for_save(opened.database.last_etag, collections, names, wait_s)
+        except TimeoutExpired:
+            if request.flag("waitforindexthrow", True):
+                raise
+    return deferred.render(results)
+
+
+def index_name(text: str) -> str:
+    """A name as it was sent; one client sends the text of a bytes literal."""
+    found = BYTES_LITERAL.fullmatch(text)
+    return text if found is None else found.group(2)
 
 
 def execute(database: Database, commands: list[Command]) -> Deferred:

@@ -7,6 +7,7 @@ from typing import Any
 from pynori.http.request import Request
 from pynori.http.response import Response, json_response
 from pynori.http.shapes import size_shape
+from pynori.indexes import statistics as index_statistics
 
 
 def healthcheck(request: Request) -> Response:
@@ -34,16 +35,18 @@ def essential(request: Request) -> Response:
     """The counts of the statistics."""
     shape = summary_shape(request)
     kept = [name for name in shape if name.startswith("CountOf")]
-    return json_response({**{name: shape[name] for name in kept}, "Indexes": []})
+    return json_response({**{name: shape[name] for name in kept}, "Indexes": shape["Indexes"]})
 
 
 def summary_shape(request: Request) -> dict[str, Any]:
-    database = request.open_database().database
+    opened = request.open_database()
+    database = opened.database
     statistics = database.statistics()
+    indexes = [index_statistics.summary(each) for each in opened.indexes.all()]
     return {
         "LastDocEtag": statistics.last_etag,
         "LastDatabaseEtag": statistics.last_etag,
-        "CountOfIndexes": 0,
+        "CountOfIndexes": len(indexes),
         "CountOfDocuments": statistics.documents,
         "CountOfRevisionDocuments": 0,
         "CountOfDocumentsConflicts": 0,
@@ -53,12 +56,12 @@ def summary_shape(request: Request) -> dict[str, Any]:
         "CountOfUniqueAttachments": 0,
         "CountOfCounterEntries": 0,
         "CountOfTimeSeriesSegments": 0,
-        "Indexes": [],
+        "Indexes": indexes,
         "DatabaseChangeVector": statistics.change_vector,
         "DatabaseId": database.id,
         "Is64Bit": True,
         "Pager": "mmap",
-        "LastIndexingTime": None,
+        "LastIndexingTime": max((each["LastIndexingTime"] or "" for each in indexes), default="") or None,
         "SizeOnDisk": size_shape(statistics.size_bytes),
         "TempBuffersSizeOnDisk": size_shape(0),
         "NumberOfTransactionMergerQueueOperations": statistics.queue_count,
