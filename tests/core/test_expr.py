@@ -202,7 +202,7 @@ def test_entries_are_bounded() -> None:
     """A fan-out of millions ends with an error."""
     inner = tree.Each("b", Member(ITEM, "n"), tree.Output((("a", Variable("b")),)))
     program = compile(tree.Each("a", Member(ITEM, "n"), inner))
-    with pytest.raises(ExpressionError, match="ENTRIES_MAX|more steps|more memory"):
+    with pytest.raises(ExpressionError, match=r"ENTRIES_MAX|more steps|more memory"):
         program.run(numbers(1100))
 
 
