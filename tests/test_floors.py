@@ -21,6 +21,7 @@ CORE_FLOORS: list[list[str]] = [
         "completion",
     ],
     ["blittable", "field_value", "schema", "builder", "json", "framing", "http_wire"],
+    ["blittable", "field_value", "analyze", "places", "edits", "schema", "builder", "json", "framing", "http_wire"],
     ["disk", "fault_disk", "sim_disk", "pager", "scratch", "record", "journal"],
     ["freespace", "state", "txn", "checkpoint", "recovery", "env"],
     ["slotted", "catalog", "btree", "cursor", "table", "views"],
@@ -32,6 +33,8 @@ CORE_FLOORS: list[list[str]] = [
         "index_store", "text_analyzer",
         "index_store", "reduce_store",
         "index_store", "reduce_store", "index_program",
+        "listing", "reads", "document_snapshot",
+        "index_store", "text_analyzer", "expr_values", "expr_functions", "expr_eval", "expr",
     ],
     [
         "merger", "document_writer", "capi", "compact", "space", "check", "check_trees", "check_documents", "dump",
