@@ -65,6 +65,13 @@ DECOMPRESSION_FREE_SIZE_BYTES: Final = 1 * MIB
 RQL_SIZE_BYTES_MAX: Final = 64 * KIB
 RQL_DEPTH_MAX: Final = 64
 RQL_IN_TERMS_MAX: Final = 1_024
+
+# ---- index definitions in C#
+LINQ_SIZE_MAX: Final = 256 * 1024  # characters of one map or reduce
+LINQ_DEPTH_MAX: Final = 64  # expressions within expressions, as they are written
+LINQ_MEMBERS_MAX: Final = 1_000  # of one object, one call, one chain, clauses of one query
+LINQ_PROBLEM_SIZE_MAX: Final = 200  # characters of a definition that an error shows
+EXPRESSION_DEPTH_MAX: Final = 140  # of the tree of an expression; a program holds 160 levels (PROGRAM_DEPTH_MAX)
 RQL_CACHED_QUERIES: Final = 2_048  # parsed queries that are kept by their text,
 RQL_CACHED_SIZE_MAX: Final = 8 * KIB  # if they have at most this many characters
 QUERY_WAIT_MS_DEFAULT: Final = 15_000  # for an index that is up to date, where the client does not say
@@ -97,11 +104,13 @@ ANALYZER_FILTERS_MAX: Final = 32  # of one composed analyzer
 ANALYZER_DEFINITION_SIZE_MAX: Final = 64 * KIB
 STOP_WORDS_MAX: Final = 10_000  # of one filter
 SEARCH_TERMS_MAX: Final = 1_024  # of one full-text condition; also what fuzzy terms and wildcards grow to
+SEARCH_TERMS_STEP: Final = 8_192  # terms that are compared with a fuzzy word at a time
 SEARCH_DEPTH_MAX: Final = 32  # parentheses within parentheses of a Lucene query
 WKT_SIZE_MAX: Final = 4 * MIB  # characters of one shape
 WKT_DEPTH_MAX: Final = 8  # collections within collections
 SHAPE_POINTS_MAX: Final = 100_000
 COVER_CELLS_MAX: Final = 64  # cells that stand for one shape of a document
+SPATIAL_SHAPES_STEP: Final = 1_024  # shapes that are read at a time
 QUERY_CELLS_MAX: Final = 64  # that a spatial condition reads; more cost more than they spare
 
 # ---- indexes

@@ -59,6 +59,7 @@ async def open_index(indexes: Indexes, plan: Plan, wait_ms: int | None) -> OpenI
     Raises: IndexDoesNotExist; RequestTimeout when a wait that was asked for ran out.
     """
     index = await _find(indexes, plan)
+    index.check_usable()
     index.note_query()
     if wait_ms is not None:
         await index.wait_or_fail(None, wait_ms / 1_000)

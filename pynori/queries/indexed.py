@@ -16,19 +16,19 @@ from pynori_core.matches import Ordered
 from pynori.limits import QUERY_ROWS_BATCH
 from pynori.queries.access import Found
 from pynori.queries.by_terms import is_by_terms, loaded, through_terms
+from pynori.queries.fulltext import FullText
 from pynori.queries.highlight import Highlightings, Wanted, highlights_of
 from pynori.queries.match import Matcher
 from pynori.queries.more_like_this import Likeness, likeness_of
 from pynori.queries.names import IndexNames
 from pynori.queries.order import Column, Ids, Orderer
 from pynori.queries.patterns import Finder, RegularExpressions
-from pynori.queries.places import Places
 from pynori.queries.plan import Page, Plan
 from pynori.queries.project import Projector
 from pynori.queries.rows import Row
+from pynori.queries.spatial import Places
 from pynori.queries.text import encode
 from pynori.queries.values import Values
-from pynori.queries.words import Words
 from pynori.rql.ast import Call
 from pynori.spatial.options import SpatialOptions
 
@@ -82,9 +82,11 @@ class IndexedQuery:
         self._keeps = keeps
         index = view.snapshot
         self.names = IndexNames(index, query, auto=view.auto, declared=view.declared)
-        self._words = Words(index, self.names, values, view.analyzer, query.source.alias, self._like)
-        self._places = Places(index, self.names, values, view.spatial, query.source.alias)
-        self.matcher = Matcher(index, self.names, values, self._words, self._places, RegularExpressions(index, find))
+        alias = query.source.alias
+        patterns = RegularExpressions(index, find)
+        self._words = FullText(index, self.names, values, view.analyzer, alias, patterns, self._like)
+        self._places = Places(index, self.names, values, view.spatial, alias)
+        self.matcher = Matcher(index, self.names, values, self._words, self._places, patterns)
         self.orderer = Orderer(index, self.names, values, self._words, self._places, values.now.isoformat)
 
     def found(self, page: Page) -> tuple[Found, Projector | None]:

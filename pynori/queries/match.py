@@ -8,6 +8,7 @@ kin) and in places (`spatial`) have modules of their own; this one knows fields,
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
 from pynori_core.matches import Matches
@@ -57,6 +58,10 @@ class Words(Protocol):
 
     def prefix_text(self, field: IndexField, text: str, within: Matches | None) -> Matches: ...
 
+    def weigh(self, match: Callable[[], Matches], factor: float) -> Matches: ...
+
+    def refused(self) -> AbstractContextManager[None]: ...
+
 
 class Places(Protocol):
     """Conditions about shapes on the map."""
@@ -103,7 +108,8 @@ class Matcher:
         if isinstance(node, Or):
             return Matches.union_all([self.match(each, within, exact) for each in node.operands])
         if isinstance(node, Not):
-            return self._everything(within).minus(self.match(node.operand, within, exact))
+            with self._words.refused():
+                return self._everything(within).minus(self.match(node.operand, within, exact))
         if isinstance(node, Between):
             return self._between(node, within, exact)
         if isinstance(node, In):
@@ -129,7 +135,8 @@ class Matcher:
                 return found
         remaining = self._everything(found)
         for negation in refused:
-            remaining = remaining.minus(self.match(negation.operand, remaining, exact))
+            with self._words.refused():
+                remaining = remaining.minus(self.match(negation.operand, remaining, exact))
         return remaining
 
     def _rarest_first(self, nodes: Sequence[Expression], exact: bool) -> Sequence[Expression]:
@@ -246,7 +253,10 @@ class Matcher:
         if name == "exact":
             return self.match(arguments[0], within, True)
         if name == "boost":
-            return self.match(arguments[0], within, exact)
+            if len(arguments) != 2:
+                raise InvalidQuery("boost() takes a condition and a number")
+            factor = self._values.number(arguments[1], "the factor of boost()")
+            return self._words.weigh(lambda: self.match(arguments[0], within, exact), factor)
         if name == "intersect":
             return self._intersect(arguments, within, exact)
         if name in WORD_CONDITIONS:

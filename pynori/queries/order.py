@@ -119,7 +119,8 @@ class Orderer:
                 return found if order.descending else -found
             if expression.name == "spatial.distance":
                 distances = self._distances.distances(expression, matches)
-                return -distances if order.descending else distances
+                # Entries without a place come last either way.
+                return np.where(np.isinf(distances), np.inf, -distances if order.descending else distances)
             if expression.name == "id":
                 return self._ranked(order, matches, lambda ids: [[id.lower()] for id in self._snapshot.documents(ids)])
             if expression.name == "custom":
