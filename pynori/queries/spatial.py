@@ -81,7 +81,8 @@ class Places:
         field = self._field(call.arguments[0])
         options = self._options_of(call.arguments[0], field)
         place = center(self._shape(call.arguments[1], options))
-        step = self._values.number(call.arguments[2], "what to round to") if len(call.arguments) == 3 else 0
+        given = self._values.of(call.arguments[2]) if len(call.arguments) == 3 else None
+        step = 0 if given is None else self._values.number(call.arguments[2], "what to round to")
         if field is None:
             return np.full(len(ids), np.inf)
         found = _Field(self._snapshot, field, options).distances(place, ids)
