@@ -13,7 +13,10 @@ SERVER = ROOT / "pynori"
 
 # Floors of the engine, from the bottom. A module may cimport its own floor's earlier modules and every lower floor.
 CORE_FLOORS: list[list[str]] = [
-    ["bits", "errors", "format", "threads", "forks", "guard", "checksum", "arena", "codec", "output", "completion"],
+    [
+        "bits", "errors", "format", "threads", "forks", "guard", "handles", "checksum", "arena", "codec", "output",
+        "completion",
+    ],
     ["blittable", "field_value", "analyze", "places", "edits", "schema", "builder", "json", "framing", "http_wire"],
     ["disk", "fault_disk", "sim_disk", "pager", "scratch", "record", "journal"],
     ["freespace", "state", "txn", "checkpoint", "recovery", "env"],
@@ -23,7 +26,7 @@ CORE_FLOORS: list[list[str]] = [
         "listing", "reads", "document_snapshot", "expr_values", "expr_functions", "expr_eval", "expr",
         "matches", "posting", "index_terms", "index_entry", "index_trees", "index_batch", "index_flush", "index_search",
         "index_order", "index_rank", "index_values", "index_feed", "index_field", "index_writer", "index_snapshot",
-        "index_store", "text_analyzer",
+        "index_store", "text_analyzer", "reduce_store",
     ],
     [
         "merger", "document_writer", "capi", "compact", "space", "check", "check_trees", "check_documents", "dump",

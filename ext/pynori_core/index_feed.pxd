@@ -58,6 +58,10 @@ cdef struct FieldPath:
     uint32_t step_count
     PathStep steps[16]
 
+# Reads the steps of a path; `names` keeps their bytes alive. ValueError for what is no path.
+cdef int path_parse(FieldPath* path, str text, list names) except -1
+
+
 cdef class FieldPaths(FeedProgram):
     cdef FieldPath* paths
     cdef size_t count

@@ -383,11 +383,10 @@ cdef Fed feed_run(IndexWriter writer, DocumentSnapshot documents, str collection
     cdef Snapshot view
     cdef uint64_t set_id = 0
     cdef uint8_t kind = ITEM_DOCUMENT if feed.evaluate != NULL else ITEM_TOMBSTONE
-    cdef bytes name = collection.lower().encode() if collection is not None else b""
     cdef FlushCounts before
     cdef bint found = True
     cdef int code
-    cdef Fed fed = Fed.__new__(Fed)
+    cdef Fed fed
     writer.flush()
     before = writer.counts
     feed.batch = &writer.batch
@@ -400,11 +399,7 @@ cdef Fed feed_run(IndexWriter writer, DocumentSnapshot documents, str collection
     documents.enter()
     try:
         snapshot_view(&documents.snapshot, &view)
-        if collection is not None:
-            code = collection_set(&view, name, kind, &set_id, &found)
-        else:
-            code = OK
-            set_id = tables_set(0, kind) if kind == ITEM_TOMBSTONE else 0
+        code = feed_set(&view, collection, kind, &set_id, &found)
         if code == OK and found:
             with nogil:
                 code = feed_documents(feed, set_id) if kind == ITEM_DOCUMENT else feed_tombstones(feed, set_id)
@@ -412,11 +407,8 @@ cdef Fed feed_run(IndexWriter writer, DocumentSnapshot documents, str collection
             batch_clear(&writer.batch)
             raise snapshot_exception(&view, code) if view.txn.error.code != OK else MemoryError("a batch is too large")
         writer.flush()
-        fed.last_etag = feed.last_etag
-        fed.documents = feed.documents
-        fed.entries = writer.counts.entries - before.entries
-        fed.deleted = writer.counts.deleted - before.deleted
-        fed.more = feed.more
+        fed = fed_of(feed.last_etag, feed.documents, writer.counts.entries - before.entries,
+                     writer.counts.deleted - before.deleted, feed.more)
         fed.failed = feed.failed
         fed.errors = feed_errors(&feed.errors)
     finally:
@@ -425,19 +417,35 @@ cdef Fed feed_run(IndexWriter writer, DocumentSnapshot documents, str collection
     return fed
 
 
-cdef int collection_set(Snapshot* view, bytes name, uint8_t kind, uint64_t* set_id, bint* found) noexcept:
+cdef int feed_set(Snapshot* view, str collection, uint8_t kind, uint64_t* set_id, bint* found) except? -1:
     cdef uint8_t key[ID_KEY_SIZE_MAX]
     cdef uint32_t number = 0
-    cdef size_t size = <size_t>PyBytes_GET_SIZE(name)
+    cdef Py_ssize_t size
+    cdef const char* name
     cdef int code
-    if size > ID_SIZE_MAX:
-        found[0] = False
+    found[0] = True
+    if collection is None:
+        set_id[0] = tables_set(0, kind) if kind == ITEM_TOMBSTONE else 0
         return OK
-    size = identifier_key(<const uint8_t*>PyBytes_AS_STRING(name), size, key)
-    code = collection_find(&view.tables, key, size, &number)
+    name = PyUnicode_AsUTF8AndSize(collection, &size)
+    found[0] = size <= ID_SIZE_MAX
+    if not found[0]:
+        return OK
+    code = collection_find(&view.tables, key, identifier_key(<const uint8_t*>name, <size_t>size, key), &number)
     found[0] = code == OK
     set_id[0] = tables_set(number, kind)
     return OK if code == E_NOT_FOUND else code
+
+
+cdef Fed fed_of(uint64_t last_etag, uint64_t documents, uint64_t entries, uint64_t deleted, bint more):
+    cdef Fed fed = Fed.__new__(Fed)
+    fed.last_etag = last_etag
+    fed.documents = documents
+    fed.entries = entries
+    fed.deleted = deleted
+    fed.more = more
+    fed.errors = []
+    return fed
 
 
 cdef list feed_errors(const Output* errors):
