@@ -65,6 +65,13 @@ DECOMPRESSION_FREE_SIZE_BYTES: Final = 1 * MIB
 RQL_SIZE_BYTES_MAX: Final = 64 * KIB
 RQL_DEPTH_MAX: Final = 64
 RQL_IN_TERMS_MAX: Final = 1_024
+
+# ---- index definitions in C#
+LINQ_SIZE_MAX: Final = 256 * 1024  # characters of one map or reduce
+LINQ_DEPTH_MAX: Final = 64  # expressions within expressions, as they are written
+LINQ_MEMBERS_MAX: Final = 1_000  # of one object, one call, one chain, clauses of one query
+LINQ_PROBLEM_SIZE_MAX: Final = 200  # characters of a definition that an error shows
+EXPRESSION_DEPTH_MAX: Final = 140  # of the tree of an expression; a program holds 160 levels (PROGRAM_DEPTH_MAX)
 RQL_CACHED_QUERIES: Final = 2_048  # parsed queries that are kept by their text,
 RQL_CACHED_SIZE_MAX: Final = 8 * KIB  # if they have at most this many characters
 QUERY_WAIT_MS_DEFAULT: Final = 15_000  # for an index that is up to date, where the client does not say

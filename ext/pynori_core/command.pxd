@@ -28,6 +28,7 @@ cdef enum CommandKind:
     COMMAND_PUT = 1
     COMMAND_DELETE = 2
     COMMAND_PURGE = 3                  # drop tombstones; the body is a PurgeOrder, and there is no id
+    COMMAND_CHECK = 4                  # change nothing; refused when the document is not the expected one
 
 cdef enum Expected:
     EXPECT_ANY = 0                     # do not care

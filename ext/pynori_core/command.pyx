@@ -296,6 +296,13 @@ cdef class Batch:
         """
         self.add(COMMAND_DELETE, id, expected_change_vector, None, NULL, 0, NULL, 0)
 
+    def check(self, id: str, expected_change_vector: str):
+        """Refuse the batch when the document has another change vector by now; "": when there is one at all.
+
+        Raises: InvalidArgument, TooLarge; nothing is added then.
+        """
+        self.add(COMMAND_CHECK, id, expected_change_vector, None, NULL, 0, NULL, 0)
+
     def purge_tombstones(self, uint64_t etag_max, uint64_t count_max):
         """Drop up to `count_max` of the oldest tombstones whose etag is at most `etag_max`, for good.
 
@@ -457,7 +464,8 @@ cdef class CommandResult:
         return f"CommandResult({self.kind} {self.id!r} {self.change_vector})"
 
 
-KIND_NAMES = {COMMAND_PUT: "PUT", COMMAND_DELETE: "DELETE", COMMAND_PURGE: "PURGE"}
+KIND_NAMES = {COMMAND_PUT: "PUT", COMMAND_DELETE: "DELETE", COMMAND_PURGE: "PURGE", COMMAND_CHECK: "CHECK"}
+VERBS = {COMMAND_PUT: "Put", COMMAND_DELETE: "Delete", COMMAND_CHECK: "Check"}  # in the words of a refusal
 
 
 cdef list command_results(const uint8_t* results, size_t size):
@@ -493,7 +501,7 @@ cdef object command_exception(const CommandFailure* failure, const uint8_t* comm
     command_blamed(failure, commands, &command)
     id = decode(command.id, command.header.id_size)
     if failure.code == E_CONCURRENCY:
-        verb = "Put" if command.header.kind == COMMAND_PUT else "Delete"
+        verb = VERBS[command.header.kind]
         expected = decode(command.expected_text, command.header.expected_text_size)
         actual = vector_text(failure.actual, <int>failure.actual_count)
         is_there = f"has change vector {actual}" if failure.actual_count else "does not exist"

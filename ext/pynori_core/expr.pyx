@@ -127,7 +127,7 @@ FUNCTIONS = {
         ("ceiling", 1, 1), ("least", 2, 2), ("greatest", 2, 2), ("power", 2, 2), ("square_root", 1, 1),
         ("distinct", 1, 1), ("reverse", 1, 1), ("take", 2, 2), ("skip", 2, 2), ("concat", 2, 2), ("union", 2, 2),
         ("intersect", 2, 2), ("except", 2, 2), ("element_at", 2, 2), ("in", 1, ARGUMENTS_MAX),
-        ("all_in", 1, ARGUMENTS_MAX), ("exists", 1, 1), ("to_list", 1, 1),
+        ("all_in", 1, ARGUMENTS_MAX), ("exists", 1, 1), ("terms", 1, 1),
     ), 1)
 }
 

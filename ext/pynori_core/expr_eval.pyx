@@ -37,7 +37,7 @@ from pynori_core.expr_functions cimport (
     SEQUENCE_ITEMS_MAX,
     call_function,
     equals_any,
-    has_value,
+    terms_of,
     value_property,
 )
 from pynori_core.expr_values cimport (
@@ -352,30 +352,28 @@ cdef inline bint order_holds(uint32_t kind, const FieldValue* left, int order) n
 cdef int compare_terms(Evaluation* e, const Node* node, const FieldValue* left, const FieldValue* right,
                        FieldValue* out) noexcept nogil:
     """Whether the left value, or an item of it, has this order; unequal: whether there are values and none is equal."""
-    cdef Walk walk
-    cdef FieldValue item
+    cdef FieldValue values
     cdef size_t index
     cdef uint32_t flags = node.flags
     cdef int code
-    if node.number == COMPARE_EQUAL:
-        set_bool(out, equals_any(&e.work, left, right, flags))
-        return OK
-    if node.number == COMPARE_NOT_EQUAL:
-        set_bool(out, has_value(left) and not equals_any(&e.work, left, right, flags))
-        return OK
     if left.kind != FIELD_ARRAY and left.kind != VALUE_LIST:
-        set_bool(out, order_holds(node.number, left, value_order(&e.work, left, right, flags)))
+        set_bool(out, left.kind != FIELD_MISSING
+                 and order_holds(node.number, left, value_order(&e.work, left, right, flags)))
         return OK
-    code = walk_open(&e.work, left, &walk)
-    for index in range(walk.count):
-        if code != OK:
-            return code
-        code = walk_item(&e.work, &walk, index, &item)
-        if code == OK and order_holds(node.number, &item, value_order(&e.work, &item, right, flags)):
+    code = terms_of(&e.work, left, &values)
+    if code != OK:
+        return code
+    if node.number <= COMPARE_NOT_EQUAL:
+        set_bool(out, values.size != 0
+                 and equals_any(&e.work, &values, right, flags) == (node.number == COMPARE_EQUAL))
+        return OK
+    for index in range(values.size):
+        if order_holds(node.number, &list_items(&values)[index],
+                       value_order(&e.work, &list_items(&values)[index], right, flags)):
             set_bool(out, True)
             return OK
     set_bool(out, False)
-    return code
+    return OK
 
 
 cdef int evaluate_arithmetic(Evaluation* e, const Node* node, FieldValue* out) noexcept nogil:

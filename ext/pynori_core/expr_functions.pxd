@@ -63,24 +63,26 @@ cdef enum FunctionKind:
     CALL_INTERSECT = 50
     CALL_EXCEPT = 51
     CALL_ELEMENT_AT = 52           # null beyond the end
-    CALL_IN = 53                   # value, then candidates; candidates that are sequences stand for their items
-    CALL_ALL_IN = 54               # sequence, then candidates: each candidate is one of its items
+    CALL_IN = 53                   # value, then candidates; candidates that are arrays stand for their items
+    CALL_ALL_IN = 54               # value, then candidates: each candidate is one of its terms
     CALL_EXISTS = 55               # False for missing and for an empty array: for what gives no term
-    CALL_TO_LIST = 56              # an array's items as a list, of anything else a list of it alone; of missing none
+    CALL_TERMS = 56                # what an index would have of a value, as a list
     CALL_KINDS = 57                # one more than the highest
 
 cdef enum:
     ARGUMENTS_MAX = 1024           # of one call: as many candidates as RQL_IN_TERMS_MAX
     SEQUENCE_ITEMS_MAX = 4194304   # of one list that an evaluation makes
 
-cdef bint has_value(const FieldValue* value) noexcept nogil       # as CALL_EXISTS
 # flags: CompareFlag, for functions that compare. The arguments stay as they are.
 cdef int call_function(Work* work, int function, uint32_t flags, const FieldValue* arguments, size_t count,
                        FieldValue* out) noexcept nogil
 # A property that every value of a kind has, such as Length or Year; `property` is of PropertyKind.
 cdef int value_property(Work* work, int property, const FieldValue* value, FieldValue* out) noexcept nogil
-# Whether left and right are equal; an array on the left is also when one of its items is.
-cdef bint equals_any(Work* work, const FieldValue* left, const FieldValue* right, uint32_t flags) noexcept nogil
+# What an index would have of a value: a list of it alone, or of the items of an array, arrays within arrays laid flat;
+# of missing an empty one.
+cdef int terms_of(Work* work, const FieldValue* value, FieldValue* out) noexcept nogil
+# Whether one of a list's items is equal.
+cdef bint equals_any(Work* work, const FieldValue* items, const FieldValue* right, uint32_t flags) noexcept nogil
 # The items of `source`, in the order of `items`, each once.
 cdef int distinct_items(Work* work, FieldValue* items, size_t count, size_t* kept) noexcept nogil
 

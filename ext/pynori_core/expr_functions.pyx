@@ -59,6 +59,9 @@ from pynori_core.field_value cimport (
     FIELD_STRING,
 )
 
+cdef enum:
+    TERMS_DEPTH_MAX = 32           # arrays within arrays that are laid flat
+
 cdef int64_t TICKS_PER_DAY = 864000000000
 cdef int64_t TICKS_PER_MILLISECOND = 10000
 
@@ -509,20 +512,62 @@ cdef int call_number(Work* work, int function, const FieldValue* arguments, size
 
 # ---- sequences
 
-cdef bint equals_any(Work* work, const FieldValue* left, const FieldValue* right, uint32_t flags) noexcept nogil:
-    cdef Walk walk
-    cdef FieldValue item
+cdef bint equals_any(Work* work, const FieldValue* items, const FieldValue* right, uint32_t flags) noexcept nogil:
     cdef size_t index
-    if value_order(work, left, right, flags) == 0:
-        return True
-    if left.kind != FIELD_ARRAY and left.kind != VALUE_LIST:
-        return False
-    if walk_open(work, left, &walk) != OK:
-        return False
-    for index in range(walk.count):
-        if walk_item(work, &walk, index, &item) == OK and value_order(work, &item, right, flags) == 0:
+    for index in range(items.size):
+        if value_order(work, &list_items(items)[index], right, flags) == 0:
             return True
     return False
+
+
+# A list that grows while terms are put into it.
+cdef struct Terms:
+    FieldValue* items
+    size_t count
+    size_t capacity
+
+
+cdef int add_terms(Work* work, const FieldValue* value, Terms* terms, int depth) noexcept nogil:
+    cdef Walk walk
+    cdef FieldValue item
+    cdef FieldValue* grown
+    cdef size_t index
+    cdef int code
+    if (value.kind == FIELD_ARRAY or value.kind == VALUE_LIST) and depth < TERMS_DEPTH_MAX:
+        code = walk_open(work, value, &walk)
+        if code == OK:
+            code = count_steps(work, walk.count)
+        for index in range(walk.count):
+            if code == OK:
+                code = walk_item(work, &walk, index, &item)
+            if code == OK:
+                code = add_terms(work, &item, terms, depth + 1)
+        return code
+    if value.kind == FIELD_MISSING:
+        return OK
+    if terms.count == terms.capacity:
+        terms.capacity = 2 * terms.capacity
+        grown = take_values(work, terms.capacity)
+        if grown == NULL:
+            return work_no_memory(work)
+        memcpy(grown, terms.items, terms.count * sizeof(FieldValue))
+        terms.items = grown
+    terms.items[terms.count] = value[0]
+    terms.count += 1
+    return OK
+
+
+cdef int terms_of(Work* work, const FieldValue* value, FieldValue* out) noexcept nogil:
+    cdef Terms terms
+    cdef int code
+    terms.count = 0
+    terms.capacity = 8 if value.kind == FIELD_ARRAY or value.kind == VALUE_LIST else 1
+    terms.items = take_values(work, terms.capacity)
+    if terms.items == NULL:
+        return work_no_memory(work)
+    code = add_terms(work, value, &terms, 0)
+    set_list(out, VALUE_LIST, terms.items, terms.count)
+    return code
 
 
 cdef int count_steps(Work* work, size_t items) noexcept nogil:
@@ -692,32 +737,26 @@ cdef int call_sequence(Work* work, int function, const FieldValue* arguments, si
 
 cdef int call_membership(Work* work, int function, uint32_t flags, const FieldValue* arguments, size_t count,
                          FieldValue* out) noexcept nogil:
-    """In: one candidate equals; all in: each does. Candidates that are sequences stand for their items."""
-    cdef Walk walk
-    cdef FieldValue item
-    cdef FieldValue alone
+    """In: one candidate equals; all in: each does."""
+    cdef FieldValue values
+    cdef FieldValue candidates
     cdef size_t index
     cdef size_t inner
     cdef bint wanted = function == CALL_IN
-    cdef int code
+    cdef int code = terms_of(work, &arguments[0], &values)
     for index in range(1, count):
-        alone = arguments[index]
-        if alone.kind != FIELD_ARRAY and alone.kind != VALUE_LIST:
-            set_list(&alone, VALUE_LIST, <FieldValue*>&arguments[index], 1)
-        code = walk_open(work, &alone, &walk)
         if code == OK:
-            code = count_steps(work, walk.count)
+            code = terms_of(work, &arguments[index], &candidates)
+        if code == OK:
+            code = count_steps(work, candidates.size)
         if code != OK:
             return code
-        for inner in range(walk.count):
-            code = walk_item(work, &walk, inner, &item)
-            if code != OK:
-                return code
-            if equals_any(work, &arguments[0], &item, flags) == wanted:
+        for inner in range(candidates.size):
+            if equals_any(work, &values, &list_items(&candidates)[inner], flags) == wanted:
                 set_bool(out, wanted)
                 return OK
     set_bool(out, not wanted)
-    return OK
+    return code
 
 
 cdef int sequence_contains(Work* work, uint32_t flags, const FieldValue* arguments, FieldValue* out) noexcept nogil:
@@ -742,12 +781,6 @@ cdef int sequence_contains(Work* work, uint32_t flags, const FieldValue* argumen
 
 # ---- the functions
 
-cdef bint has_value(const FieldValue* value) noexcept nogil:
-    if value.kind == FIELD_ARRAY:
-        return blittable_count(&value.blittable) != 0
-    return value.kind != FIELD_MISSING and not (value.kind == VALUE_LIST and value.size == 0)
-
-
 cdef bint is_blank(const FieldValue* value) noexcept nogil:
     cdef size_t index
     for index in range(value.size):
@@ -761,15 +794,14 @@ cdef int call_function(Work* work, int function, uint32_t flags, const FieldValu
     cdef FieldValue text
     cdef const FieldValue* first = &arguments[0]
     cdef int order
-    if function == CALL_EXISTS:
-        set_bool(out, has_value(first))
-        return OK
-    if function == CALL_TO_LIST and first.kind != FIELD_ARRAY and first.kind != VALUE_LIST:
-        set_list(out, VALUE_LIST, take_values(work, 1), first.kind != FIELD_MISSING)
-        if out.text == NULL:
-            return work_no_memory(work)
-        list_items(out)[0] = first[0]
-        return OK
+    cdef int code
+    if function == CALL_EXISTS or function == CALL_TERMS:
+        code = terms_of(work, first, &text)
+        if function == CALL_EXISTS:
+            set_bool(out, text.size != 0)
+        else:
+            out[0] = text
+        return code
     if function == CALL_IN or function == CALL_ALL_IN:
         return call_membership(work, function, flags, arguments, count, out)
     if function == CALL_IS_NULL_OR_EMPTY or function == CALL_IS_NULL_OR_WHITE_SPACE:

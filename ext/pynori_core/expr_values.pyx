@@ -21,11 +21,11 @@ from pynori_core.output cimport Output, output_init, output_release
 from pynori_core.timestamp cimport TIMESTAMP_TEXT_SIZE, timestamp_format
 
 cdef extern from "pynori_lower.h":
-    unsigned int lower_character "pyn_lower"(unsigned int c) noexcept nogil
+    unsigned int lower_beyond_ascii "pyn_lower"(unsigned int c) noexcept nogil
 
 cdef extern from "Python.h":
     # Looks into a constant table; needs no interpreter lock.
-    unsigned int upper_character "Py_UNICODE_TOUPPER"(unsigned int c) noexcept nogil
+    unsigned int upper_of_table "Py_UNICODE_TOUPPER"(unsigned int c) noexcept nogil
 
 cdef extern from *:
     """
@@ -719,6 +719,21 @@ cdef inline unsigned int next_character(const uint8_t* text, size_t size, size_t
         return c | (<unsigned int>(text[here + 2] & 0x3F) << 6) | (text[here + 3] & 0x3F)
     at[0] = here + 1
     return first
+
+
+cdef inline unsigned int lower_character(unsigned int c) noexcept nogil:
+    if c < 0x80:
+        return c | 0x20 if c'A' <= c <= c'Z' else c
+    return lower_beyond_ascii(c)
+
+
+cdef inline unsigned int upper_character(unsigned int c) noexcept nogil:
+    """The upper-case character that leads back to this one; where there is none, such as for sharp s, itself."""
+    cdef unsigned int upper
+    if c < 0x80:
+        return c & ~<unsigned int>0x20 if c'a' <= c <= c'z' else c
+    upper = upper_of_table(c)
+    return upper if upper >= 0x80 and lower_beyond_ascii(upper) == c else c
 
 
 cdef inline size_t put_character(unsigned int c, uint8_t* target) noexcept nogil:

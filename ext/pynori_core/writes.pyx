@@ -15,6 +15,7 @@ from pynori_core.change_vector cimport (
     vector_merge,
 )
 from pynori_core.command cimport (
+    COMMAND_CHECK,
     COMMAND_DELETE,
     COMMAND_PUT,
     COMMAND_PURGE,
@@ -142,6 +143,8 @@ cdef int writes_execute(Writer* writer, const uint8_t* commands, size_t size, Ou
             code = put(writer, &command, results, failure)
         elif command.header.kind == COMMAND_DELETE:
             code = delete(writer, &command, results, failure)
+        elif command.header.kind == COMMAND_CHECK:
+            code = check(writer, &command, results, failure)
         else:
             code = purge(writer, &command, results)
         if code == OK:
@@ -582,8 +585,17 @@ cdef int delete(Writer* writer, const Command* command, Output* results, Command
     return code
 
 
+cdef int check(Writer* writer, const Command* command, Output* results, CommandFailure* failure) noexcept nogil:
+    """Whoever made the other commands of the batch has read this document."""
+    cdef Subject subject
+    cdef int code = subject_start(writer, command, &subject)
+    if code == OK:
+        code = check_expected(writer, command, &subject, failure)
+    return result_nothing(command, results) if code == OK else code
+
+
 cdef int result_nothing(const Command* command, Output* results) noexcept nogil:
-    """There was nothing to delete."""
+    """There was nothing to delete, or nothing is changed."""
     cdef ResultHeader header
     memset(&header, 0, sizeof(ResultHeader))
     header.kind = command.header.kind

@@ -65,6 +65,14 @@ class DeleteCommand:
     expected_change_vector: str | None = None
 
 
+@dataclass(slots=True)
+class CheckCommand:
+    """The document must have this change vector; "": there must be none. Made by preparing."""
+
+    id: str
+    change_vector: str
+
+
 class DocumentPatch(Protocol):
     """How a patch changes the JSON of a document, when it is not by a script. Raises PynoriError."""
 
@@ -98,20 +106,26 @@ class PatchResult:
     change_vector: str = ""
     last_modified: str = ""
     collection: str = ""
-    document: bytes | None = None  # as it is now, with its metadata; None: there is none
+    document: bytes | None = None  # as it is now; None: there is none
     original: bytes | None = None  # as it was
     output: Sequence[str] = ()
     writes: Sequence[Write] = field(default=())
     loads: Sequence[str] = ()
+    written: CommandResult | None = None
 
     def complete(self, written: CommandResult) -> None:
         """Take over what the database gave the document when it was written."""
-        assert self.document is not None
         self.id = written.id
         self.change_vector = written.change_vector
         self.last_modified = written.last_modified
         self.collection = written.collection
-        self.document = with_metadata(self.document, written)
+        self.written = written
+
+    def modified_document(self) -> bytes | None:
+        """The document as it is now, with the metadata that it has now; None: there is none."""
+        if self.document is None or self.written is None:
+            return self.document
+        return with_metadata(self.document, self.written)
 
 
 def with_metadata(document: bytes, written: CommandResult) -> bytes:

@@ -2,8 +2,10 @@
 
 A request is a list of commands of which at least one is a patch. To prepare it, its commands are gone through in order
 over a view: the database as it is now, below what the request's earlier commands change. Patches run their scripts and
-become puts and deletes. A put or delete of a document that a patch has read states the change vector it was read with;
-when the writer finds another one, nothing of the request is written and it is prepared again.
+become puts and deletes. What a patch has read, its own document or a loaded one, must be the same when the request is
+written: a put or delete of it states the change vector it was read with, and what is not written gets a check of its
+own. When the writer finds another vector, nothing of the request is written and it is prepared again. So a request is
+as if it had run in the writer.
 
 Requests that wait while others are being written are prepared together, each over what the ones before it change, and
 written as one batch. So any number of patches of one document pass one commit, and never run into one another. When
@@ -30,6 +32,7 @@ from pynori.documents.patch import (
     NOT_MODIFIED,
     PATCHED,
     SKIPPED,
+    CheckCommand,
     DeleteCommand,
     PatchCommand,
     PatchResult,
@@ -94,11 +97,11 @@ class View:
         self._database = database
         self._below = below
         self._changed: dict[bytes, Found | None] = {}  # by the key of the id; None: deleted
-        # By key: id and change vector ("": none) of what was read from the database in order to be changed.
+        # By key: id and change vector ("": none) of what was read from the database.
         self.rested_on: dict[bytes, tuple[str, str]] = {}
 
     def find(self, id: str) -> Found | None:
-        """The document, whoever has it."""
+        """The document, whoever has it; the request rests on it from now on."""
         found_by = key(id)
         view: View | None = self
         while view is not None:
@@ -106,16 +109,11 @@ class View:
                 return view._changed[found_by]
             view = view._below
         stored = self._database.get(id)
+        if can_be_stored(id):
+            self.rested_on.setdefault(found_by, (id, "" if stored is None else stored.change_vector))
         if stored is None:
             return None
         return Found(stored.json, stored.change_vector, stored.last_modified, stored.collection, stored.id)
-
-    def find_to_change(self, id: str) -> Found | None:
-        """As find, and what changes the document from now on rests on its change vector."""
-        found = self.find(id)
-        if not self._is_changed(key(id)):
-            self.rested_on[key(id)] = (id, "" if found is None else str(found.change_vector))
-        return found
 
     def load(self, id: str) -> bytes | None:
         """Of a script's load."""
@@ -135,6 +133,14 @@ class View:
         found = None if body is None else Found(body, None, "", "", id)
         self._changed[key(id)] = found
 
+    def checks(self) -> list[CheckCommand]:
+        """Of what was read and is not written: that it is still the same."""
+        return [
+            CheckCommand(id, vector)
+            for found_by, (id, vector) in self.rested_on.items()
+            if found_by not in self._changed
+        ]
+
     def merge(self, above: View) -> None:
         """Take over what a view above this one changes."""
         self._changed.update(above._changed)
@@ -149,7 +155,7 @@ class Request:
 
     commands: Sequence[Command]
     future: asyncio.Future[Results]
-    simple: list[PutCommand | DeleteCommand] = field(default_factory=list)
+    simple: list[PutCommand | DeleteCommand | CheckCommand] = field(default_factory=list)
     # Of each command its result, as far as it is known: an int is the position of a simple command whose result it is.
     results: list[PatchResult | int] = field(default_factory=list)
     written: list[tuple[PatchResult, int]] = field(default_factory=list)  # patches whose document is written, by which
@@ -325,13 +331,15 @@ class Preparer:
                     request.results.append(await self._prepare_patch(request, view, command))
                 else:
                     request.results.append(write(request, view, command))
+            if request.simple:
+                request.simple += view.checks()
         except EngineError as error:
             raise from_engine(error) from error
         finally:
             request.rested_on = view.rested_on
 
     async def _prepare_patch(self, request: Request, view: View, command: PatchCommand) -> PatchResult:
-        found = view.find_to_change(command.id)
+        found = view.find(command.id)
         if command.expected_change_vector is not None:
             actual = "" if found is None else found.change_vector
             if actual != command.expected_change_vector:
@@ -395,11 +403,16 @@ def key(id: str) -> bytes:
         raise InvalidArgument(str(error)) from None
 
 
+def can_be_stored(id: str) -> bool:
+    """Whether a document can have this very id; otherwise the server makes one of it."""
+    return bool(id) and id[-1] not in "/|"
+
+
 def write(request: Request, view: View, command: PutCommand | DeleteCommand) -> int:
     """Add a simple command; returns its position. It rests on what was read of its document."""
     expected = command.expected_change_vector
     id = command.id
-    is_named = bool(id) and not id.endswith("/")  # else the server makes the id, and there is nothing to rest on
+    is_named = can_be_stored(id)
     if is_named and expected is None:
         expected = view.expected(id)
     if isinstance(command, PutCommand):
@@ -429,6 +442,8 @@ def append(batch: Batch, request: Request) -> None:
         for command in request.simple:
             if isinstance(command, PutCommand):
                 batch.put(command.id, command.body, command.expected_change_vector)
+            elif isinstance(command, CheckCommand):
+                batch.check(command.id, command.change_vector)
             else:
                 batch.delete(command.id, command.expected_change_vector)
     except EngineError as error:

@@ -67,7 +67,11 @@ class AutoField:
             ("Exact", self.exact),
             ("Suggestions", self.suggestions),
         )
-        return "And".join(f"{kind}({self.name})" for kind, asked in kinds if asked) or self.name
+        parts = [f"{kind}({self.name})" for kind, asked in kinds if asked]
+        # Two definitions of one name would be taken for one index.
+        if not parts or (self.plain and (self.search or self.exact or self.highlighting)):
+            parts.insert(0, self.name)
+        return "And".join(parts)
 
     def to_json(self) -> dict[str, Any]:
         words = [

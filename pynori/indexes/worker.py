@@ -110,7 +110,7 @@ class Worker:
                 return
 
     async def _batch(self) -> bool:
-        """Run one batch; False: stop for now."""
+        """Run one batch; False: stop."""
         index = self._index
         store, feeder = index.store, index.feeder
         if store is None or feeder is None:

@@ -10,11 +10,11 @@ slower way taken that keeps it (`run_exact` in prelude.js).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
+from pynori_core.json_scan import has_fragile_number
 
 from pynori.errors import JavaScriptError
 from pynori.js.engine import RUN, RUN_EXACT, Call, Program, Runner
@@ -23,16 +23,7 @@ from pynori.limits import SCRIPT_LOAD_ROUNDS_MAX, SCRIPT_LOADS_MAX
 # The JSON of a document with its metadata by its id, or None when there is none.
 Load = Callable[[str], bytes | None]
 
-# A number whose text may not survive: 16 digits or more, a fraction that ends in 0, an exponent, a minus zero, or a
-# fraction so small that it would be given an exponent. Text that only looks like one costs time, nothing else.
-_FRAGILE_NUMBER = re.compile(rb"[:,\[]\s*(?:-?(?:[\d.]{16}|\d+\.\d*0(?!\d)|[\d.]+[eE]|0\.00000)|-0(?!\.))")
-
 encode = msgspec.json.Encoder().encode
-
-
-def is_fragile(text: bytes) -> bool:
-    """Whether JSON holds a number that JavaScript might not give back as it was."""
-    return _FRAGILE_NUMBER.search(text) is not None
 
 
 class Write(msgspec.Struct, array_like=True, frozen=True):
@@ -75,7 +66,7 @@ class Input:
         if self.loaded:
             parts.append(b'"loaded":{%b}' % b",".join(b"%b:%b" % (encode(i), text) for i, text in self.loaded.items()))
         text = b"{%b}" % b",".join(parts)
-        return Call(RUN_EXACT if is_fragile(text) else RUN, text.decode())
+        return Call(RUN_EXACT if has_fragile_number(text) else RUN, text.decode())
 
 
 def document_input(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final, NoReturn, TypeAlias
 
@@ -20,13 +20,16 @@ from pynori.errors import CompilationError
 from pynori.expr import tree
 from pynori.expr.compile import compile
 from pynori.expr.tree import Expression, Literal, Member, Stage, Variable
+from pynori.limits import EXPRESSION_DEPTH_MAX
 from pynori.linq import ast, functions
 from pynori.linq.parser import parse
 from pynori.linq.tokens import failure
 
-DEPTH_MAX: Final = 140  # of what is lowered; a program's depth is a little more
 INPUT: Final = Variable(tree.INPUT)
 
+
+COUNT_FIELD: Final = "@count"  # of a partial result: how many mapped rows it stands for
+GROUP_CONDITION: Final = "a condition on a group is not part of the subset: a partial result may hold where the whole does not"
 
 # How LINQ begins, behind comments: a query, or a root that is not followed by `.map(`.
 _LINQ: Final = re.compile(
@@ -82,7 +85,8 @@ class ReduceDefinition:
     key: of one result, which is INPUT here; a record when the key has several parts. key_fields: the fields of the
     results that it is made of, if it is made of nothing else. stages: INPUT is a list of results. aggregates: of each
     field, what it is computed from, for those who keep them up to date one result at a time. program, key_program: the
-    stages and the key, compiled.
+    stages and the key, compiled. A reduce takes its own results as rows again: `partial` is for that, and beside the
+    fields it keeps COUNT_FIELD if the reduce counts.
     """
 
     key: Expression
@@ -91,6 +95,7 @@ class ReduceDefinition:
     stages: Stage
     aggregates: tuple[Aggregate, ...]
     program: Program
+    partial: Program
     key_program: Program
 
 
@@ -135,6 +140,8 @@ class _Lowering:
         self.names: set[str] = set()
         self.depth = 0
         self.loaded: dict[str, None] = {}
+        self.group: Variable | None = None
+        self.count: Expression | None = None
         self.source: tuple[SourceKind, str | None, str | None] | None = None
 
     def error(self, message: str, place: ast.Place) -> CompilationError:
@@ -211,7 +218,8 @@ class _Lowering:
             if element == Variable(item):
                 element = None
         groups = tree.Sequence("group", INPUT, (item, "", ""), key, element, grouping.place.position)
-        value = value_of(self.each(grouping.group_name, groups, grouping.place))
+        self.group = self.each(grouping.group_name, groups, grouping.place)
+        value = value_of(self.group)
         if self.loaded:
             self.fail("a reduce cannot load documents", node.place)
         names, stages = self.finish(value, _end(node))
@@ -219,8 +227,24 @@ class _Lowering:
         aggregates = () if element is not None else _aggregates(stages)
         return ReduceDefinition(
             key, _key_fields(key), names, stages, aggregates, self.compile(stages, node.place),
-            self.compile(key, node.place),
+            self.compile(self.partial(stages), node.place), self.compile(key, node.place),
         )  # fmt: skip
+
+    def partial(self, stages: Stage) -> Stage:
+        """The stages with the number of mapped rows as one more field."""
+        if self.count is None:
+            return stages
+        if isinstance(stages, tree.Output):
+            return replace(stages, fields=(*stages.fields, (COUNT_FIELD, self.count)))
+        return replace(stages, next=self.partial(stages.next))
+
+    def count_of_group(self, position: int) -> Expression:
+        """How many mapped rows a group stands for: partial results say it, a mapped row stands for itself."""
+        assert self.group is not None
+        name = self.fresh("row")
+        rows = tree.Coalesce(Member(Variable(name), COUNT_FIELD), Literal(1))
+        self.count = tree.Sequence("sum", self.group, (name, "", ""), rows, position=position)
+        return self.count
 
     def reduce_parts(self, node: ast.Expression) -> tuple[_Grouping, Callable[[Variable], Value]]:
         """What groups, and what makes the entry of a group."""
@@ -316,6 +340,8 @@ class _Lowering:
     def map_step(self, method: str, node: ast.Invocation, current: Value, *, last: bool) -> Value:
         """One method of a chain over documents (or groups): the next current item."""
         arguments = node.arguments
+        if method == "Where" and self.group is not None:
+            self.fail(GROUP_CONDITION, node.place)
         if method == "Where" and len(arguments) == 1:
             lambda_ = self.lambda_of(arguments[0], 1)
             self.filter(self.force(self.lower(lambda_.body, {lambda_.parameters[0]: current})), node.place)
@@ -324,7 +350,7 @@ class _Lowering:
             lambda_ = self.lambda_of(arguments[0], 1)
             made = self.lower_members(lambda_.body, {lambda_.parameters[0]: current})
             return made if last else self.let(lambda_.parameters[0], made)
-        if method == "SelectMany" and 1 <= len(arguments) <= 2:
+        if method == "SelectMany" and self.group is None and 1 <= len(arguments) <= 2:
             return self.select_many(arguments, node, current, last=last)
         if method == "Boost" and len(arguments) == 1 and isinstance(current, Known):
             factor = self.force(self.lower(arguments[0], {}))
@@ -354,10 +380,14 @@ class _Lowering:
         known = dict(environment)
         for clause in clauses:
             if isinstance(clause, ast.From):
+                if self.group is not None:
+                    self.fail("a group becomes one entry, not several", clause.place)
                 known[clause.name] = self.each(clause.name, self.force(self.lower(clause.source, known)), clause.place)
             elif isinstance(clause, ast.LetClause):
                 known[clause.name] = self.let(clause.name, self.lower_members(clause.value, known))
             elif isinstance(clause, ast.Where):
+                if self.group is not None:
+                    self.fail(GROUP_CONDITION, clause.place)
                 self.filter(self.force(self.lower(clause.condition, known)), clause.place)
             else:
                 self.fail("a map does not group; that is what a reduce is for", clause.place)
@@ -394,8 +424,8 @@ class _Lowering:
 
     def lower(self, node: ast.Expression, environment: Environment) -> Value:
         self.depth += 1
-        if self.depth > DEPTH_MAX:
-            self.fail(f"the expression is nested deeper than {DEPTH_MAX} levels", node.place)
+        if self.depth > EXPRESSION_DEPTH_MAX:
+            self.fail(f"the expression is nested deeper than {EXPRESSION_DEPTH_MAX} levels", node.place)
         made = _LOWER[type(node)](self, node, environment)
         self.depth -= 1
         return made
@@ -536,6 +566,13 @@ class _Lowering:
         environment: Environment,
     ) -> Value:  # fmt: skip
         """A method of a value."""
+        if target == self.group and name in ("Count", "LongCount", "Average", "Any", "All"):
+            if name in ("Count", "LongCount") and not arguments:
+                return self.count_of_group(node.place.position)
+            self.fail(
+                f"'{name}' over a group cannot be kept up to date, since results are reduced again: "
+                "map a value for it and use Sum", node.place,
+            )  # fmt: skip
         found = functions.LAMBDAS.get(name)
         if found is not None and len(arguments) <= 1:
             return self.sequence(found, name, target, arguments, node, environment)

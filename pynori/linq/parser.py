@@ -8,13 +8,11 @@ from __future__ import annotations
 from typing import Final, NoReturn
 
 from pynori.errors import CompilationError
+from pynori.limits import LINQ_DEPTH_MAX, LINQ_MEMBERS_MAX
 from pynori.linq import ast
 from pynori.linq.ast import Clause, Expression, Place
 from pynori.linq.functions import CASTS
 from pynori.linq.tokens import END, NAME, NUMBER, SYMBOL, TEXT, Token, failure, tokenize
-
-DEPTH_MAX: Final = 64  # expressions within expressions
-MEMBERS_MAX: Final = 1_000  # of one `new`, of one call, of one query
 
 # Binary operators by how tightly they bind; all but ?? group from the left.
 PRECEDENCE: Final = {
@@ -117,8 +115,8 @@ class _Parser:
         place = self.place()
         clauses: list[Clause] = []
         while True:
-            if len(clauses) > MEMBERS_MAX:
-                self.fail(f"a query has at most {MEMBERS_MAX} clauses")
+            if len(clauses) > LINQ_MEMBERS_MAX:
+                self.fail(f"a query has at most {LINQ_MEMBERS_MAX} clauses")
             start = self.place()
             word = self.name()
             if word == "from":
@@ -163,8 +161,8 @@ class _Parser:
 
     def expression(self) -> Expression:
         self.depth += 1
-        if self.depth > DEPTH_MAX:
-            self.fail(f"expressions are nested deeper than {DEPTH_MAX} levels")
+        if self.depth > LINQ_DEPTH_MAX:
+            self.fail(f"expressions are nested deeper than {LINQ_DEPTH_MAX} levels")
         made = self.query() if self.is_query() else self.ternary()
         self.depth -= 1
         return made
@@ -192,12 +190,12 @@ class _Parser:
             if precedence < least:
                 return left
             links += 1
-            if links > MEMBERS_MAX:
-                self.fail(f"more than {MEMBERS_MAX} operators in a row")
+            if links > LINQ_MEMBERS_MAX:
+                self.fail(f"more than {LINQ_MEMBERS_MAX} operators in a row")
             self.next()
             self.depth += 1
-            if self.depth > DEPTH_MAX:
-                self.fail(f"expressions are nested deeper than {DEPTH_MAX} levels")
+            if self.depth > LINQ_DEPTH_MAX:
+                self.fail(f"expressions are nested deeper than {LINQ_DEPTH_MAX} levels")
             right = self.binary(precedence if token.text == "??" else precedence + 1)
             self.depth -= 1
             left = ast.Binary(token.text, left, right, self.place(token))
@@ -214,8 +212,8 @@ class _Parser:
 
     def nested_unary(self) -> Expression:
         self.depth += 1
-        if self.depth > DEPTH_MAX:
-            self.fail(f"expressions are nested deeper than {DEPTH_MAX} levels")
+        if self.depth > LINQ_DEPTH_MAX:
+            self.fail(f"expressions are nested deeper than {LINQ_DEPTH_MAX} levels")
         made = self.unary()
         self.depth -= 1
         return made
@@ -225,8 +223,8 @@ class _Parser:
         while True:
             token = self.token
             links += 1
-            if links > MEMBERS_MAX:
-                self.fail(f"more than {MEMBERS_MAX} members in a row")
+            if links > LINQ_MEMBERS_MAX:
+                self.fail(f"more than {LINQ_MEMBERS_MAX} members in a row")
             if self.take(".") or self.take("?."):
                 made = ast.Access(made, self.name(), self.place(token))
                 self.type_arguments()
@@ -249,8 +247,8 @@ class _Parser:
                 self.expect(",")
                 if end == "}" and self.take(end):
                     break
-            if len(made) >= MEMBERS_MAX:
-                self.fail(f"more than {MEMBERS_MAX} values in a row")
+            if len(made) >= LINQ_MEMBERS_MAX:
+                self.fail(f"more than {LINQ_MEMBERS_MAX} values in a row")
             if self.ahead().text == ":" and self.token.kind == NAME and self.ahead().kind == SYMBOL:
                 self.fail("named arguments are not part of the subset")
             made.append(self.expression())
@@ -308,8 +306,8 @@ class _Parser:
                 self.expect(",")
                 if self.take("}"):
                     break
-            if len(members) >= MEMBERS_MAX:
-                self.fail(f"an object has at most {MEMBERS_MAX} members")
+            if len(members) >= LINQ_MEMBERS_MAX:
+                self.fail(f"an object has at most {LINQ_MEMBERS_MAX} members")
             token = self.token
             if token.kind == NAME and self.is_symbol("=", self.ahead()):
                 name = self.name()

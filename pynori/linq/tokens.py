@@ -9,9 +9,7 @@ from typing import Final
 
 from pynori.errors import CompilationError
 from pynori.expr.tree import position_of
-
-TEXT_SIZE_MAX: Final = 256 * 1024  # characters of one definition
-PROBLEM_SIZE_MAX: Final = 200  # characters of the line that an error shows
+from pynori.limits import LINQ_PROBLEM_SIZE_MAX, LINQ_SIZE_MAX
 
 NAME, NUMBER, TEXT, SYMBOL, END = "name", "number", "text", "symbol", "end"
 
@@ -51,16 +49,16 @@ def failure(text: str, offset: int, message: str, property_name: str) -> Compila
     start = text.rfind("\n", 0, offset) + 1
     end = text.find("\n", offset)
     shown = text[start : end if end >= 0 else len(text)].strip()
-    if len(shown) > PROBLEM_SIZE_MAX:
-        shown = text[offset : offset + PROBLEM_SIZE_MAX]
+    if len(shown) > LINQ_PROBLEM_SIZE_MAX:
+        shown = text[offset : offset + LINQ_PROBLEM_SIZE_MAX]
     where = f"line {line}, column {offset - start + 1}"
     return CompilationError(f"The index does not compile ({where}): {message}", property_name, shown)
 
 
 def tokenize(text: str, property_name: str) -> list[Token]:
     """The tokens of a definition, END last. Raises: CompilationError."""
-    if len(text) > TEXT_SIZE_MAX:
-        raise CompilationError(f"A definition has at most {TEXT_SIZE_MAX} characters", property_name, text[:80])
+    if len(text) > LINQ_SIZE_MAX:
+        raise CompilationError(f"A definition has at most {LINQ_SIZE_MAX} characters", property_name, text[:80])
     tokens: list[Token] = []
     offset, line, line_start = 0, 1, 0
     while offset < len(text):

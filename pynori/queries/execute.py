@@ -16,12 +16,13 @@ from pynori_core.checksum import xxh3_64_of
 from pynori.errors import LimitExceeded
 from pynori.limits import QUERY_DISTINCT_MAX, QUERY_ROWS_BATCH
 from pynori.queries.access import Found
+from pynori.queries.explain import explanations_of
 from pynori.queries.filter import Condition, Filter
 from pynori.queries.highlight import Highlightings
 from pynori.queries.include import Includes
 from pynori.queries.project import MetadataOnly, Projector, load_documents
 from pynori.queries.text import encode
-from pynori.queries.timings import span, timings_of
+from pynori.queries.timings import Timings, span
 from pynori.queries.values import Values
 from pynori.runtime.clock import Clock, wire_time
 
@@ -65,6 +66,7 @@ class Execution:
         metadata_only: bool = False,
         close: Callable[[], None] | None = None,
         highlights: Highlightings | None = None,
+        timings: Timings | None = None,
     ) -> None:
         self.query = query = plan.query
         self.facts = facts
@@ -75,7 +77,8 @@ class Execution:
         self._snapshot = snapshot
         self._clock = clock
         self._highlights = highlights
-        self._timings = timings_of(query, clock)
+        self._explanations = explanations_of(query, values)
+        self._timings = timings
         self._began_ms = clock.monotonic_ms()
         self._close = close
         self._includes = Includes(query)
@@ -147,6 +150,8 @@ class Execution:
             self._includes.add(row)
             if self._highlights is not None:
                 self._highlights.add(row.id, row.values_at)
+            if self._explanations is not None:
+                self._explanations.add(row)
             yield result
 
     def _is_new(self, result: bytes) -> bool:
@@ -197,6 +202,8 @@ class Execution:
             ending["ScannedResults"] = facts.scanned
         if self._highlights is not None:
             ending["Highlightings"] = self._highlights.found
+        if self._explanations is not None:
+            ending["Explanations"] = self._explanations.found
         if self._timings is not None:
             ending["Timings"] = self._timings.as_json()
         ending.update(facts.more)

@@ -25,6 +25,7 @@ from pynori.queries.plan import Access, Plan, plan
 from pynori.queries.project import Projector, Sources, projector_of
 from pynori.queries.request import ProjectionBehavior, QueryRequest
 from pynori.queries.scripts import QueryScripts
+from pynori.queries.timings import Timings, span, timings_of
 from pynori.queries.values import Values
 from pynori.rql.parser import parse
 from pynori.runtime.clock import Clock
@@ -57,7 +58,7 @@ class QueryThreads:
 class Prepared:
     """A query that is parsed and planned, with its index and its result etag; nothing is open yet."""
 
-    __slots__ = ("_clock", "_database", "_index", "_scripts", "plan", "request", "result_etag", "values")
+    __slots__ = ("_clock", "_database", "_index", "_scripts", "_timings", "plan", "request", "result_etag", "values")
 
     def __init__(
         self,
@@ -68,9 +69,11 @@ class Prepared:
         index: OpenIndex | None,
         scripts: Scripts,
         clock: Clock,
+        timings: Timings | None,
     ) -> None:
         self._database = database
         self._clock = clock
+        self._timings = timings
         self._index = index
         self._scripts = scripts
         self.plan = planned
@@ -106,14 +109,15 @@ class Prepared:
                 reading = IndexedQuery(
                     self.plan, view, documents, self.values, scripts.find, once=once, keeps=sources.kept
                 )
-                found, projector = reading.found(self.plan.matched_page)
+                with span(self._timings, "Match"):
+                    found, projector = reading.found(self.plan.matched_page)
                 if request.debug == "entries":
                     projector = RawEntries(view.snapshot)
                 highlights = reading.highlightings()
             projector = projector or projector_of(query, sources)
             return Execution(
                 self.plan, found, projector, facts, documents, self.values, self._clock,
-                metadata_only=request.metadata_only, close=close, highlights=highlights,
+                metadata_only=request.metadata_only, close=close, highlights=highlights, timings=self._timings,
             )  # fmt: skip
         except BaseException:
             documents.close()
@@ -132,11 +136,15 @@ async def prepare(
 ) -> Prepared:
     """Parse and plan; make the index that the query needs, and wait for it."""
     values = Values(request.parameters, clock.now())
-    planned = plan(parse(request.text), request, values)
+    query = parse(request.text)
+    timings = timings_of(query, clock)
+    with span(timings, "Plan"):
+        planned = plan(query, request, values)
     index = None
     if planned.access in (Access.INDEX, Access.AUTO_INDEX):
-        index = await open_index(indexes, planned, request.wait_ms)
-    return Prepared(database, planned, request, values, index, scripts, clock)
+        with span(timings, "Wait"):
+            index = await open_index(indexes, planned, request.wait_ms)
+    return Prepared(database, planned, request, values, index, scripts, clock, timings)
 
 
 async def threaded(threads: QueryThreads, pieces: Iterator[bytes], close: Callable[[], None]) -> AsyncIterator[bytes]:

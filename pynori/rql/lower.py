@@ -14,6 +14,7 @@ from typing import Final
 from pynori.errors import InvalidQuery
 from pynori.expr import tree
 from pynori.expr.tree import Expression as Node
+from pynori.limits import RQL_DEPTH_MAX
 from pynori.rql.ast import (
     And,
     Between,
@@ -33,7 +34,6 @@ OPERATORS: Final = {"=": "==", "!=": "!=", "<": "<", "<=": "<=", ">": ">", ">=":
 # `name`, `name[]`, `name[0]`, `name[][]`: a property, and how its array is entered.
 _PART: Final = re.compile(r"(?P<name>.*?)(?P<items>(?:\[\d*\])*)\Z", re.DOTALL)
 Constant = None | bool | int | float | str
-DEPTH_MAX: Final = 120  # conditions within conditions
 
 
 class Lowering:
@@ -55,8 +55,8 @@ class Lowering:
     def condition(self, node: Expression, exact: bool = False) -> Node:
         """A tree that is true where the condition holds. Raises: InvalidQuery for what cannot be said of a document."""
         self._depth += 1
-        if self._depth > DEPTH_MAX:
-            raise InvalidQuery(f"conditions are nested deeper than {DEPTH_MAX} levels")
+        if self._depth > RQL_DEPTH_MAX:
+            raise InvalidQuery(f"conditions are nested deeper than {RQL_DEPTH_MAX} levels")
         made = self._condition(node, exact)
         self._depth -= 1
         return made
@@ -99,7 +99,7 @@ class Lowering:
 
     def _any(self, field: Node, condition: Node) -> Node:
         """Whether the condition holds for one of the values of a field, which it knows as `item`."""
-        return tree.Sequence("any", tree.Call("to_list", (field,)), ("item", "", ""), condition)
+        return tree.Sequence("any", tree.Call("terms", (field,)), ("item", "", ""), condition)
 
     def _call(self, call: Call, exact: bool) -> Node:
         name, arguments = call.name, call.arguments

@@ -182,6 +182,33 @@ def test_expected_change_vectors(engine: Engine) -> None:
     assert not engine.delete("users/9", "").deleted
 
 
+def test_checks(engine: Engine) -> None:
+    """A check changes nothing; it refuses its batch when the document is not the one it names."""
+    first = engine.put("users/1")
+
+    def checked(id: str, vector: str) -> str:
+        batch = Batch()
+        batch.put("users/2", b"{}")
+        batch.check(id, vector)
+        _, result = engine.writer.execute(batch)
+        assert (result.kind, result.id, result.change_vector, result.deleted) == ("CHECK", id, "", False)
+        return result.kind
+
+    assert checked("Users/1", first.change_vector) == checked("users/3", "") == "CHECK"
+    before = engine.state()
+    with pytest.raises(ConcurrencyError, match=r"users/1 has change vector .*, but Check was called expecting"):
+        checked("users/1", "")
+    with pytest.raises(ConcurrencyError, match=r"Document users/3 does not exist, but Check was called with"):
+        checked("users/3", first.change_vector)
+    with pytest.raises(ConcurrencyError):
+        checked("users/2", f"A:1-{ID_TEXT}")  # written by the same batch
+    assert engine.state() == before
+    engine.delete("users/1")
+    with pytest.raises(ConcurrencyError):
+        checked("users/1", first.change_vector)
+    assert checked("users/1", "") == "CHECK"
+
+
 def test_a_refused_command_leaves_no_trace(engine: Engine) -> None:
     """Every kind of refusal changes neither items nor counts, nor makes a collection."""
     engine.put("users/1", {"n": 1}, collection="Users")

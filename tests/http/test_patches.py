@@ -228,6 +228,33 @@ def test_a_document_that_moves_while_it_is_patched(run, open_api) -> None:
     run(main())
 
 
+def test_a_loaded_document_that_moves(run, open_api) -> None:
+    """What a patch takes from another document is what that document held when the patch was written."""
+
+    async def main() -> None:
+        async with open_api() as api:
+            database = api.server.databases.find("db").database
+            puts = [await database.put("b", b'{"n":0}')]
+            await put(api, "a", {})
+            moved = 0
+            for k in range(60):
+                script = "const b = load('b'); this.n = b.n; load('gone/' + args.k); load('odd/'); load('odd|')"
+                patched = asyncio.ensure_future(api.json("PATCH", DOCS + "a", patch(script, {"k": k})))
+                for _ in range(k % 6):
+                    await asyncio.sleep(0)
+                waiting = [database.put("b", b'{"n":%d}' % (10 * k + step)) for step in range(3)]
+                answer = await patched
+                results = await asyncio.gather(*waiting)
+                etag = int(answer["ChangeVector"].partition("-")[0][2:])
+                versions = [(one.etag, 10 * k + step) for step, one in enumerate(results)]
+                puts = [(0, 10 * k - 8), *versions] if k else [(0, 0), *versions]
+                assert answer["ModifiedDocument"]["n"] == max(one for one in puts if one[0] < etag)[1], k
+                moved += answer["ModifiedDocument"]["n"] >= 10 * k > 0
+            assert database._preparer.repeated > 0 and moved > 0
+
+    run(main())
+
+
 def test_long_scripts_leave_the_server_alone(run, open_api) -> None:
     """A script that takes long runs in a child: others are answered meanwhile, and it gets its answer or its end."""
 

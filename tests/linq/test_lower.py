@@ -109,9 +109,9 @@ def test_reduces() -> None:
     assert definition.key_fields == () and definition.aggregates[0] == Aggregate("Name", "key", "N")
     assert definition.key_program.value(Document.from_python(rows[2])) == {"N": "a", "Big": True}
     again = parse_reduce("""from r in results group r by new { r.a, r.b } into g let n = g.Sum(x => x.n)
-        where n > 1 select new { g.Key.a, g.Key.b, n }""")  # fmt: skip
+        select new { g.Key.a, g.Key.b, n }""")  # fmt: skip
     rows = [{"a": 1, "b": "x", "n": 1}, {"a": 1, "b": "y", "n": 1}, {"a": 1.0, "b": "x", "n": 1}]
-    assert again.program.run([Document.from_python(row) for row in rows]) == [{"a": 1, "b": "x", "n": 2}]
+    assert again.program.run([Document.from_python(row) for row in rows]) == [{"a": 1, "b": "x", "n": 2}, {"a": 1, "b": "y", "n": 1}]
     assert again.key_fields == ("a", "b") and again.aggregates == ()
 
 
@@ -168,6 +168,11 @@ def test_reduces_that_are_refused() -> None:
         ("results.GroupBy(r => r.a)", "ends with Select"),
         ("from r in results group r by r.a into g select new { a = LoadDocument(g.Key, \"X\").n }", "cannot load"),
         ("from r in results group r by r.a", "needs 'into'"),
+        ("from r in results group r by r.a into g where g.Key > 1 select new { g.Key }", "a condition on a group"),
+        ("results.GroupBy(r => r.a).Where(g => g.Key > 1).Select(g => new { g.Key })", "a condition on a group"),
+        ("results.GroupBy(r => r.a).Select(g => new { g.Key, n = g.Average(x => x.n) })", "'Average' over a group"),
+        ("results.GroupBy(r => r.a).Select(g => new { g.Key, n = g.Count(x => x.n > 1) })", "'Count' over a group"),
+        ("from r in results group r by r.a into g from x in g select new { x.n }", "one entry, not several"),
     ):
         with pytest.raises(CompilationError, match=message) as raised:
             parse_reduce(text)

@@ -278,7 +278,9 @@ def test_like_a_document() -> None:
 def test_like_given_json() -> None:
     """A document may be given as JSON, nested and in any case of letters."""
     options = {"MinimumTermFrequency": 1, "MinimumDocumentFrequency": 1}
-    assert alike(DATA, "moreLikeThis($d, $o)", d='{"X": {"Body": ["A test"]}}', o=options) == ["datas/3", "datas/1"]
+    assert set(alike(DATA, "moreLikeThis($d, $o)", d='{"X": {"Body": ["A test"]}}', o=options)) == {
+        "datas/1", "datas/3"
+    }  # fmt: skip
     assert alike(DATA, "moreLikeThis($d, $o)", d={"body": "cake"}, o=options) == ["datas/2"]
     assert alike(DATA, "moreLikeThis($d, $o)", d='{"other": "test"}', o=options) == []
 

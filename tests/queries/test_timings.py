@@ -43,12 +43,27 @@ def test_timings_and_explanation_over_http(desk: Run) -> None:
         await desk.put("users/1", "Users", Name="a")
         answer = await desk.ask("from Users include timings()")
         assert answer["Timings"]["DurationInMs"] >= 0
-        assert set(answer["Timings"]["Timings"]) == {"Retrieve", "Project"}
+        assert list(answer["Timings"]["Timings"]) == ["Plan", "Retrieve", "Project"]
         assert "Timings" not in await desk.ask("from Users")
         assert await desk.ask("from Users", flags="debug=explain") == {
             "Results": [{"Index": "collection/Users", "Reason": "nothing is asked of any field"}]
         }
         await desk.ask("from Users where", 400, "debug=explain")
+
+    desk(test)
+
+
+def test_explanations(desk: Run) -> None:
+    """`include explanations()` says of each result why it is where it is, by id or by the value of a field."""
+
+    async def test(desk: Any) -> None:
+        await desk.put("users/1", "Users", Name="Ada")
+        answer = await desk.ask("from Users include explanations()")
+        assert list(answer["Explanations"]) == ["users/1"]
+        assert "fulfils every condition" in answer["Explanations"]["users/1"][0]
+        answer = await desk.ask("from Users include explanations($o)", p={"o": {"groupKey": "Name"}})
+        assert list(answer["Explanations"]) == ["Ada"]
+        await desk.ask("from Users include explanations(5)", 400)
 
     desk(test)
 
@@ -80,6 +95,6 @@ def test_explain_verb(desk: Run) -> None:
             "query       from Users", "way         collection/Users", "because     nothing is asked o",
             "results     2 of 3", "up to date  yes",
         ]  # fmt: skip
-        assert "ms in the server" in shown[5] and shown[6].split()[0] == "Retrieve"
+        assert "ms in the server" in shown[5] and shown[6].split()[0] == "Plan"
 
     desk(test)

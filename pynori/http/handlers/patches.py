@@ -95,7 +95,7 @@ def patch_answer(results: Results, is_debug: bool) -> Response:
         return Response(404 if result.status == DOCUMENT_DOES_NOT_EXIST else 304)
     shape = {
         "Status": result.status,
-        "ModifiedDocument": raw(result.document),
+        "ModifiedDocument": raw(result.modified_document()),
         "OriginalDocument": raw(result.original) if is_debug else None,
         "Debug": debug_shape(result) if is_debug else None,
     }
@@ -130,7 +130,7 @@ def command_shape(result: PatchResult, kind: str, with_document: bool) -> dict[s
         "Debug": None,
     }
     if with_document:
-        shape["ModifiedDocument"] = raw(result.document)
+        shape["ModifiedDocument"] = raw(result.modified_document())
     return shape
 
 
