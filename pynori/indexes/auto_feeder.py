@@ -55,7 +55,8 @@ class AutoMapFeeder:
 
     def start(self, writer: IndexWriter) -> None:
         if self._native:
-            self._paths = FieldPaths([(native_field(writer, name, options), path) for name, path, options in self._fields])
+            fields = [(native_field(writer, name, options), path) for name, path, options in self._fields]
+            self._paths = FieldPaths(fields)
         else:
             self._entries = EntryWriter(writer, lambda name: self._options.get(name, PLAIN))
 
