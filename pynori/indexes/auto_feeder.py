@@ -1,7 +1,7 @@
-"""Feeds an automatic index: what lies at paths of documents, natively where texts are kept whole.
+"""Feeds an automatic index: what lies at paths of documents, natively where no field holds places.
 
-Fields of words and places go through the interpreter, together with all others of their index: a document is put as a
-whole or not at all.
+Fields of places go through the interpreter, together with all others of their index: a document is put as a whole or
+not at all.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pynori.indexes.auto import ALL_DOCUMENTS, AutoField, AutoIndexDefinition
 from pynori.indexes.entries import EntryWriter
 from pynori.indexes.feeding import FeedResult, documents_of, each_document
 from pynori.indexes.fields import DOCUMENT_ID_NAMES, FieldOptions, SpatialOptions
+from pynori.text.analyzers import STANDARD
 
 if TYPE_CHECKING:
     from pynori_core.document_snapshot import DocumentSnapshot
@@ -47,16 +48,15 @@ class AutoMapFeeder:
         self._options = {name: options for name, _, options in self._fields}
         self._places = {each.name: each.spatial for each in definition.fields.values() if each.spatial}
         self._options.update(dict.fromkeys(self._places, PLACE))
-        self._native = not self._places and not any(options.is_text for _, _, options in self._fields)
+        self._native = not self._places
         self.declared_fields: frozenset[str] | None = frozenset((*definition.fields, *self._options))
         self._paths: FieldPaths | None = None
         self._entries: EntryWriter | None = None
 
     def start(self, writer: IndexWriter) -> None:
         if self._native:
-            self._paths = FieldPaths(
-                [(writer.field(name, exact=options.is_exact), path) for name, path, options in self._fields]
-            )
+            fields = [(native_field(writer, name, options), path) for name, path, options in self._fields]
+            self._paths = FieldPaths(fields)
         else:
             self._entries = EntryWriter(writer, lambda name: self._options.get(name, PLAIN))
 
@@ -109,6 +109,13 @@ class AutoMapFeeder:
             place = [(values_at(content, path) or [None])[0] for path in paths]
             entry[name] = place if len(place) > 1 else place[0]
         return entry
+
+
+def native_field(writer: IndexWriter, name: str, options: FieldOptions) -> int:
+    """The number of a field that is fed natively: words are cut by the standard analyzer, which the engine has."""
+    if options.is_text:
+        return writer.field(name, text=True, analyzer=STANDARD.for_index())
+    return writer.field(name, exact=options.is_exact)
 
 
 def kept_fields(each: AutoField) -> list[tuple[str, str, FieldOptions]]:

@@ -151,7 +151,7 @@ class EntryWriter:
             if analyzer is None:
                 found = self._writer.field(name, exact=options.is_exact)
             else:
-                found = self._writer.field(name, text=True, analyzer=analyzer.terms)
+                found = self._writer.field(name, text=True, analyzer=analyzer.for_index())
             self._numbers[name] = found
         return found
 
