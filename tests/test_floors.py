@@ -13,7 +13,10 @@ SERVER = ROOT / "pynori"
 
 # Floors of the engine, from the bottom. A module may cimport its own floor's earlier modules and every lower floor.
 CORE_FLOORS: list[list[str]] = [
-    ["bits", "errors", "format", "threads", "forks", "guard", "checksum", "arena", "codec", "output", "completion"],
+    [
+        "bits", "errors", "format", "threads", "forks", "guard", "handles", "checksum", "arena", "codec", "output",
+        "completion",
+    ],
     ["blittable", "field_value", "schema", "builder", "json", "json_scan", "framing", "http_wire"],
     ["disk", "fault_disk", "sim_disk", "pager", "scratch", "record", "journal"],
     ["freespace", "state", "txn", "checkpoint", "recovery", "env"],

@@ -1,10 +1,14 @@
 """The slow half of the bump allocator: chunks are made, revisited after a reset, and freed together."""
 
 from libc.stdlib cimport free, malloc
+from libc.string cimport memset
+
+from pynori_core.handles cimport HANDLE_ARENA_CHUNK, HANDLES_COUNTED, handle_closed, handle_opened
 
 
 cdef enum:
     ALIGN_MAX = 64
+    POISON = 0xA5                  # what the debug build fills memory with that was given back
 
 
 cdef void arena_init(Arena* arena, size_t limit_bytes) noexcept nogil:
@@ -23,7 +27,21 @@ cdef inline void enter(Arena* arena, ArenaChunk* chunk) noexcept nogil:
     arena.end = arena.position + chunk.size
 
 
+cdef void poison(Arena* arena) noexcept nogil:
+    """All that was handed out, so that a piece used after its end is noticed."""
+    cdef ArenaChunk* chunk = arena.first
+    cdef size_t used
+    while chunk != NULL and arena.taken_bytes > 0:
+        used = chunk.size
+        if chunk == arena.current:
+            used = <size_t>(arena.position - <uint8_t*>chunk) - sizeof(ArenaChunk)
+        memset(<uint8_t*>chunk + sizeof(ArenaChunk), POISON, used)
+        chunk = NULL if chunk == arena.current else chunk.next
+
+
 cdef void arena_reset(Arena* arena) noexcept nogil:
+    if HANDLES_COUNTED:
+        poison(arena)
     arena.taken_bytes = 0
     if arena.first != NULL:
         enter(arena, arena.first)
@@ -34,6 +52,7 @@ cdef void arena_release(Arena* arena) noexcept nogil:
     cdef ArenaChunk* next_chunk
     while chunk != NULL:
         next_chunk = chunk.next
+        handle_closed(HANDLE_ARENA_CHUNK)
         free(chunk)
         chunk = next_chunk
     arena_init(arena, arena.limit_bytes)
@@ -59,6 +78,7 @@ cdef ArenaChunk* make_chunk(Arena* arena, size_t needed) noexcept nogil:
     if chunk == NULL:
         return NULL
     chunk.size = wanted - sizeof(ArenaChunk)
+    handle_opened(HANDLE_ARENA_CHUNK)
     arena.chunk_bytes += wanted
     if arena.current == NULL:
         chunk.next = NULL

@@ -2,15 +2,16 @@
 
 The check walks the document once from its root. Every value must lie wholly before its container, so there are no
 cycles; the bytes of all values together may not exceed those there are, so sharing cannot multiply a reader's work.
-Names and shapes are meant to be shared; they are remembered in a bit map and checked once each.
+Names and shapes are meant to be shared; they are remembered in a bit map and checked once each. Their bytes together
+may not exceed the schema's either, and no two names say the same, so that a shape has each name once.
 """
 
 import collections.abc
 import decimal
 
 from libc.math cimport isinf
-from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy
+from libc.stdlib cimport calloc, free, malloc, qsort
+from libc.string cimport memcmp, memcpy
 
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
@@ -50,9 +51,16 @@ cdef struct Check:
     uint32_t schema             # where names and shapes begin, and values end
     uint32_t schema_end
     uint32_t left               # bytes that values not yet seen may still take
+    uint32_t schema_left        # likewise names and shapes
+    uint32_t names              # how many there are
     uint8_t* names_seen         # a bit per offset in the schema: a name checked here
     uint8_t* shapes_seen        # likewise a shape
+    uint8_t* names_here         # likewise a name of the shape that is being checked; empty between shapes
     ErrorDetail* error
+
+cdef struct Name:
+    const uint8_t* text
+    size_t size
 
 
 cdef bint breach(Check* check, uint64_t offset, const char* text) noexcept nogil:
@@ -85,6 +93,17 @@ cdef bint check_varint(Check* check, uint32_t* offset, uint32_t limit, uint64_t*
             return True
         shift += 7
     return breach(check, offset[0], "a number runs beyond its bounds")
+
+
+cdef void forget(uint8_t* seen, uint32_t offset) noexcept nogil:
+    seen[offset >> 3] &= <uint8_t>~(1 << (offset & 7))
+
+
+cdef bint spend_schema(Check* check, uint32_t offset, uint64_t size) noexcept nogil:
+    if size > check.schema_left:
+        return breach(check, offset, "names and shapes lie upon each other")
+    check.schema_left -= <uint32_t>size
+    return True
 
 
 cdef bint spend(Check* check, uint32_t offset, uint64_t size) noexcept nogil:
@@ -198,8 +217,13 @@ cdef bint check_name(Check* check, uint32_t offset, uint32_t limit, uint8_t fing
         return False
     if size > limit - here:
         return breach(check, offset, "a name runs beyond its bounds")
-    if see(check.names_seen, offset) and not check_text(check, offset, limit, BLITTABLE_NAME_BYTES_MAX, False):
-        return False
+    if not see(check.names_here, offset):
+        return breach(check, offset, "a shape has a name twice")
+    if see(check.names_seen, offset):
+        check.names += 1
+        if not check_text(check, offset, limit, BLITTABLE_NAME_BYTES_MAX, False) or \
+                not spend_schema(check, offset, here - offset + size):
+            return False
     if blittable_fingerprint(check.data + here, <size_t>size) != fingerprint:
         return breach(check, offset, "a fingerprint is not its name's")
     return True
@@ -220,14 +244,58 @@ cdef bint check_shape(Check* check, uint32_t offset, uint32_t* count) noexcept n
     count[0] = <uint32_t>(head >> 1)
     if not see(check.shapes_seen, offset):
         return True
+    if not spend_schema(check, offset, here - offset + (head >> 1) * (width + 1)):
+        return False
     for i in range(count[0]):
-        if width == 4:
-            name = load32(check.data + here + count[0] + 4 * i)
-        else:
-            name = load16(check.data + here + count[0] + 2 * i)
+        name = shape_name(check, here, count[0], width, i)
         if name > check.size or not check_name(check, check.schema + name, offset, check.data[here + i]):
             return breach(check, offset, "a name lies outside the bytes before its shape")
+    for i in range(count[0]):
+        forget(check.names_here, check.schema + shape_name(check, here, count[0], width, i))
     return True
+
+
+cdef inline uint32_t shape_name(Check* check, uint32_t fingerprints, uint32_t count, uint32_t width,
+                                uint32_t i) noexcept nogil:
+    """The offset in the schema of a shape's name."""
+    cdef const uint8_t* offsets = check.data + fingerprints + count
+    return load32(offsets + 4 * <size_t>i) if width == 4 else load16(offsets + 2 * <size_t>i)
+
+
+cdef int compare_names(const void* left, const void* right) noexcept nogil:
+    cdef const Name* one = <const Name*>left
+    cdef const Name* two = <const Name*>right
+    if one.size != two.size:
+        return -1 if one.size < two.size else 1
+    return memcmp(one.text, two.text, one.size)
+
+
+cdef int check_names(Check* check) noexcept nogil:
+    """No two names say the same: readers tell names apart by where they are."""
+    cdef Name* names = <Name*>malloc(check.names * sizeof(Name))
+    cdef const uint8_t* text
+    cdef uint32_t found = 0
+    cdef uint32_t offset = check.schema
+    cdef int code = OK
+    cdef uint32_t i
+    if names == NULL:
+        error_set(check.error, E_NO_MEMORY, "no memory to check a document")
+        return E_NO_MEMORY
+    while found < check.names:
+        if check.names_seen[offset >> 3] >> (offset & 7) & 1:
+            text = check.data + offset
+            names[found].size = <size_t>blittable_varint(&text)
+            names[found].text = text
+            found += 1
+        offset += 1
+    qsort(names, found, sizeof(Name), compare_names)
+    for i in range(1, found):
+        if compare_names(&names[i - 1], &names[i]) == 0:
+            breach(check, names[i].text - check.data, "a name is there twice")
+            code = E_CORRUPT
+            break
+    free(names)
+    return code
 
 
 cdef bint check_object(Check* check, uint32_t offset, uint32_t limit, int depth) noexcept nogil:
@@ -299,7 +367,7 @@ cdef bint check_slot(Check* check, uint32_t slot, uint32_t start, int depth) noe
 
 cdef int blittable_validate(const uint8_t* data, size_t size, ErrorDetail* error) noexcept nogil:
     cdef Check check
-    cdef bint good
+    cdef int code
     check.data = data
     check.error = error
     check.size = 0
@@ -313,14 +381,19 @@ cdef int blittable_validate(const uint8_t* data, size_t size, ErrorDetail* error
         breach(&check, size - 8, "the schema lies outside the document")
         return E_CORRUPT
     check.left = check.schema
-    check.names_seen = <uint8_t*>calloc(2, size // 8 + 1)
+    check.schema_left = check.schema_end - check.schema
+    check.names = 0
+    check.names_seen = <uint8_t*>calloc(3, size // 8 + 1)
     if check.names_seen == NULL:
         error_set(error, E_NO_MEMORY, "no memory to check a document")
         return E_NO_MEMORY
     check.shapes_seen = check.names_seen + size // 8 + 1
-    good = check_slot(&check, load32(data + size - 4), check.schema, 0)
+    check.names_here = check.shapes_seen + size // 8 + 1
+    code = OK if check_slot(&check, load32(data + size - 4), check.schema, 0) else E_CORRUPT
+    if code == OK and check.names > 1:
+        code = check_names(&check)
     free(check.names_seen)
-    return OK if good else E_CORRUPT
+    return code
 
 
 # ---- numbers and equality --------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from pynori_core.errors cimport (
     raise_error,
 )
 from pynori_core.forks cimport ForkMark, fork_forget, fork_watch
+from pynori_core.handles cimport HANDLE_DISK, HANDLE_FILE, HANDLE_MAPPING, handle_closed, handle_opened
 from pynori_core.threads cimport Mutex, mutex_destroy, mutex_init, mutex_lock, mutex_unlock
 
 cdef extern from "pynori_disk.h" nogil:
@@ -120,6 +121,7 @@ cdef DiskFile* file_new(Disk* disk, const char* name, int descriptor) noexcept n
     file.disk = disk
     file.descriptor = descriptor
     strncpy(file.name, name, DISK_NAME_MAX - 1)
+    handle_opened(HANDLE_FILE)
     return file
 
 
@@ -127,6 +129,7 @@ cdef int file_close(DiskFile* file) noexcept nogil:
     cdef int result = 0
     if close_descriptor(file.descriptor) != 0:
         result = errno
+    handle_closed(HANDLE_FILE)
     free(file)
     return result
 
@@ -177,10 +180,12 @@ cdef int file_map(DiskFile* file, uint64_t size_bytes, uint8_t** base) noexcept 
     if address == MAP_FAILED:
         return errno
     base[0] = <uint8_t*>address
+    handle_opened(HANDLE_MAPPING)
     return 0
 
 
 cdef void file_unmap(DiskFile* file, uint8_t* base, uint64_t size_bytes) noexcept nogil:
+    handle_closed(HANDLE_MAPPING)
     munmap(base, size_bytes)
 
 
@@ -346,12 +351,17 @@ cdef int real_settle(Disk* disk) noexcept nogil:
     return result
 
 
+cdef void disk_free(Disk* disk) noexcept nogil:
+    handle_closed(HANDLE_DISK)
+    free(disk.extra)
+    free(disk)
+
+
 cdef void real_release(Disk* disk) noexcept nogil:
     cdef RealDisk* real = <RealDisk*>disk.extra
     real_unlock(disk)
     close_descriptor(real.directory)
-    free(real)
-    free(disk)
+    disk_free(disk)
 
 
 cdef Disk* disk_new(size_t extra_size) noexcept nogil:
@@ -362,6 +372,7 @@ cdef Disk* disk_new(size_t extra_size) noexcept nogil:
     if disk.extra == NULL:
         free(disk)
         return NULL
+    handle_opened(HANDLE_DISK)
     disk.close = file_close
     disk.size = file_size
     disk.read = file_read
@@ -383,6 +394,7 @@ cdef int disk_open_real(const char* directory, const char* allow_filesystem, Dis
     cdef RealDisk* real
     cdef const char* unsafe
     cdef int lasting = 1
+    cdef int result
     disk[0] = NULL
     if strlen(directory) >= PATH_MAX_BYTES - 16:
         error_set(error, E_INVALID, "path of %zu bytes is too long", strlen(directory))
@@ -395,12 +407,12 @@ cdef int disk_open_real(const char* directory, const char* allow_filesystem, Dis
     strncpy(real.path, directory, PATH_MAX_BYTES - 1)
     real.directory = open_path(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
     if real.directory < 0:
-        free(real)
-        free(made)
-        if errno == ENOENT:
+        result = errno
+        disk_free(made)
+        if result == ENOENT:
             error_set(error, E_NOT_FOUND, "%s: no such directory", directory)
             return E_NOT_FOUND
-        return disk_error(error, errno, b"open", directory, 0)
+        return disk_error(error, result, b"open", directory, 0)
     made.open = real_open
     made.lock = real_lock
     made.unlock = real_unlock
@@ -613,8 +625,7 @@ cdef void memory_release(Disk* disk) noexcept nogil:
             close_descriptor(memory.names[i].descriptor)
     mutex_destroy(&memory.mutex)
     free(memory.names)
-    free(memory)
-    free(disk)
+    disk_free(disk)
 
 
 cdef int disk_open_memory(Disk** disk, ErrorDetail* error) noexcept nogil:

@@ -101,6 +101,13 @@ cdef int sink_open(Sink* sink) except -1:
     return 0
 
 
+cdef void sink_close(Sink* sink) noexcept nogil:
+    """All is fetched, but who pushed it last may be about to write to the descriptor."""
+    while atomic_load64(&sink.pushers):
+        sleep_us(CLOSE_LOOK_US)
+    wake_close(sink.watched_fd, sink.wake_fd)
+
+
 cdef UserTxn* sink_take(Sink* sink) noexcept nogil:
     """All that is completed, oldest first. Clears the descriptor first, so that what comes later wakes again."""
     cdef void* taken
@@ -136,7 +143,7 @@ cdef class Dispatcher:
 
     def __dealloc__(self):
         if self.sink.watched_fd >= 0:
-            wake_close(self.sink.watched_fd, self.sink.wake_fd)
+            sink_close(&self.sink)
 
     @staticmethod
     def acquire(loop, make_exception):
@@ -361,7 +368,7 @@ cdef class DocumentWriter:
                 first = run_all(merger, &sink, first, waiting_max if waiting_max > 0 else 1)
         finally:
             atomic_add32(&self.inside, <uint32_t>-1)
-            wake_close(sink.watched_fd, sink.wake_fd)
+            sink_close(&sink)
             while first != NULL:
                 user = first
                 first = user.next
@@ -426,7 +433,4 @@ cdef UserTxn* run_all(Merger* merger, Sink* sink, UserTxn* waiting, int waiting_
             done = user
             on_their_way -= 1
             user = next
-    # All is fetched, but who pushed it last may be about to write to the descriptor, which is closed after this.
-    while atomic_load64(&sink.pushers):
-        sleep_us(CLOSE_LOOK_US)
     return done

@@ -80,7 +80,7 @@ cdef void release(Env* env) noexcept nogil:
     fork_forget(&env.fork_mark)
     journal_close(&env.journal)
     if env.scratch.slots != NULL:
-        scratch_close(&env.scratch)
+        scratch_close(&env.scratch, env.published_txn)
     if env.pager.disk != NULL:
         pager_close(&env.pager, &ignored)
     record_release(&env.encoder)
@@ -596,7 +596,11 @@ cdef int env_seal(Txn* txn, CommitCallback callback, void* context) noexcept nog
 
 
 cdef bint env_journal_idle(Env* env) noexcept nogil:
-    return not env.journal_busy and env.queue_count == 0
+    cdef bint idle
+    mutex_lock(&env.mutex)
+    idle = not env.journal_busy and env.queue_count == 0
+    mutex_unlock(&env.mutex)
+    return idle
 
 
 cdef int env_flush(Env* env, ErrorDetail* error) noexcept nogil:
@@ -834,7 +838,7 @@ cdef void env_statistics(Env* env, EnvStatistics* out) noexcept nogil:
     out.checkpoints = atomic_load64(&env.checkpoints)
     out.checkpoint_pages = atomic_load64(&env.checkpoint_pages)
     out.scratch_bytes = atomic_load64(&env.scratch.used_bytes)
-    out.scratch_reserved_bytes = env.scratch.reserved_bytes
+    out.scratch_reserved_bytes = atomic_load64(&env.scratch.reserved_bytes)
     mutex_lock(&env.mutex)
     out.readers = readers(env)
     mutex_unlock(&env.mutex)

@@ -222,7 +222,7 @@ cdef int step_prefix(Walk* walk) noexcept nogil:
 
 
 cdef inline void ask_ahead(Walk* walk) noexcept nogil:
-    """Rows lie in the order of their changes, so one that was asked for some steps ahead is there when its turn comes."""
+    """Rows lie in the order of their changes: one that is asked for some steps ahead is there when its turn comes."""
     cdef Value value
     cdef const IndexEntry* entry
     if walk.skip == 0 and cursor_value_ahead(&walk.cursor, STEPS_AHEAD, &value) == OK:

@@ -82,7 +82,7 @@ cdef struct Merger:
     bint thread_joinable
     Thread thread
     bint closing
-    uint64_t sealed                    # transactions handed to the journal's thread and not reported yet
+    uint64_t sealed                    # transactions handed to the journal's thread and not reported yet; atomic
     # Of the role, without the lock:
     Writer* writer
     uint64_t next_user_txn
@@ -227,7 +227,7 @@ cdef void sealed_done(void* context, uint64_t txn_id, const ErrorDetail* outcome
     complete(merger, &merged.users, outcome)
     free(merged)
     mutex_lock(&merger.lock)
-    merger.sealed -= 1
+    atomic_add64(&merger.sealed, <uint64_t>-1)
     condition_broadcast(&merger.settled)
     mutex_unlock(&merger.lock)
 
@@ -414,7 +414,7 @@ cdef void run_end(Merger* merger, Txn* txn, UserList* users, bint may_seal) noex
     merged.merger = merger
     merged.users = users[0]
     mutex_lock(&merger.lock)
-    merger.sealed += 1
+    atomic_add64(&merger.sealed, 1)
     mutex_unlock(&merger.lock)
     code = env_seal(txn, sealed_done, merged)
     if code != OK:
@@ -682,8 +682,11 @@ cdef void merger_close(Merger* merger) noexcept nogil:
 
 
 cdef void merger_counters(Merger* merger, MergerCounters* counters) noexcept nogil:
+    cdef const uint64_t* source = <const uint64_t*>&merger.counters
+    cdef size_t index
+    for index in range(sizeof(MergerCounters) // sizeof(uint64_t)):
+        (<uint64_t*>counters)[index] = atomic_load64(&source[index])
     mutex_lock(&merger.lock)
-    counters[0] = merger.counters
     counters.queue_count = merger.queue_count
     counters.queue_bytes = merger.queue.bytes
     mutex_unlock(&merger.lock)

@@ -12,6 +12,7 @@ from pynori_core.format cimport (
     ENTRY_RAW, ENTRY_WHOLE, FORMAT_VERSION, JOURNAL_FLAG_LZ4, MAGIC_RECORD, PAGE_HEADER_B, PAGE_SIZE, PAGE_TYPE_BRANCH,
     PAGE_TYPE_LEAF, PAGE_TYPE_RUN, SECTOR_SIZE, PageHeader,
 )
+from pynori_core.handles cimport HANDLE_RECORD_BUFFER, handle_closed, handle_opened
 from pynori_core.scratch cimport VERSION_FRESH, VERSION_FREED, VERSION_RAW
 
 cdef extern from "<stdlib.h>" nogil:
@@ -40,6 +41,8 @@ cdef struct PageWriter:            # the page that is being encoded
 
 
 cdef void record_buffer_release(RecordBuffer* buffer) noexcept nogil:
+    if buffer.data != NULL:
+        handle_closed(HANDLE_RECORD_BUFFER)
     free(buffer.data)
     buffer.data = NULL
     buffer.capacity = 0
@@ -56,6 +59,7 @@ cdef int record_buffer_reserve(RecordBuffer* buffer, uint64_t size_bytes) noexce
     record_buffer_release(buffer)
     if posix_memalign(&memory, SECTOR_SIZE, capacity) != 0:
         return E_NO_MEMORY
+    handle_opened(HANDLE_RECORD_BUFFER)
     buffer.data = <uint8_t*>memory
     buffer.capacity = capacity
     return OK

@@ -27,9 +27,9 @@ from pynori_core.record cimport (
     record_payload_valid, record_size, record_sizes_valid,
 )
 from pynori_core.scratch cimport (
-    SLOT_VERIFIED, VERSION_RAW, PageVersion, RunBuffer, scratch_clear_dirty, scratch_drop_data, scratch_drop_run,
-    scratch_give_version, scratch_mark_dirty, scratch_next_dirty, scratch_slot, scratch_take_buffer,
-    scratch_take_run, scratch_take_version,
+    SLOT_CHUNK_PAGES, SLOT_CHUNKS_MAX, SLOT_VERIFIED, VERSION_RAW, PageVersion, RunBuffer, scratch_clear_dirty,
+    scratch_drop_data, scratch_drop_run, scratch_give_version, scratch_mark_dirty, scratch_next_dirty, scratch_slot,
+    scratch_take_buffer, scratch_take_run, scratch_take_version,
 )
 from pynori_core.freespace cimport RUN_PAGES_MAX
 
@@ -251,6 +251,12 @@ cdef int replay(Recovery* recovery, const RecordHeader* header, const uint8_t* s
     cdef Env* env = recovery.env
     cdef RecordCursor cursor
     cdef int result = record_open(&cursor, header, stored, &recovery.plain, error)
+    if result == OK and header.file_pages > <uint64_t>SLOT_CHUNKS_MAX * SLOT_CHUNK_PAGES:
+        error_set(error, E_CORRUPT, "%s: the record of transaction %llu at offset %llu wants a data file of %llu pages",
+                  recovery.reader.file.name, <unsigned long long>header.txn_id, <unsigned long long>recovery.offset,
+                  <unsigned long long>header.file_pages)
+        error.offset = recovery.offset
+        result = E_CORRUPT
     if result == OK:
         result = grow_to(env, header.file_pages, error)
     if result != OK:

@@ -103,7 +103,7 @@ cdef struct Scratch:
     uint32_t retired_count
 
 cdef int scratch_open(Scratch* scratch, ErrorDetail* error) noexcept nogil
-cdef void scratch_close(Scratch* scratch) noexcept nogil
+cdef void scratch_close(Scratch* scratch, uint64_t published_txn) noexcept nogil
 
 # Slots. `scratch_slot` makes the chunk when it is missing; NULL: out of memory.
 cdef void** scratch_slot(Scratch* scratch, uint64_t page) noexcept nogil

@@ -15,6 +15,9 @@ from pynori_core.bits cimport (
 )
 from pynori_core.errors cimport E_NO_MEMORY, OK, error_set
 from pynori_core.format cimport PAGE_SIZE
+from pynori_core.handles cimport (
+    HANDLE_BUFFER, HANDLE_ENVIRONMENT, HANDLE_SNAPSHOT, HANDLE_VERSION, HANDLES_COUNTED, handle_closed, handle_opened,
+)
 from pynori_core.threads cimport mutex_destroy, mutex_init, mutex_lock, mutex_unlock, thread_number
 
 cdef extern from *:
@@ -24,7 +27,7 @@ cdef extern from *:
     /* The debug build fills what is given back, so that a page used after its end is noticed. */
     static void pyn_poison(void *memory, size_t size) {
     #ifdef PYNORI_DEBUG
-        memset(memory, 0xDD, size);
+        memset(memory, 0xA5, size);
     #else
         (void)memory; (void)size;
     #endif
@@ -44,23 +47,55 @@ cdef enum:
 
 cdef int scratch_open(Scratch* scratch, ErrorDetail* error) noexcept nogil:
     memset(scratch, 0, sizeof(Scratch))
+    handle_opened(HANDLE_ENVIRONMENT)
     mutex_init(&scratch.retire_mutex)
     scratch.epoch = 1
     scratch.chunk_bytes = CHUNK_BYTES_FIRST
     scratch.slots = <void***>memory_take(SLOT_CHUNKS_MAX * sizeof(void*), 0)
     scratch.readers = <ReaderSlot*>memory_take(READERS_MAX * sizeof(ReaderSlot), 0)
     if scratch.slots == NULL or scratch.readers == NULL:
-        scratch_close(scratch)
+        scratch_close(scratch, 0)
         error_set(error, E_NO_MEMORY, "no memory for the slot directory")
         return E_NO_MEMORY
     return OK
 
 
-cdef void scratch_close(Scratch* scratch) noexcept nogil:
+cdef void uncount(Scratch* scratch, uint64_t published_txn) noexcept nogil:
+    """Takes every version out of the counts that can be reached from a slot or the retire queue: the rest was lost."""
+    cdef PageVersion* version
+    cdef uint64_t page = UINT64_MAX if scratch.slots == NULL else scratch_next_dirty(scratch, 0)
+    cdef uint32_t i
+    while page != UINT64_MAX:
+        version = <PageVersion*>scratch_slot(scratch, page)[0]
+        while <uint64_t>version > SLOT_VERIFIED:
+            uncount_version(version)
+            # What lies below a published version was retired when that was published, and may be gone.
+            version = version.older if version.txn_id > published_txn else NULL
+        page = scratch_next_dirty(scratch, page + 1)
+    for i in range(scratch.retired_count):
+        version = scratch.retired[(scratch.retired_first + i) & (RETIRED_BATCHES_MAX - 1)].first
+        scratch.retired[(scratch.retired_first + i) & (RETIRED_BATCHES_MAX - 1)].last.next = NULL
+        while version != NULL:
+            uncount_version(version)
+            version = version.next
+
+
+cdef void uncount_version(PageVersion* version) noexcept nogil:
+    handle_closed(HANDLE_VERSION)
+    if version.run != NULL:
+        version.run.references -= 1
+    if version.data != NULL and (version.run == NULL or version.run.references == 0):
+        handle_closed(HANDLE_BUFFER)
+
+
+cdef void scratch_close(Scratch* scratch, uint64_t published_txn) noexcept nogil:
     """Everything at once: nobody may hold a version any more."""
     cdef MemoryChunk* chunk = scratch.chunks
     cdef MemoryChunk* next
     cdef uint32_t i
+    if HANDLES_COUNTED:
+        handle_closed(HANDLE_ENVIRONMENT)
+        uncount(scratch, published_txn)
     if scratch.slots != NULL:
         for i in range(scratch.slot_chunks_high):
             if scratch.slots[i] != NULL:
@@ -156,7 +191,7 @@ cdef uint8_t* chunk_take(Scratch* scratch, uint64_t size_bytes) noexcept nogil:
     chunk.size_bytes = size_bytes
     chunk.next = scratch.chunks
     scratch.chunks = chunk
-    scratch.reserved_bytes += size_bytes
+    atomic_add64(&scratch.reserved_bytes, size_bytes)
     return chunk.data
 
 
@@ -190,36 +225,41 @@ cdef bint pool_fill(Scratch* scratch, Pool* pool, uint64_t piece_bytes) noexcept
 
 cdef uint8_t* scratch_take_buffer(Scratch* scratch, uint32_t pages) noexcept nogil:
     cdef int index = buffer_class(pages)
-    cdef Pool* pool = &scratch.buffers[index]
+    cdef Pool* pool
     cdef uint64_t size_bytes = <uint64_t>PAGE_SIZE << index
     cdef uint8_t* data
     if index >= BUFFER_CLASSES:
         size_bytes = <uint64_t>pages * PAGE_SIZE
         data = <uint8_t*>memory_take(size_bytes, 0)
         if data != NULL:
-            scratch.reserved_bytes += size_bytes
+            atomic_add64(&scratch.reserved_bytes, size_bytes)
             atomic_add64(&scratch.used_bytes, size_bytes)
+            handle_opened(HANDLE_BUFFER)
         return data
+    pool = &scratch.buffers[index]
     if pool.free_count == 0 and not pool_fill(scratch, pool, size_bytes):
         return NULL
     pool.free_count -= 1
     if pool.cold_count > pool.free_count:
         pool.cold_count = pool.free_count
-        scratch.reserved_bytes += size_bytes
+        atomic_add64(&scratch.reserved_bytes, size_bytes)
     atomic_add64(&scratch.used_bytes, size_bytes)
+    handle_opened(HANDLE_BUFFER)
     return pool.free[pool.free_count]
 
 
 cdef void scratch_give_buffer(Scratch* scratch, uint8_t* data, uint32_t pages) noexcept nogil:
     cdef int index = buffer_class(pages)
-    cdef Pool* pool = &scratch.buffers[index]
+    cdef Pool* pool
     cdef uint64_t size_bytes = <uint64_t>PAGE_SIZE << index
+    handle_closed(HANDLE_BUFFER)
     if index >= BUFFER_CLASSES:
         size_bytes = <uint64_t>pages * PAGE_SIZE
         memory_give(data, size_bytes)
-        scratch.reserved_bytes -= size_bytes
+        atomic_add64(&scratch.reserved_bytes, -size_bytes)
         atomic_add64(&scratch.used_bytes, -size_bytes)
         return
+    pool = &scratch.buffers[index]
     poison(data, size_bytes)
     pool.free[pool.free_count] = data
     pool.free_count += 1
@@ -236,7 +276,7 @@ cdef void scratch_trim(Scratch* scratch, uint64_t keep_bytes) noexcept nogil:
         while pool.cold_count < pool.free_count and (pool.free_count - pool.cold_count) * size_bytes > keep_bytes:
             memory_discard(pool.free[pool.cold_count], size_bytes)
             pool.cold_count += 1
-            scratch.reserved_bytes -= size_bytes
+            atomic_add64(&scratch.reserved_bytes, -size_bytes)
 
 
 cdef PageVersion* scratch_take_version(Scratch* scratch) noexcept nogil:
@@ -252,11 +292,13 @@ cdef PageVersion* scratch_take_version(Scratch* scratch) noexcept nogil:
     else:
         scratch.versions = version.next
     memset(version, 0, sizeof(PageVersion))
+    handle_opened(HANDLE_VERSION)
     return version
 
 
 cdef void scratch_give_version(Scratch* scratch, PageVersion* version) noexcept nogil:
     poison(version, sizeof(PageVersion))
+    handle_closed(HANDLE_VERSION)
     version.next = scratch.versions
     scratch.versions = version
 
@@ -317,12 +359,14 @@ cdef ReaderSlot* scratch_register(Scratch* scratch) noexcept nogil:
             while high <= index and not compare_swap32(&scratch.readers_high, high, index + 1):
                 high = atomic_load32(&scratch.readers_high)
             if compare_swap64(&reader.epoch, 0, epoch):
+                handle_opened(HANDLE_SNAPSHOT)
                 fence()
                 return reader
     return NULL
 
 
 cdef void scratch_unregister(ReaderSlot* reader) noexcept nogil:
+    handle_closed(HANDLE_SNAPSHOT)
     atomic_store64(&reader.txn_id, 0)
     atomic_store64(&reader.epoch, 0)
 

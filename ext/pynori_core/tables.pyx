@@ -1,8 +1,11 @@
 """Create and open a database's tables; read and write its rows' headers, collections and state."""
 
+import os
+
 from libc.string cimport memset
 
-from pynori_core.bits cimport load32_be, store32_be
+from pynori_core.bits cimport load32_be, store32_be, unlikely
+from pynori_core.blittable cimport blittable_validate
 from pynori_core.btree cimport PUT_INSERT, tree_create, tree_get, tree_open, tree_put, tree_update
 from pynori_core.change_vector cimport DATABASE_ID_SIZE, VECTOR_ENTRIES_MAX
 from pynori_core.errors cimport E_CORRUPT, E_NOT_FOUND, E_VERSION, OK, error_set
@@ -12,6 +15,16 @@ from pynori_core.table cimport TableSchema, table_create, table_open
 cdef const char* STATE_KEY = "state"
 cdef enum:
     STATE_KEY_SIZE = 5
+
+
+# Whether stored documents are checked at every reading. Else they are what was written, by the hash of their page.
+cdef bint documents_verified = os.environ.get("PYNORI_VERIFY", "") == "all"
+
+
+def verify_documents(bint on):
+    """Check each stored document before it is read, in this process; what PYNORI_VERIFY=all sets from outside."""
+    global documents_verified
+    documents_verified = on
 
 
 cdef void schema_fill(TableSchema* schema) noexcept nogil:
@@ -71,18 +84,30 @@ cdef int tables_open(Txn* txn, uint32_t tag, DocumentTables* tables) noexcept no
 
 # ---- rows
 
+cdef inline bint tags_sound(const ItemHeader* header, const VectorEntry* vector) noexcept nogil:
+    """Tags are ASCII, so that change vectors can be written out."""
+    cdef uint32_t all = header.tag
+    cdef int i
+    for i in range(header.vector_count):
+        all |= vector[i].tag
+    return all & 0x80808080U == 0
+
+
 cdef int item_decode(Txn* txn, uint64_t etag, const Value* row, Item* item) noexcept nogil:
     cdef const ItemHeader* header = <const ItemHeader*>row.data
     cdef uint64_t fixed
     if row.size >= sizeof(ItemHeader):
         fixed = sizeof(ItemHeader) + <uint64_t>header.vector_count * sizeof(VectorEntry) + header.id_size
-        if fixed + header.body_size == row.size and header.vector_count < VECTOR_ENTRIES_MAX:
+        if fixed + header.body_size == row.size and header.vector_count < VECTOR_ENTRIES_MAX and \
+                tags_sound(header, <const VectorEntry*>(row.data + sizeof(ItemHeader))):
             item.etag = etag
             item.header = header
             item.vector = <const VectorEntry*>(row.data + sizeof(ItemHeader))
             item.id = row.data + fixed - header.id_size
             item.body = row.data + fixed
             item.body_size = header.body_size
+            if unlikely(documents_verified) and header.kind == ITEM_DOCUMENT and header.body_size:
+                return blittable_validate(item.body, item.body_size, &txn.error)
             return OK
     error_set(&txn.error, E_CORRUPT, b"row %llu of 'items', page %llu: %llu bytes do not hold what the header says",
               <unsigned long long>etag, <unsigned long long>row.page, <unsigned long long>row.size)

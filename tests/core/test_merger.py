@@ -241,13 +241,12 @@ def test_a_long_queue_is_sealed_while_the_next_is_executed(store: DocumentStore,
     async def run() -> None:
         loop = asyncio.get_running_loop()
         dispatcher = Dispatcher.acquire(loop, lambda error: error)
-        futures = []
-        for number in range(60):
-            batch = one(f"big/{number}", b'{"text":"%s"}' % (b"%08d" % number * 130_000))
-            if number % 10 == 9:
-                batch.put("big/0", b"{}", "")
-            futures.append(loop.create_future())
-            writer.submit(batch, futures[-1], dispatcher)
+        batches = [one(f"big/{number}", b'{"text":"%s"}' % (b"%08d" % number * 130_000)) for number in range(60)]
+        for batch in batches[9::10]:
+            batch.put("big/0", b"{}", "")
+        futures = [loop.create_future() for _ in batches]
+        for batch, future in zip(batches, futures, strict=True):
+            writer.submit(batch, future, dispatcher)
         outcomes = await asyncio.gather(*futures, return_exceptions=True)
         assert [isinstance(outcome, ConcurrencyError) for outcome in outcomes] == [n % 10 == 9 for n in range(60)]
         dispatcher.release()

@@ -1,0 +1,3 @@
+"""Types of the tables' switch."""
+
+def verify_documents(on: bool) -> None: ...

@@ -1,0 +1,76 @@
+"""Where each fuzzer begins: inputs that are right, or nearly, so that a run need not find the format first."""
+
+import random
+import struct
+from collections.abc import Iterator
+
+from pynori_core.blittable import blittable_bytes
+
+from tests.fuzz.images import PAGES_MAX
+
+JSON = (
+    b'{"a":1,"b":[true,false,null,-1.5e3,"\\u00e9\\ud83d\\ude00"],"@metadata":{"@collection":"Things","@id":"things/1"}}',
+    b'[1,2.5,1e400,9223372036854775808,0.1,"\\n\\\\",{},[],{"":{"":[]}}]',
+    b"[" * 20 + b"]" * 20,
+    b'{"a":1,"a":2,"text":"' + b"x" * 300 + b'"}',
+    b"{" + b",".join(b'"n%d":%d' % (number, number) for number in range(40)) + b"}",
+)
+CHANGE_VECTORS = (
+    b"A:1-AAAAAAAAAAAAAAAAAAAAAA|B:2-AQEBAQEBAQEBAQEBAQEBAQ",
+    b"A:1-AAAAAAAAAAAAAAAAAAAAAA, B:2-AQEBAQEBAQEBAQEBAQEBAQ|A:3-AAAAAAAAAAAAAAAAAAAAAA",
+    b"|A:9223372036854775807-AAAAAAAAAAAAAAAAAAAAAA",
+)
+IDENTIFIERS = (b"users/1-A", "Ärger/ß".encode(), b"users/", b"users|", b"\x00", b"x" * 600,
+    b"\xc4\xb0i\xcc\x87\xc4\xb1\xc5\xbf\xe2\x84\xaa")
+ARRAYS = (b'[{"a":[1,2]},"x]",3 ,\n{}]', b'["\\"",[[]],{"b":"}"}] ', b"[]")
+REQUESTS = (
+    b"GET /databases/db/docs?id=users%2F1&include=a&metadataOnly=true HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"PUT /databases/db/docs?id=users%2F1 HTTP/1.1\r\nHost: a\r\nContent-Length: 7\r\n\r\n{\"a\":1}",
+    b"POST /databases/db/docs HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    b"9\r\n{\"Ids\":[]\r\n1;x=y\r\n}\r\n0\r\n\r\n",
+    b"POST /databases/db/bulk_docs HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 73\r\n\r\n"
+    b'{"Commands":[{"Id":"a/1","Type":"PUT","Document":{"a":1},"ChangeVector":""}]}',
+    b"POST /databases/db/multi_get HTTP/1.1\r\nHost: a\r\nContent-Length: 60\r\n\r\n"
+    b'{"Requests":[{"Url":"/databases/db/docs","Query":"?id=a/1"}]}',
+    b"GET /databases/db/stats HTTP/1.1\r\nHost: a\r\nConnection: close\r\nIf-None-Match: \"A:1\"\r\n\r\n",
+    b"POST /databases/db/docs HTTP/1.1\r\nHost: a\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\n\x1f\x8b\x08",
+    b"GET / HTTP/1.0\r\n\r\nGET /build/version HTTP/1.1\r\nHost: a\r\n\r\n",
+    b"GET /databases/db/changes HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+    b"DELETE /databases/db/docs?id=a%00%ff HTTP/1.1\r\nHost: a\r\nContent-Length: 0, 0\r\n\r\n",
+)
+EDGES = (
+    0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, (1 << 63) - 1, (1 << 64) - 1,
+)
+PATCHES = 600  # one field each
+
+
+def patches(seed: int, numbers: int, header_size: int) -> Iterator[bytes]:
+    """Single fields near the start of a page or record, set to a value at an edge."""
+    rand = random.Random(seed)
+    for _ in range(PATCHES):
+        width = rand.choice((1, 2, 4, 8))
+        value = rand.choice(EDGES) & ((1 << 8 * width) - 1)
+        offset = rand.randrange(0, header_size, width) if rand.random() < 0.7 else rand.randrange(8192)
+        piece = value.to_bytes(width, "little")
+        yield struct.pack("<BHB", rand.randrange(numbers), offset, width) + piece
+
+
+def seeds(target: str) -> Iterator[bytes]:
+    """The first inputs of a target."""
+    if target == "json_text":
+        yield from JSON
+    elif target == "blittable":
+        yield from (blittable_bytes(text) for text in JSON)
+    elif target == "change_vector":
+        yield from CHANGE_VECTORS
+    elif target == "identifier":
+        yield from IDENTIFIERS
+    elif target == "framing":
+        yield from (b"\x03" + array for array in ARRAYS)
+    elif target == "http":
+        yield from (b"\x40" + request for request in REQUESTS)
+    elif target == "page":
+        yield from patches(1, PAGES_MAX, 96)
+    elif target == "journal":
+        yield from (b"\x01" + patch for patch in patches(2, 8, 256))
+        yield from (b"\x00" + struct.pack("<B", count) + bytes(16 * count) for count in range(4))

@@ -1,0 +1,328 @@
+"""What is fuzzed: functions that take any bytes and raise only when something is wrong.
+
+Each is a target of `ci/fuzz` and is replayed over its kept corpus by test_corpus.py. Exceptions that callers are told
+to expect are caught here; whatever else leaves a target is a finding, as are a crash, a hang and a sanitizer's report.
+"""
+
+import asyncio
+import contextlib
+import os
+import resource
+import shutil
+import signal
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pynori_core.blittable import Document, Items, validate
+from pynori_core.change_vector import canonical, compare, merge
+from pynori_core.check import check
+from pynori_core.command import Batch
+from pynori_core.document_writer import DocumentWriter
+from pynori_core.errors import EngineError, JsonError
+from pynori_core.framing import ArrayFramer
+from pynori_core.identifier import key_of
+from pynori_core.items import DocumentStore
+from pynori_core.json import JsonCodec
+from pynori_core.reads import DocumentReader, DocumentStream
+from pynori_core.salvage import Salvage
+from pynori_core.tables import verify_documents
+
+from pynori.config import Settings
+from pynori.http.listener import Listener, ListenerLimits
+from pynori.http.protocol import Connection
+from pynori.http.router import Router
+from pynori.http.routes import ROUTES
+from pynori.server.server import Server
+from tests.core.json_oracle import judge
+from tests.fuzz.images import Image, parse_patches, write_documents
+
+MEMORY_FILESYSTEM = "/dev/shm"
+FILE_SIZE_BYTES_MAX = 64 << 20     # a record may ask for any length of the data file; the disk refuses more than this
+CODEC = JsonCodec()
+
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)     # as Python does when it is not embedded: the limit is an error
+
+
+# ---- text and documents
+
+
+def json_text(data: bytes) -> None:
+    """Our reader accepts what Python's does, with equal values; as a stored document it is read or refused."""
+    judge(data)
+    try:
+        document = Document.from_json(data, document=True)
+    except EngineError:
+        return
+    CODEC.write_document(bytes(document), b"things/1", b"A:1-AAAAAAAAAAAAAAAAAAAAAA", b"None", b"2020", None)
+    read_all(document, 0)
+
+
+def read_all(value: Any, depth: int) -> None:
+    if isinstance(value, Document):
+        for name in value:
+            read_all(value[name], depth + 1)
+        value.extract()
+    elif isinstance(value, Items):
+        for item in value:
+            read_all(item, depth + 1)
+
+
+def blittable(data: bytes) -> None:
+    """Bytes that pass the check can be read in every way."""
+    try:
+        validate(data)
+    except EngineError:
+        return
+    text = CODEC.write(data)
+    text.decode()
+    try:
+        document = Document.from_bytes(data)
+    except TypeError:
+        return
+    assert document.to_json() == text
+    read_all(document, 0)
+    document.to_python()
+    assert document == Document.from_bytes(bytes(document))
+
+
+def change_vector(data: bytes) -> None:
+    """The canonical form is a fixed point, merging is commutative, and order is antisymmetric."""
+    left, _, right = data.decode("utf-8", "replace").partition("|")
+    try:
+        left = canonical(left)
+        right = canonical(right)
+    except EngineError:
+        return
+    assert canonical(left) == left
+    order = compare(left, right)
+    assert compare(right, left) == {"newer": "older", "older": "newer"}.get(order, order)
+    try:
+        merged = merge(left, right)
+    except EngineError:
+        return
+    assert merged == merge(right, left)
+    assert compare(merged, left) in ("equal", "newer")
+
+
+def identifier(data: bytes) -> None:
+    """The key of an id is a fixed point, and a batch takes the id or says why not."""
+    text = data.decode("utf-8", "replace")
+    try:
+        key = key_of(text)
+    except ValueError:
+        key = b""
+    if key and len(key) <= 512:
+        assert key_of(key.decode()) == key
+    try:
+        Batch().put(text, b"{}")
+        Batch().delete(text, text[:64])
+    except (EngineError, ValueError):
+        return
+
+
+def framing(data: bytes) -> None:
+    """An array is cut at the same places wherever its pieces end."""
+    if not data:
+        return
+    step = data[0] % 16 + 1
+    text = data[1:]
+    whole, pieces = ArrayFramer(), ArrayFramer()
+    try:
+        cut = whole.scan(text)
+    except JsonError:
+        cut = -1
+    found = 0
+    try:
+        for at in range(0, len(text), step):
+            here = pieces.scan(text[at : at + step])
+            found = at + here if here else found
+    except JsonError:
+        found = -1
+    assert found == cut
+    assert cut < 0 or (whole.count, whole.ended, whole.between) == (pieces.count, pieces.ended, pieces.between)
+
+
+# ---- files
+
+
+@cache
+def image() -> Image:
+    return Image()
+
+
+def use(files: dict[str, bytes]) -> None:
+    """Open a database of these files, read, write, check and salvage it: answers and errors are both right.
+
+    What a document's bytes say rests on the hash of their page alone, which is true here, so each is checked when read.
+    """
+    parent = MEMORY_FILESYSTEM if os.path.isdir(MEMORY_FILESYSTEM) else None
+    base = Path(tempfile.mkdtemp(prefix="pynori-fuzz-", dir=parent))
+    verify_documents(True)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_SIZE_BYTES_MAX, limits[1]))
+    try:
+        for name, data in files.items():
+            (base / name).write_bytes(data)
+        with contextlib.suppress(EngineError):
+            check(str(base))
+        with contextlib.suppress(EngineError):
+            salvage(base)
+        with contextlib.suppress(EngineError):
+            work(base)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        verify_documents(False)
+        shutil.rmtree(base)
+
+
+def work(base: Path) -> None:
+    store = DocumentStore.open(str(base), "A")
+    try:
+        read(store)
+        write(store)
+    finally:
+        store.close()
+
+
+def salvage(base: Path) -> None:
+    with Salvage(base) as found:
+        found.survey()
+        documents = sum(1 for _ in found.documents(outdated=True))
+        assert documents < 10_000
+        assert sum(1 for _ in found.state()) < 10_000
+        assert sum(1 for _ in found.losses()) < 10_000
+
+
+def read(store: DocumentStore) -> None:
+    reader = DocumentReader(store)
+    for ask in (
+        lambda: [reader.get(f"things/{number}") for number in (0, 1, 30, 59, 60, 62, 100, 103, 999)],
+        lambda: reader.load(["things/1", "things/61"], ["name"]),
+        lambda: reader.list_by_prefix("things/", matches="1*|?2", page_size=50),
+        lambda: reader.list_recent(page_size=50),
+        lambda: reader.list_collection("Things1", page_size=50, descending=True),
+        lambda: list(DocumentStream.items_since(store, 0, 200)),
+        lambda: (store.counts(), store.collections(), store.environment()),
+    ):
+        with contextlib.suppress(EngineError):
+            ask()
+
+
+def write(store: DocumentStore) -> None:
+    writer = DocumentWriter(store)
+    try:
+        for first, count, size in ((0, 20, 40), (500, 40, 300), (61, 1, 30_000)):
+            with contextlib.suppress(EngineError):
+                write_documents(writer, first, count, size)
+        batch = Batch()
+        for number in range(30, 63):
+            batch.delete(f"things/{number}")
+        with contextlib.suppress(EngineError):
+            writer.execute(batch)
+            store.checkpoint()
+    finally:
+        writer.close()
+
+
+def page(data: bytes) -> None:
+    """Pages of the data file with patches under true hashes."""
+    use(image().pages(parse_patches(data)))
+
+
+def journal(data: bytes) -> None:
+    """Records with patches under true hashes, or one record more with any payload."""
+    if data[:1] == b"\0":
+        use(image().records([], data[1:]))
+    else:
+        use(image().records(parse_patches(data[1:])))
+
+
+# ---- HTTP
+
+
+class Sink(asyncio.Transport):
+    """A transport that keeps nothing but answers that tell of a defect."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.closed = False
+        self.defects: list[bytes] = []
+
+    def write(self, data: Any) -> None:
+        if bytes(data[:12]) == b"HTTP/1.1 500":
+            self.defects.append(bytes(data))
+
+    def writelines(self, pieces: Any) -> None:
+        self.write(b"".join(pieces))
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+    abort = close
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        pass
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
+
+class Door:
+    """A server in memory with one database, and its listener without a socket."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.unhandled: list[dict[str, Any]] = []
+        self.loop.run_until_complete(self.start())
+
+    async def start(self) -> None:
+        self.loop.set_exception_handler(lambda _, context: self.unhandled.append(context))
+        server = await Server.start(Settings(run_in_memory=True))
+        self.listener = Listener(server, Router(ROUTES), ListenerLimits())
+        body = b'{"DatabaseName":"db"}'
+        target = b"PUT /admin/databases?name=db&replicationFactor=1 HTTP/1.1\r\nHost: a\r\n"
+        await self.exchange([target + b"Content-Length: %d\r\n\r\n" % len(body) + body], 0.05)
+
+    async def exchange(self, pieces: list[bytes], wait_s: float = 0) -> None:
+        transport = Sink()
+        connection = Connection(self.listener)
+        connection.connection_made(transport)
+        for piece in pieces:
+            if not transport.closed:
+                connection.data_received(piece)
+                await asyncio.sleep(wait_s)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        connection.connection_lost(None)
+        await asyncio.sleep(0)
+        assert not transport.defects, transport.defects
+        assert not self.unhandled, self.unhandled
+
+
+@cache
+def door() -> Door:
+    return Door()
+
+
+def http(data: bytes) -> None:
+    """Bytes on a connection, cut in two somewhere: no defect of ours shows, whatever they are."""
+    if not data:
+        return
+    cut = data[0] * (len(data) - 1) // 256 + 1
+    server = door()
+    server.loop.run_until_complete(server.exchange([piece for piece in (data[1:cut], data[cut:]) if piece]))
+
+
+TARGETS = (json_text, blittable, change_vector, identifier, framing, page, journal, http)
