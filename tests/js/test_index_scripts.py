@@ -233,7 +233,8 @@ def test_results_are_reduced_again(runner: Runner) -> None:
 
 def test_reduces_that_fail(runner: Runner) -> None:
     """An entry without a key and a group that throws have their errors; the others are not touched."""
-    text = "groupBy(x => x.a.b ?? x.none()).aggregate(g => { if (g.key == 2) throw new Error('two'); return { k: g.key } })"
+    aggregate = "g => { if (g.key == 2) throw new Error('two'); return { k: g.key } }"
+    text = f"groupBy(x => x.a.b ?? x.none()).aggregate({aggregate})"
     made = JavaScriptReduce(runner, text)
     good, bad, two = b'{"a":{"b":1}}', b"{}", b'{"a":{"b":2}}'
     keys = made.keys([good, bad, two])

@@ -71,7 +71,8 @@ PIECES = (
     "(function (q) { switch (q.s) { case 'x.y': return q.a.b; default: return q.list[0].n } })(d)",
     "d.list.reduce((t, x) => t + x.n.v, 0)", "Object.keys(d.a).map(k => d.a[k])[0]", "!d.a.b", "typeof d.a.c",
     "d.a.b++ + --d.a.b",
-    "(x => { for (const y of d.list) { if (y.n.v > 1) return y.n } })(1)", "JSON.stringify(d.a).length", "d\n.a // x.y\n.b",
+    "(x => { for (const y of d.list) { if (y.n.v > 1) return y.n } })(1)", "JSON.stringify(d.a).length",
+    "d\n.a // x.y\n.b",
 )  # fmt: skip
 
 
