@@ -191,7 +191,10 @@ class Preparer:
         self._waiting: deque[Request] = deque()
         self._running: asyncio.Task[None] | None = None
         self._closed = False
-        self.repeated = 0  # requests that were prepared again because a document had moved
+        # Since the database was opened: requests that were prepared again because a document had moved, and scripts
+        # that ran in a child.
+        self.repeated = 0
+        self.long = 0
 
     def submit(self, commands: Sequence[Command]) -> asyncio.Future[Results]:
         """Prepare and write the commands, all or nothing; their results in order."""
@@ -388,6 +391,7 @@ class Preparer:
         outcome = self._scripts.call_short(program, input, view.load)
         if outcome is not None:
             return outcome
+        self.long += 1
         call_long = self._scripts.call_long
         (long,) = await self._loop.run_in_executor(None, call_long, program, [input], view.load)
         if isinstance(long, PynoriError):

@@ -409,6 +409,8 @@ give('map', mapping('Documents', false));
 give('counters', Object.freeze({ map: mapping('Counters', true) }));
 give('timeSeries', Object.freeze({ map: mapping('TimeSeries', true) }));
 give('groupBy', groupBy);
+// With it a script would get hold of the functions that are on the stack, those of this file among them.
+Object.defineProperty(Error, 'prepareStackTrace', { value: undefined });
 // Dates are written as the database writes them, with seven digits of a second.
 Object.defineProperty(Date.prototype, 'toJSON', {
   value() { return isNaN(this) ? null : this.toISOString().slice(0, -1) + '0000Z'; },
