@@ -31,6 +31,8 @@ from pynori.limits import (
 PRELUDE = files("pynori.js").joinpath("prelude.js").read_text("utf-8")
 DEFINE_TIME_MS = 1_000  # to compile the prelude and a program
 
+NAMING_KINDS = ("patch", "project")  # their names become parameters; those of other kinds are sources
+
 RUN = "run"
 RUN_EXACT = "run_exact"  # numbers that JavaScript would change keep their text; slower
 
@@ -49,7 +51,7 @@ class Program:
     realm: str = ""
 
     def check(self) -> None:
-        """Raise JavaScriptError when it is too large or no text at all."""
+        """Raise JavaScriptError when it is too large, no text at all, or a name is none."""
         size = 0
         for source in (*self.sources, *self.names):
             try:
@@ -58,6 +60,8 @@ class Program:
                 raise JavaScriptError("a script is not valid Unicode text") from None
             if "\0" in source:
                 raise JavaScriptError("a script holds a NUL character")
+        if self.kind in NAMING_KINDS and not all(name.replace("$", "_").isidentifier() for name in self.names):
+            raise JavaScriptError("a name that a script is to use is no identifier")
         if size > SCRIPT_SIZE_BYTES_MAX:
             raise JavaScriptError(f"a script is larger than SCRIPT_SIZE_BYTES_MAX ({SCRIPT_SIZE_BYTES_MAX})")
 

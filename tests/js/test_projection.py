@@ -42,6 +42,9 @@ def test_a_row_that_fails() -> None:
     assert isinstance(first, JavaScriptError) and first.line == 2 and second == b'{"a":0}'
     with pytest.raises(JavaScriptError):
         Projection(ScriptEngine(), "{ a: }")
+    for name in ("a){", "1a", "a b", "", "if"):
+        with pytest.raises(JavaScriptError):
+            Projection(ScriptEngine(), "1", (), [name])
 
 
 def test_great_integers_pass() -> None:
