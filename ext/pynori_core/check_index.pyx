@@ -1,4 +1,4 @@
-"""Check of what an index promises: X1 to X13 of pynori/indexes/FORMAT.md, over one snapshot; and its terms as lines.
+"""Check of what an index promises: X1 to X14 of pynori/indexes/FORMAT.md, over one snapshot; and its terms as lines.
 
 Postings and records are compared by sums of hashes over all (field, term, entry): memory stays small, and only a field
 whose sums differ is searched for what is wrong. A finding names the invariant and the place; the walk goes on after it.
@@ -18,13 +18,18 @@ from pynori_core.index_entry cimport EntryView, FieldView, entry_field, entry_fi
 from pynori_core.index_terms cimport TERM_PRESENCE, TERM_ROOM, term_object, term_size
 from pynori_core.index_trees cimport (
     FIELD_ALL,
+    FIELD_SEVERAL,
     FIELD_TEXT,
     TERM_KEY_MAX,
+    Column,
     IndexTrees,
+    column_open,
+    column_read,
     entries_decode,
     field_name,
     length_read,
     term_key,
+    term_prefix64,
     trees_open,
     trees_release,
 )
@@ -156,11 +161,31 @@ cdef class Checker:
             self.finding(f"X3 violated: the terms of field {field.number} of entry {id} are broken")
         sums[2] += 1
         sums[3] += field.tokens
+        self.column(id, field)
         if field.text:
             length = length_read(&self.trees, field.number, id, &group, &lengths)
             if length != min(field.tokens, LENGTH_MAX):
                 self.finding(f"X9 violated: entry {id} has {field.tokens} tokens in field {field.number}, "
                              f"its length is {length}")
+        return 0
+
+    cdef int column(self, uint64_t id, const FieldView* field) except -1:
+        """X14: what the column says of an entry."""
+        cdef const uint8_t* here = field.terms
+        cdef const uint8_t* term = NULL
+        cdef uint8_t flags = self.trees.fields.records[field.number].flags
+        cdef Column column
+        cdef uint64_t found
+        cdef size_t size = 0
+        if flags & FIELD_TEXT or not field_term(field, &here, &term, &size):
+            return 0
+        if here != field.terms_end and not flags & FIELD_SEVERAL:
+            self.finding(f"X14 violated: entry {id} has several terms in field {field.number}, whose record denies it")
+        column_open(&column, &self.trees, field.number)
+        found = column_read(&column, id)
+        if found != term_prefix64(term, size):
+            self.finding(f"X14 violated: the column of field {field.number} says {found:016x} of entry {id}, "
+                         f"its lowest term is {term_object(term, size)!r}")
         return 0
 
     cdef int documents(self) except -1:
