@@ -65,6 +65,8 @@ VALUES: list[tuple[tree.Expression, Any]] = [
     (Compare("==", Literal((1 << 53) + 1), Literal(float(1 << 53))), False),
     (Compare("==", Literal("Äb"), Literal("äB"), True), True),
     (Compare("<", Literal(None), Literal(1)), False),
+    (Compare(">", Literal("d"), Literal("b")), True),  # two apart
+    (Compare("<", Literal("2020-01-12"), Literal("2020-01-14")), True),
     (date("2020-02-29T23:59:59.5Z"), "2020-02-29T23:59:59.5000000Z"),
     (date("2020-02-29T12:00:00+02:00"), "2020-02-29T10:00:00.0000000Z"),
     (date("2020-02-29"), "2020-02-29T00:00:00.0000000"),
