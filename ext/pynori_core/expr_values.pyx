@@ -825,7 +825,8 @@ cdef bint list_equal(Work* work, const FieldValue* left, const FieldValue* right
             if not deep_equal(work, &left_item, &right_item, flags, depth + 1):
                 return False
         return True
-    if left.kind != right.kind or left.kind == FIELD_OBJECT or left.size != right.size:
+    if left.kind != right.kind or left.size != right.size or not (
+            left.kind == VALUE_RECORD or left.kind == VALUE_ENTRY or left.kind == VALUE_GROUP):
         return False
     if left.kind == VALUE_RECORD and left.integer != right.integer:
         return False

@@ -180,6 +180,36 @@ def test_a_program_is_its_bytes() -> None:
         compile(node).run(EMPTY)
 
 
+def test_arguments_of_any_kind_are_safe() -> None:
+    """Every function with arguments of every kind gives a value or an ExpressionError."""
+    rand = random.Random(3)
+    marked = tree.Mark("boost", Literal("a"), Literal(2))
+    kinds = [
+        *literals(None, True, 7, -1, 1.5, "", "äb{0}", "2020-01-01", Decimal("1.5")), date("2020-01-01"), Array(()),
+        Call("span_days", literals(1)), Array(literals(1, "a", None)), tree.Record((("a", Literal(1)),)), marked, ITEM,
+        Member(ITEM, "n"), Member(ITEM, "gone"), Array((Array(literals(1)), marked)), Member(ITEM, "o"),
+        Sequence("group", Member(ITEM, "n"), ("g", "", ""), Variable("g")), Sequence("select", ITEM, ("e", "", ""),
+                                                                                   Variable("e")),
+    ]  # fmt: skip
+    document = Document.from_python({"n": [1, 2, 2], "o": {"x": 1, "y": [2]}})
+    values = 0
+    for name, (_, least, most) in FUNCTIONS.items():
+        for _ in range(150):
+            arguments = tuple(rand.choice(kinds) for _ in range(rand.randrange(least, min(most, 5) + 1)))
+            flags = rand.random() < 0.5
+            node: tree.Expression = Call(name, arguments, flags, flags)
+            if rand.random() < 0.3:
+                node = Compare(rand.choice(("==", "<")), node, rand.choice(kinds), flags, flags)
+            elif rand.random() < 0.3:
+                node = Arithmetic(rand.choice("+-*/%"), node, rand.choice(kinds))
+            try:
+                compile(node).value(document)
+                values += 1
+            except ExpressionError:
+                continue
+    assert values > 1000
+
+
 # ---- bounds
 
 def numbers(count: int) -> Document:
