@@ -168,6 +168,13 @@ cdef bint as_decimal(const FieldValue* value, int64_t* mantissa, int* scale) noe
     return False
 
 
+cdef bint to_decimal(const FieldValue* value, int64_t* mantissa, int* scale) noexcept nogil:
+    """As as_decimal, and doubles by their 15 leading digits, as a cast takes them: beside a decimal they become one."""
+    if as_decimal(value, mantissa, scale):
+        return True
+    return value.kind == FIELD_DOUBLE and double_as_decimal(value.number, mantissa, scale)
+
+
 cdef void set_decimal(FieldValue* out, int64_t mantissa, int scale) noexcept nogil:
     out.kind = VALUE_DECIMAL
     out.integer = mantissa
@@ -235,7 +242,7 @@ cdef int number_arithmetic(Work* work, int operation, const FieldValue* left, co
     if left.kind == VALUE_DECIMAL or right.kind == VALUE_DECIMAL:
         if operation >= ARITHMETIC_DIVIDE and value_number(right) == 0:
             return divide_by_zero(work)
-        if as_decimal(left, &left_mantissa, &left_scale) and as_decimal(right, &right_mantissa, &right_scale):
+        if to_decimal(left, &left_mantissa, &left_scale) and to_decimal(right, &right_mantissa, &right_scale):
             if decimal_compute(operation, left_mantissa, left_scale, right_mantissa, right_scale, &mantissa, &scale):
                 set_decimal(out, mantissa, scale)
                 return OK

@@ -55,6 +55,7 @@ VALUES: list[tuple[tree.Expression, Any]] = [
     (Call("to_string", (Arithmetic("/", Literal(Decimal(1)), Literal(Decimal(3))),)), "0.333333333333333333"),
     (Call("to_string", (Arithmetic("*", Literal(Decimal("-1.50")), Literal(Decimal("2"))),)), "-3"),
     (Call("to_string", (Cast("decimal", Literal(0.1)),)), "0.1"),
+    (Arithmetic("*", Cast("decimal", Literal(36)), Arithmetic("-", Literal(1), Literal(0.05))), 34.2),
     (Call("to_string", literals(12.0)), "12"),
     (Call("to_string", literals(0.1)), "0.1"),
     (Cast("integer", Literal(-3.9)), -3),
