@@ -20,10 +20,11 @@ from pynori_core.posting cimport Block, block_count, block_ids
 
 cdef enum:
     BEHIND_SIZE = 9                # so many FF behind a term lie behind all keys of it
-    BLOCK_COST_NS = 60             # about what it takes to step to a block,
-    ID_COST_NS = 3                 # to take an id from it,
-    ENTRY_COST_NS = 200            # and to look at an entry
+    BLOCK_COST_NS = 25             # about what it takes to step to a block,
+    ID_COST_NS = 2                 # to take an id from it,
+    ENTRY_COST_NS = 100            # and to look at an entry
     TEXT_COST_NS = 60              # and at the text of a term
+    TRY_SHARE = 3                  # terms are tried first for this part of what looking at all entries takes
 
 
 # ---- intervals
@@ -203,7 +204,7 @@ cdef int search_test(IndexTrees* trees, const TermTest* test, const uint64_t* wi
     cdef size_t index
     cdef int code = OK
     if within != NULL:
-        budget = within_count * ENTRY_COST_NS
+        budget = within_count * ENTRY_COST_NS // TRY_SHARE
         if within_count == 0:
             return OK
     if test.terms == NULL:
