@@ -2,8 +2,8 @@
 
     python bench/bench_expr.py [--seconds 10]
 
-Goal: a map of three plain fields at least a million documents a second. The documents fit the processor's cache, as they
-do for an index that follows writes. Conditions are those of queries over a collection.
+Goal: a map of three plain fields at least a million documents a second. The documents fit the processor's cache, as
+they do for an index that follows writes. Conditions are those of queries over a collection.
 """
 
 import argparse
