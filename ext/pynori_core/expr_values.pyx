@@ -825,7 +825,8 @@ cdef bint list_equal(Work* work, const FieldValue* left, const FieldValue* right
             if not deep_equal(work, &left_item, &right_item, flags, depth + 1):
                 return False
         return True
-    if left.kind != right.kind or left.kind == FIELD_OBJECT or left.size != right.size:
+    if left.kind != right.kind or left.size != right.size or not (
+            left.kind == VALUE_RECORD or left.kind == VALUE_ENTRY or left.kind == VALUE_GROUP):
         return False
     if left.kind == VALUE_RECORD and left.integer != right.integer:
         return False
@@ -848,6 +849,7 @@ cdef int value_order(Work* work, const FieldValue* left, const FieldValue* right
     cdef int64_t left_ticks = 0
     cdef int64_t right_ticks = 0
     cdef bint utc = False
+    cdef int bytes_order
     if left_class != right_class:
         if (left_class == 3 and right_class == 4) or (left_class == 4 and right_class == 3):
             if value_date(left, &left_ticks, &utc) and value_date(right, &right_ticks, &utc):
@@ -866,7 +868,9 @@ cdef int value_order(Work* work, const FieldValue* left, const FieldValue* right
     if left_class == 4:
         if flags & COMPARE_IGNORE_CASE:
             return folded_order(left, right)
-        return compare_bytes(left.text, left.size, right.text, right.size)
+        # memcmp may answer any number, INCOMPARABLE among them.
+        bytes_order = compare_bytes(left.text, left.size, right.text, right.size)
+        return order_of(bytes_order < 0, bytes_order > 0)
     return 0 if list_equal(work, left, right, flags, 0) else INCOMPARABLE
 
 
