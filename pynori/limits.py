@@ -124,6 +124,7 @@ INDEX_THREAD_NICE: Final = 5  # how far these threads stand back behind those th
 INDEX_BATCH_DOCUMENTS_MAX: Final = 16_384  # documents of one commit of an index,
 INDEX_BATCH_SIZE_BYTES_MAX: Final = 32 * MIB  # and the memory that their terms may take
 INDEX_SCRIPT_DOCUMENTS_MAX: Final = 1_024  # documents that go through the interpreter in one commit
+INDEX_SCRIPT_SHORT_CALLS_MAX: Final = 64  # calls of a script in the process of the server; more go to a child
 INDEX_BATCH_INTERVAL_MS: Final = 25  # between two commits of an index that nobody waits for
 INDEX_WRITE_BACK_BATCH: Final = 1_024  # documents of a reduce that are written in one transaction
 INDEX_ERRORS_KEPT_MAX: Final = 500  # of one index; the oldest go

@@ -141,6 +141,11 @@ class Database:
                 await asyncio.sleep(limits.CLOSE_LOOK_MS / 1_000)
 
     @property
+    def scripts(self) -> Scripts:
+        """What runs its JavaScript."""
+        return self._scripts
+
+    @property
     def directory(self) -> Path | None:
         """Where its files are; None: in memory."""
         return self._directory

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from pynori_core.index_store import FieldInput, IndexWriter
 
 Entry = Mapping[str, Any]
+# (name, value, options that the entry itself gives)
+Field = tuple[str, Any, FieldOptions | None]
 INTEGER_MIN, INTEGER_MAX = -(2**63), 2**63 - 1
 
 encode = msgspec.json.Encoder().encode
@@ -56,6 +58,25 @@ class EntryWriter:
             inputs.append(taken)
             stored.append(encode(kept) if kept else None)
         self._writer.put(document_id, inputs, stored if any(stored) else None)
+
+    def put_fields(self, document_id: str, entries: Sequence[Sequence[Field]]) -> None:
+        """As put; fields may say themselves how they are kept, which wins over the definition."""
+        inputs: list[dict[int, FieldInput]] = []
+        stored: list[bytes | None] = []
+        for entry in entries:
+            taken: dict[int, FieldInput] = {}
+            kept: dict[str, Any] = {}
+            for name, value, own in entry:
+                if own is not None and name not in self._options:
+                    self._options[name] = own.over(self._options_of(name))
+                self._field(name, value, taken, kept)
+            if taken or kept:
+                inputs.append(taken)
+                stored.append(encode(kept) if kept else None)
+        if inputs:
+            self._writer.put(document_id, inputs, stored if any(stored) else None)
+        else:
+            self._writer.delete(document_id)
 
     def put_reduced(self, key: str, entry: Entry, json: bytes) -> None:
         """Replace the entry of a group; `json` is its document."""

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pynori.errors import CompilationError
 from pynori.indexes.auto import AutoIndexDefinition
 from pynori.indexes.auto_feeder import AutoMapFeeder
 from pynori.indexes.definition import IndexDefinition
+from pynori.indexes.entries import analyzer_of
 from pynori.indexes.feeding import Feeder
+from pynori.indexes.maps import make_maps
+from pynori.indexes.output import OutputWriter
+from pynori.indexes.reduce_feeder import AutoReduceFeeder, StaticReduceFeeder
+from pynori.indexes.reducers import make_reducer
+from pynori.indexes.runner import IndexRunner
+from pynori.indexes.static_feeder import StaticMapFeeder
 
 if TYPE_CHECKING:
     from pynori.documents.database import Database
@@ -20,10 +26,18 @@ IN_PLACE = ("LockMode", "Priority", "State", "DeploymentMode")
 def make_feeder(definition: IndexDefinition | AutoIndexDefinition, database: Database) -> Feeder:
     """Raises: CompilationError when the definition cannot be used."""
     if isinstance(definition, AutoIndexDefinition):
-        if not definition.is_map_reduce:
-            return AutoMapFeeder(definition)
-        raise CompilationError("not supported: auto map reduce")
-    raise CompilationError("not supported: static")
+        return AutoReduceFeeder(definition) if definition.is_map_reduce else AutoMapFeeder(definition)
+    for name in definition.fields:
+        # An analyzer that is not there is told when the definition comes, not when the first document does.
+        analyzer_of(name, definition.options_of(name))
+    runner = IndexRunner(database.scripts)
+    maps = make_maps(definition, runner)
+    if not definition.is_map_reduce:
+        return StaticMapFeeder(definition, maps)
+    output = None
+    if definition.output_collection is not None:
+        output = OutputWriter(database, definition.output_collection)
+    return StaticReduceFeeder(definition, maps, make_reducer(definition, maps, runner), output)
 
 
 def content_of(definition: IndexDefinition | AutoIndexDefinition) -> dict[str, Any]:

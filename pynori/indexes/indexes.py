@@ -20,9 +20,11 @@ from pynori.errors import IndexDoesNotExist, InvalidArgument, PynoriError, Timeo
 from pynori.indexes.auto import AutoIndexDefinition, to_build
 from pynori.indexes.definition import LOCK_MODES, PRIORITIES, REPLACEMENT_PREFIX, IndexDefinition
 from pynori.indexes.feeders import content_of, make_feeder
+from pynori.indexes.feeding import Feeder
 from pynori.indexes.fields import choice
 from pynori.indexes.folders import REFERENCES, IndexFolders, Owner, folder_name
 from pynori.indexes.index import Definition, Index
+from pynori.indexes.output import check_no_others, check_output
 from pynori.indexes.references import References
 from pynori.indexes.worker import IndexThreads, Worker
 from pynori.runtime import log
@@ -100,6 +102,7 @@ class Indexes:
             return found
         existing = [each.definition for each in self.automatic()]
         definition = to_build(need, [each for each in existing if isinstance(each, AutoIndexDefinition)])
+        make_feeder(definition, self._database)  # raises when there can be no such index
         fields = {"database": self._database.name, "definition": definition.to_json()}
         await self._definitions.change_indexes("index.put_auto", fields)
         await self.reconcile()
@@ -115,7 +118,9 @@ class Indexes:
         definition = IndexDefinition.from_json(given)
         if scripts_only and not definition.type.startswith("JavaScript"):
             raise InvalidArgument(f"Index '{definition.name}' is not written in JavaScript: it takes an administrator")
-        await asyncio.get_running_loop().run_in_executor(None, make_feeder, definition, self._database)
+        feeder = await asyncio.get_running_loop().run_in_executor(None, make_feeder, definition, self._database)
+        if definition.output_collection is not None:
+            self._check_output(definition, feeder)
         fields = {
             "database": self._database.name,
             "definition": definition.to_json(),
@@ -125,6 +130,22 @@ class Indexes:
         raft_index, _ = await self._definitions.change_indexes("index.put", fields)
         await self.reconcile()
         return raft_index
+
+    def _check_output(self, definition: IndexDefinition, feeder: Feeder) -> None:
+        """Refuse results that would come back to the index, or that would be mixed with other documents."""
+        name, collection = definition.name.lower(), definition.output_collection or ""
+        reads: dict[str, frozenset[str] | None] = {
+            key: _reads(each.feeder) for key, each in self._indexes.items() if each.feeder is not None
+        }
+        reads[name] = _reads(feeder)
+        outputs = {
+            key: each.definition.output_collection.lower()
+            for key, each in self._indexes.items()
+            if isinstance(each.definition, IndexDefinition) and each.definition.output_collection is not None
+        }
+        check_output(definition, reads, outputs)
+        if collection.lower() not in outputs.values():
+            check_no_others(self._database, collection)
 
     def has_changed(self, given: Mapping[str, Any]) -> bool:
         """Whether putting this definition would change anything."""
@@ -416,6 +437,7 @@ class Indexes:
     def _moved(self, index: Index) -> None:
         """After a batch: who has caught up takes the place of the index it replaces, or of those it covers."""
         self._hold(index)
+        self._committed()  # it may have written documents of its own
         key = index.definition.name.lower()
         if self._replacements.get(key) is index:
             # One that has failed takes the place too: that is what was asked for, and it says why.
@@ -479,6 +501,14 @@ class Indexes:
                 except Busy:
                     # A query reads it; it goes on with the successor the next time.
                     await asyncio.sleep(limits.INDEX_CLOSE_LOOK_MS / 1_000)
+
+
+def _reads(feeder: Feeder) -> frozenset[str] | None:
+    """The collections that it reads or loads from, in lower case; None: it may be any."""
+    if feeder.collections is None or None in feeder.loaded_collections:
+        return None
+    loaded = {each for each in feeder.loaded_collections if each is not None}
+    return frozenset({each.lower() for each in feeder.collections} | loaded)
 
 
 def _serves(index: Index, need: AutoIndexDefinition) -> bool:
