@@ -64,6 +64,7 @@ class Indexes:
         self._seen_etag = -1
         self._look: asyncio.TimerHandle | None = None
         self._closed = False
+        self.is_paused = False  # all indexes that were there were paused together
 
     # ------------------------------------------------------------ reading
 

@@ -15,6 +15,8 @@ def start(request: Request) -> Response:
     indexes = request.open_database().indexes
     for each in chosen(request):
         indexes.resume(each)
+    if not request.text("name") and not request.text("type"):
+        indexes.is_paused = False
     return Response(204)
 
 
@@ -23,6 +25,8 @@ def stop(request: Request) -> Response:
     indexes = request.open_database().indexes
     for each in chosen(request):
         indexes.pause(each)
+    if not request.text("name") and not request.text("type"):
+        indexes.is_paused = True
     return Response(204)
 
 

@@ -17,10 +17,9 @@ def stats(request: Request) -> Response:
 
 def status(request: Request) -> Response:
     """What every index does now."""
-    found = request.open_database().indexes.all()
-    paused = bool(found) and all(each.status != "Running" for each in found)
-    shown = [{"Name": each.name, "Status": each.status} for each in found]
-    return json_response({"Status": "Paused" if paused else "Running", "Indexes": shown})
+    indexes = request.open_database().indexes
+    shown = [{"Name": each.name, "Status": each.status} for each in indexes.all()]
+    return json_response({"Status": "Paused" if indexes.is_paused else "Running", "Indexes": shown})
 
 
 def errors(request: Request) -> Response:
