@@ -21,6 +21,7 @@ CORE_FLOORS: list[list[str]] = [
         "blittable", "field_value", "analyze", "places", "edits", "schema", "builder", "json", "json_scan", "framing",
         "http_wire",
     ],
+    ["blittable", "field_value", "schema", "builder", "json", "json_scan", "framing", "http_wire"],
     ["disk", "fault_disk", "sim_disk", "pager", "scratch", "record", "journal"],
     ["freespace", "state", "txn", "checkpoint", "recovery", "env"],
     ["slotted", "catalog", "btree", "cursor", "table", "views"],
@@ -32,8 +33,8 @@ CORE_FLOORS: list[list[str]] = [
         "index_store", "reduce_store", "index_program", "text_analyzer",
     ],
     [
-        "merger", "document_writer", "capi", "compact", "space", "check", "check_trees", "check_documents", "dump",
-        "salvage_pages", "salvage", "scrub", "hooks",
+        "merger", "document_writer", "capi", "compact", "space", "check", "check_trees", "check_documents",
+        "check_index", "dump", "salvage_pages", "salvage", "scrub", "hooks",
     ],
 ]
 

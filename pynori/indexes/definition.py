@@ -141,6 +141,20 @@ class IndexDefinition:
         general = self.fields.get(ALL_FIELDS)
         return own if general is None else own.over(general)
 
+    @property
+    def missing_is_null(self) -> bool:
+        """Whether a field that a map gives no value is kept as null."""
+        return self._setting("Indexing.IndexMissingFieldsAsNull") == "true"
+
+    def _setting(self, name: str) -> str:
+        found = (value for key, value in self.configuration.items() if key.lower() == name.lower())
+        return next(found, "").lower()
+
+    @property
+    def named_fields(self) -> frozenset[str]:
+        """The fields that have options of their own."""
+        return frozenset(name for name in self.fields if name != ALL_FIELDS)
+
     def same_content(self, other: IndexDefinition) -> bool:
         """Whether an index of the one serves the other: all but lock mode, priority, state and deployment."""
         return _content(self) == _content(other)

@@ -29,7 +29,7 @@ Entry = Mapping[str, Any]
 Field = tuple[str, Any, FieldOptions | None]
 INTEGER_MIN, INTEGER_MAX = -(2**63), 2**63 - 1
 
-encode = msgspec.json.Encoder().encode
+encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 def analyzer_of(name: str, options: FieldOptions) -> Analyzer | None:

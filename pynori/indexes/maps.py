@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from pynori_core.items import StoredDocument
 
 
+# Name spaces of assemblies whose types a map may name; nothing of them is run.
+KNOWN_ASSEMBLIES = ("System", "Microsoft", "netstandard", "mscorlib")
+
+
 @dataclass(slots=True)
 class Mapped:
     """What the maps gave for one document."""
@@ -62,6 +66,9 @@ class LinqMaps:
 
     def __init__(self, definition: IndexDefinition) -> None:
         assemblies = [str(each.get("AssemblyName") or "") for each in definition.additional_assemblies]
+        for name in assemblies:
+            if name and not name.startswith(KNOWN_ASSEMBLIES):
+                raise CompilationError(f"Cannot load assembly '{name}'.", "AdditionalAssemblies", name)
         self.maps = [parse_map(text, assemblies=assemblies) for text in definition.maps]
         for each in self.maps:
             if each.kind is not SourceKind.DOCUMENTS:
@@ -75,7 +82,8 @@ class LinqMaps:
         )
         dynamic = any(each.program.has_marks and "_" in each.fields for each in self.maps)
         names = frozenset(name for each in self.maps for name in each.fields)
-        self.declared_fields: frozenset[str] | None = None if dynamic else names
+        self.declared_fields: frozenset[str] | None = None if dynamic else names | definition.named_fields
+        self._fill = self.maps[0].fields if definition.missing_is_null else ()
 
     def _check_shapes(self, definition: IndexDefinition) -> None:
         first = self.maps[0]
@@ -92,11 +100,18 @@ class LinqMaps:
         self, documents: Sequence[StoredDocument], collection: str, snapshot: DocumentSnapshot, *, as_rows: bool
     ) -> list[Mapped | PynoriError]:
         maps = [each for each in self.maps if _reads(each, collection)]
-        return [_run_programs(maps, document, snapshot, as_rows) for document in documents]
+        outcomes = [_run_programs(maps, document, snapshot, as_rows) for document in documents]
+        if self._fill:
+            for each in outcomes:
+                if isinstance(each, Mapped):
+                    for entry in each.entries:
+                        had = {name for name, _, _ in entry}
+                        entry += [(name, None, None) for name in self._fill if name not in had]
+        return outcomes
 
     def native(self, collection: str) -> Program | None:
         maps = [each for each in self.maps if _reads(each, collection)]
-        if len(maps) != 1 or maps[0].program.has_marks:
+        if len(maps) != 1 or maps[0].program.has_marks or self._fill:
             return None
         return maps[0].program
 

@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 PLAIN = FieldOptions()
 
 
+def key_of(group: ReducedGroup) -> bytes:
+    return group.key
+
+
 class StaticReduceFeeder:
     """Of a static index with a reduce."""
 
@@ -84,7 +88,8 @@ class StaticReduceFeeder:
     def finish(self, writer: IndexWriter, documents: DocumentSnapshot) -> FeedResult:
         assert self._groups is not None and self._entries is not None, "start comes first"
         result = FeedResult(0)
-        for group in self._groups.reduce(self._reducer.reduce):
+        # In the order of their keys, so that entries of one batch do not come in that of hashes.
+        for group in sorted(self._groups.reduce(self._reducer.reduce), key=key_of):
             result.documents += 1
             self._group(writer, group, result)
         if self._output is not None:
@@ -196,7 +201,7 @@ class AutoReduceFeeder:
     def finish(self, writer: IndexWriter, documents: DocumentSnapshot) -> FeedResult:
         assert self._groups is not None and self._entries is not None, "start comes first"
         result = FeedResult(0)
-        for group in self._groups.reduce(self._paths.reduce):
+        for group in sorted(self._groups.reduce(self._paths.reduce), key=key_of):
             result.documents += 1
             if group.result is None:
                 writer.delete(group.id)

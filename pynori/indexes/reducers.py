@@ -52,7 +52,7 @@ class LinqReducer:
                     "Reduce",
                     definition.reduce,
                 )
-        self.declared_fields: frozenset[str] | None = frozenset(self._reduce.fields)
+        self.declared_fields: frozenset[str] | None = frozenset(self._reduce.fields) | definition.named_fields
 
     def keys(self, rows: Sequence[bytes]) -> list[bytes | PynoriError]:
         made: list[bytes | PynoriError] = []
