@@ -252,6 +252,7 @@ class Indexes:
             self._workers.clear()
             for index in self.all():
                 index.move()
+                index.end_reading()
                 await self._close(index)
             self._indexes.clear()
             self._replacements.clear()

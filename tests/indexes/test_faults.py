@@ -1,4 +1,4 @@
-"""Indexes and what goes wrong: a server killed in the middle of indexing, damaged files, a database closed in between."""
+"""Indexes and what goes wrong: a server killed while indexing, damaged files, a database closed in between."""
 
 from __future__ import annotations
 
