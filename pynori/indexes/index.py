@@ -7,12 +7,14 @@ it: reading and waiting then go on with its successor, so that nobody fails beca
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from pynori_core.errors import Closed
 from pynori_core.index_store import IndexSnapshot, IndexStore
@@ -93,6 +95,8 @@ class Index:
         self._database = database
         self._clock = clock
         self._moved = asyncio.Event()
+        self._snapshots: WeakSet[IndexSnapshot] = WeakSet()  # handed out
+        self._snapshots_lock = threading.Lock()  # of the set: any thread may add to it
         self.progress = Progress()
         self.errors: list[IndexingError] = []
         if store is not None:
@@ -167,11 +171,21 @@ class Index:
         index.check_usable()
         assert index.store is not None
         try:
-            return index.store.read()
+            snapshot = index.store.read()
+            with index._snapshots_lock:
+                index._snapshots.add(snapshot)
+            return snapshot
         except Closed:
             if index.successor is not None:
                 return index.successor.read()
             raise IndexDoesNotExist(f"There is no index with '{index.name}' name.") from None
+
+    def end_reading(self) -> None:
+        """Close every snapshot that was handed out, since the database is closing."""
+        with self._snapshots_lock:
+            snapshots = list(self._snapshots)
+        for each in snapshots:
+            each.close()
 
     def check_usable(self) -> None:
         """Raises: OperationFailed when it cannot answer queries, with the reason."""

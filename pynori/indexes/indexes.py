@@ -37,6 +37,10 @@ if TYPE_CHECKING:
     from pynori.documents.database import Database
 
 
+# What an environment belongs to, the environment or why it cannot be opened, and where it is.
+Found = tuple[Owner, "IndexStore | str", Path | None]
+
+
 class Definitions(Protocol):
     """The part of the cluster's state that holds definitions."""
 
@@ -248,24 +252,27 @@ class Indexes:
             self._workers.clear()
             for index in self.all():
                 index.move()
+                index.end_reading()
                 await self._close(index)
             self._indexes.clear()
             self._replacements.clear()
 
-    def _open_folders(self, wanted: Mapping[str, Definition]) -> list[tuple[Owner, IndexStore | str, Path]]:
+    def _open_folders(self, wanted: Mapping[str, Definition]) -> list[Found]:
         """Every environment that a wanted index can use, or why it cannot be opened. Blocks."""
         self._folders.sweep()
-        found: list[tuple[Owner, IndexStore | str, Path]] = []
+        found: list[Found] = []
         for path in self._folders.entries():
             try:
                 store, owner = self._folders.open(path)
             except (EngineError, OSError) as error:
                 definition = next((each for each in wanted.values() if _is_folder_of(path, each)), None)
-                if isinstance(error, CorruptError) or definition is None:
+                is_aside = isinstance(error, CorruptError) or definition is None
+                if is_aside:
                     self._folders.put_aside(path, error)
                 if definition is not None:
                     owner = Owner(self._database.id, definition.name, content_of(definition), "")
-                    found.append((owner, f"{type(error).__name__}: {error}", path))
+                    # What was put aside is not the index's any more: its path may be given to the next one.
+                    found.append((owner, f"{type(error).__name__}: {error}", None if is_aside else path))
                 continue
             if owner.database_id != self._database.id or owner.name.lower() not in wanted:
                 store.close()
@@ -291,7 +298,7 @@ class Indexes:
             if not self._closed:
                 await self._reconcile([])
 
-    async def _reconcile(self, found: list[tuple[Owner, IndexStore | str, Path]]) -> None:
+    async def _reconcile(self, found: list[Found]) -> None:
         wanted = self._wanted()
         for key, definition in wanted.items():
             if key not in self._indexes:
@@ -305,9 +312,7 @@ class Indexes:
             await self._drop_replacement(key)
             self._exchange(key, None)
 
-    async def _begin(
-        self, key: str, definition: Definition, found: list[tuple[Owner, IndexStore | str, Path]]
-    ) -> None:
+    async def _begin(self, key: str, definition: Definition, found: list[Found]) -> None:
         """Open or make an index that is not open yet; found: environments of its name."""
         content = content_of(definition)
         # The newest first: an earlier one of the same content was on its way out.
@@ -326,7 +331,7 @@ class Indexes:
         self._add(key, before)
         self._add_replacement(key, fresh)
 
-    async def _open(self, definition: Definition, found: tuple[Owner, IndexStore | str, Path]) -> Index:
+    async def _open(self, definition: Definition, found: Found) -> Index:
         owner, store, path = found
         if isinstance(store, str):
             return Index(definition, self._database, self._clock, owner.created, path=path, broken=store)
@@ -502,6 +507,10 @@ class Indexes:
                 except Busy:
                     # A query reads it; it goes on with the successor the next time.
                     await asyncio.sleep(limits.INDEX_CLOSE_LOOK_MS / 1_000)
+                except PynoriError as error:
+                    # It can be built anew; what it belongs to must be closed all the same.
+                    log.error("indexes", f"closing index {index.name} failed: {error}", db=self._database.name)
+                    break
 
 
 def _reads(feeder: Feeder) -> frozenset[str] | None:

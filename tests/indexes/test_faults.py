@@ -1,0 +1,136 @@
+"""Indexes and what goes wrong: a server killed while indexing, damaged files, a database closed in between."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pynori.errors import OperationFailed
+from tests.faults.tools import served
+from tests.indexes.shop import NAME, Shop
+
+Run = Callable[..., None]
+PEOPLE = {f"users/{i}": {"Name": f"name {i}", "Age": i % 7} for i in range(500)}
+MAP = "from u in docs.Users select new { u.Name, u.Age }"
+SUMS = {
+    "Name": "Ages",
+    "Maps": ["from u in docs.Users select new { u.Age, Count = 1 }"],
+    "Reduce": "from r in results group r by r.Age into g select new { Age = g.Key, Count = g.Sum(x => x.Count) }",
+}
+
+
+def test_killed_while_indexing(tmp_path: Path) -> None:
+    """After a kill in the middle of two indexes both go on from their last commits and are complete in the end."""
+    batches, size = 40, 500
+    with served(tmp_path) as server:
+        assert server.call("PUT", f"/admin/databases?name={NAME}", {"DatabaseName": NAME})[0] == 201
+        definitions = [{"Name": "People", "Maps": [MAP]}, SUMS]
+        assert server.call("PUT", f"/databases/{NAME}/admin/indexes", {"Indexes": definitions})[0] == 201
+        for number in range(batches):
+            commands = [
+                {"Type": "PUT", "Id": f"users/{number}-{i}", "Document": {
+                    "Name": f"n{i}", "Age": i % 7, "@metadata": {"@collection": "Users"}}}
+                for i in range(size)
+            ]  # fmt: skip
+            assert server.call("POST", f"/databases/{NAME}/bulk_docs", {"Commands": commands})[0] == 201
+        server.kill()
+    with served(tmp_path) as server:
+        def is_done() -> bool:
+            _, stats, _ = server.call("GET", f"/databases/{NAME}/stats")
+            return all(not each["IsStale"] for each in stats["Indexes"])
+
+        server.until(is_done, 60.0)
+        _, found, _ = server.call("GET", f"/databases/{NAME}/indexes/stats")
+        people, ages = sorted(found["Results"], key=lambda each: -each["EntriesCount"])
+        assert people["EntriesCount"] == batches * size and ages["EntriesCount"] == 7
+        assert people["MapErrors"] == ages["MapErrors"] == 0
+        server.kill()
+
+
+@pytest.mark.parametrize("what", ["scribbled", "emptied", "cut"])
+def test_damaged_index_is_isolated(run: Run, tmp_path: Path, what: str) -> None:
+    """An index whose files are damaged says so; the database and the other index go on; a reset builds it anew."""
+
+    async def fill(shop: Shop) -> None:
+        await shop.put_all("Users", PEOPLE)
+        for name in ("People", "Others"):
+            await shop.settle(await shop.define(name, MAP))
+
+    async def damaged(shop: Shop) -> None:
+        index = shop.indexes.find("People")
+        assert index.type == "Faulty" and index.state == "Error" and index.broken
+        with pytest.raises(OperationFailed, match="faulty"):
+            index.read()
+        assert await shop.ids(shop.indexes.find("Others"), "Name", "name 7") == ["users/7"]
+        await shop.put("users/x", "Users", Name="new")
+        await shop.indexes.reset("People")
+        assert await shop.ids(shop.indexes.find("People"), "Name", "new") == ["users/x"]
+
+    async def later(shop: Shop) -> None:
+        assert await shop.ids(shop.indexes.find("People"), "Name", "name 7") == ["users/7"]
+
+    run(fill)
+    (folder,) = [each for each in (tmp_path / "data" / "Indexes" / NAME).iterdir() if each.name.startswith("People")]
+    for file in folder.iterdir():
+        size = file.stat().st_size
+        if what == "scribbled":
+            with file.open("r+b") as opened:
+                opened.write(b"\x55" * min(size, 65_536))
+        elif what == "emptied":
+            file.unlink()
+        else:
+            with file.open("r+b") as opened:
+                opened.truncate(min(size, 100))
+    run(damaged, later)
+
+
+def test_closed_in_the_middle(run: Run, tmp_path: Path) -> None:
+    """A server that stops while an index is behind ends at once; the next one completes it."""
+
+    async def begin(shop: Shop) -> None:
+        for part in range(20):
+            await shop.put_all("Users", {f"users/{part}-{i}": {"Name": f"n{i}"} for i in range(500)})
+        await shop.define("People", MAP)
+
+    async def end(shop: Shop) -> None:
+        assert len(await shop.ids(shop.indexes.find("People"), "Name", "n7")) == 20
+
+    run(begin, end)
+
+
+def test_deletions_are_kept_for_an_index_that_is_behind(run: Run) -> None:
+    """Tombstones stay until every index has read them, and go then."""
+
+    async def steps(shop: Shop) -> None:
+        await shop.put_all("Users", PEOPLE)
+        index = await shop.define("People", MAP)
+        await shop.settle(index)
+        shop.indexes.pause(index)
+        for i in range(10):
+            await shop.delete(f"users/{i}")
+        await shop.put("dogs/1", "Dogs")
+        assert await shop.database.tombstones.purge() == 0
+        shop.indexes.resume(index)
+        assert await shop.ids(index, "Name", "name 7") == []
+        await asyncio.sleep(0.01)
+        assert await shop.database.tombstones.purge() == 10
+
+    run(steps)
+
+
+def test_a_database_that_goes_takes_its_indexes_with_it(run: Run, tmp_path: Path) -> None:
+    """Deleting a database removes the folder of its indexes; one of the same name begins with none."""
+
+    async def steps(shop: Shop) -> None:
+        await shop.put_all("Users", PEOPLE)
+        await shop.settle(await shop.define("People", MAP))
+        assert (tmp_path / "data" / "Indexes" / NAME).exists()
+        await shop.server.databases.delete([NAME], hard=True)
+        assert not (tmp_path / "data" / "Indexes" / NAME).exists()
+        await shop.server.databases.create({"DatabaseName": NAME}, 1)
+        assert shop.indexes.all() == []
+
+    run(steps)
