@@ -152,7 +152,7 @@ class Matcher:
         return [node for _, node in sorted(costs, key=lambda each: each[0])]
 
     def estimate(self, node: Expression, exact: bool, limit: int = ESTIMATE_LIMIT) -> float:
-        """About how many entries fulfil a condition; cheap, never above ESTIMATE_LIMIT but by guess."""
+        """About how many entries fulfil a condition. Ranges are counted up to `limit`; what is more is a guess."""
         snapshot = self._snapshot
         if isinstance(node, Literal):
             return snapshot.entry_count
@@ -188,7 +188,9 @@ class Matcher:
             if node.operator == "!=" or value is None:
                 return snapshot.entry_count
             low, high = (value, None) if node.operator in (">", ">=") else (None, value)
-        return snapshot.count_estimate(field.number, low, high, limit=limit)
+        found = snapshot.count_estimate(field.number, low, high, limit=limit)
+        # At the limit counting has stopped: how many there really are is not known.
+        return found if found < limit else max(found, snapshot.entry_count * SHARE_OF_OTHERS)
 
     # ---- fields and values
 
