@@ -1,7 +1,7 @@
-"""Feeds an automatic index: what lies at paths of documents, natively where texts are kept whole.
+"""Feeds an automatic index: what lies at paths of documents, natively but for places.
 
-Fields of words and places go through the interpreter, together with all others of their index: a document is put as a
-whole or not at all.
+An index with a field of places goes through the interpreter with all its fields: a document is put as a whole or not at
+all.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pynori_core.index_feed import FieldPaths
 
 from pynori.errors import PynoriError
 from pynori.indexes.auto import ALL_DOCUMENTS, AutoField, AutoIndexDefinition
-from pynori.indexes.entries import EntryWriter
+from pynori.indexes.entries import EntryWriter, native_field
 from pynori.indexes.feeding import FeedResult, documents_of, each_document
 from pynori.indexes.fields import DOCUMENT_ID_NAMES, FieldOptions, SpatialOptions
 
@@ -47,16 +47,15 @@ class AutoMapFeeder:
         self._options = {name: options for name, _, options in self._fields}
         self._places = {each.name: each.spatial for each in definition.fields.values() if each.spatial}
         self._options.update(dict.fromkeys(self._places, PLACE))
-        self._native = not self._places and not any(options.is_text for _, _, options in self._fields)
+        self._native = not self._places  # its words are cut by an analyzer that the engine has
         self.declared_fields: frozenset[str] | None = frozenset((*definition.fields, *self._options))
         self._paths: FieldPaths | None = None
         self._entries: EntryWriter | None = None
 
     def start(self, writer: IndexWriter) -> None:
         if self._native:
-            self._paths = FieldPaths(
-                [(writer.field(name, exact=options.is_exact), path) for name, path, options in self._fields]
-            )
+            numbers = [(native_field(writer, name, options), path) for name, path, options in self._fields]
+            self._paths = FieldPaths([(number, path) for number, path in numbers if number is not None])
         else:
             self._entries = EntryWriter(writer, lambda name: self._options.get(name, PLAIN))
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from pynori_core.expr import Boosted, DynamicField, Point, Shape
+from pynori_core.text_analyzer import NativeAnalyzer
 
 from pynori import limits
 from pynori.errors import InvalidArgument
@@ -37,6 +38,16 @@ def analyzer_of(name: str, options: FieldOptions) -> Analyzer | None:
     if not options.is_text:
         return None
     return STANDARD if options.analyzer is None else find_analyzer(options.analyzer, name)
+
+
+def native_field(writer: IndexWriter, name: str, options: FieldOptions) -> int | None:
+    """The number of a field that a native feed can fill; None when its texts need the interpreter."""
+    analyzer = analyzer_of(name, options)
+    if analyzer is None:
+        return writer.field(name, exact=options.is_exact)
+    if analyzer.native is None:
+        return None
+    return writer.field(name, text=True, analyzer=NativeAnalyzer(analyzer.native))
 
 
 class EntryWriter:
@@ -151,7 +162,8 @@ class EntryWriter:
             if analyzer is None:
                 found = self._writer.field(name, exact=options.is_exact)
             else:
-                found = self._writer.field(name, text=True, analyzer=analyzer.terms)
+                cutter = analyzer.terms if analyzer.native is None else NativeAnalyzer(analyzer.native)
+                found = self._writer.field(name, text=True, analyzer=cutter)
             self._numbers[name] = found
         return found
 
