@@ -78,8 +78,9 @@ class Bench:
         (directory / "lmdb").mkdir()
         assert self.lmdb.lmdb_open(str(directory / "lmdb").encode()) == 0
 
-    def compare(self, name: str, count: int, ours: Callable[[int], float], peer: Callable[[int], float],
-                rounds: int = ROUNDS) -> None:
+    def compare(
+        self, name: str, count: int, ours: Callable[[int], float], peer: Callable[[int], float], rounds: int = ROUNDS
+    ) -> None:
         times = [(ours(turn), peer(turn)) for turn in range(rounds)]
         first, second = (min(column) / count * 1e9 for column in zip(*times, strict=True))
         print(f"{name:34s} {first:8.0f} ns   LMDB {second:8.0f} ns   x {second / first:.2f}", flush=True)
@@ -153,8 +154,13 @@ class Bench:
                     txn.put(b"orders/%07d" % number, b"v" * 32, append=True)
             dice = random.Random(1)
             keys = [b"orders/%07d" % dice.randrange(count) for _ in range(OPERATIONS_PYTHON)]
-            self.compare("Python get, 64 a snapshot", len(keys), lambda _: self.python_ours(keys),
-                         lambda _: python_lmdb(peer, keys), 3)
+            self.compare(
+                "Python get, 64 a snapshot",
+                len(keys),
+                lambda _: self.python_ours(keys),
+                lambda _: python_lmdb(peer, keys),
+                3,
+            )
 
     def python_ours(self, keys: list[bytes]) -> float:
         start = time.perf_counter()

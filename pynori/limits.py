@@ -111,7 +111,7 @@ WKT_DEPTH_MAX: Final = 8  # collections within collections
 SHAPE_POINTS_MAX: Final = 100_000
 COVER_CELLS_MAX: Final = 64  # cells that stand for one shape of a document
 SPATIAL_SHAPES_STEP: Final = 1_024  # shapes that are read at a time
-QUERY_CELLS_MAX: Final = 64  # that a spatial condition reads; more cost more than they spare
+QUERY_CELLS_MAX: Final = 32  # that a spatial condition reads; more cost more than they spare
 
 # ---- indexes
 INDEXES_MAX: Final = 1_024  # of one database; each has an environment of its own

@@ -32,8 +32,8 @@ CORE_FLOORS: list[list[str]] = [
         "index_store", "reduce_store", "index_program", "text_analyzer",
     ],
     [
-        "merger", "document_writer", "capi", "compact", "space", "check", "check_trees", "check_documents", "dump",
-        "salvage_pages", "salvage", "scrub", "hooks",
+        "merger", "document_writer", "capi", "compact", "space", "check", "check_trees", "check_documents",
+        "check_index", "dump", "salvage_pages", "salvage", "scrub", "hooks",
     ],
 ]
 

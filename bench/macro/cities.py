@@ -31,7 +31,7 @@ from ravendb.serverwide.operations.common import CreateDatabaseOperation
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 DATABASE = "Places"
-BATCH_DOCUMENTS = 5      # documents that one session saves together, all stamped with the same round
+BATCH_DOCUMENTS = 5  # documents that one session saves together, all stamped with the same round
 WRITERS = 4
 SECONDS_BETWEEN_KILLS = (0.4, 1.6)
 
@@ -206,8 +206,10 @@ def verify_round(store: DocumentStore, writer: Writer) -> None:
         rounds = {slot.round if slot else 0 for slot in session.load(ids, Slot).values()}
     require(len(rounds) == 1, f"{writer.prefix}*: a batch is half there, rounds {sorted(rounds)}")
     found = rounds.pop()
-    require(found in (writer.acknowledged, writer.tried),
-            f"{writer.prefix}*: round {found} found, {writer.acknowledged} acknowledged, {writer.tried} tried")
+    require(
+        found in (writer.acknowledged, writer.tried),
+        f"{writer.prefix}*: round {found} found, {writer.acknowledged} acknowledged, {writer.tried} tried",
+    )
     writer.acknowledged = found
 
 
@@ -233,8 +235,10 @@ def kill_and_check(server: ServerProcess, kills: int, dice: random.Random) -> No
         rounds = [writer.acknowledged for writer in writers]
     total = sum(rounds)
     require(total > kills, f"only {total} batches were acknowledged between the kills: the test saw too little")
-    print(f"SIGKILL: {kills} times; {total} acknowledged batches of {BATCH_DOCUMENTS}, none lost, none half; "
-          f"restart {max(starts):.2f} s at most")
+    print(
+        f"SIGKILL: {kills} times; {total} acknowledged batches of {BATCH_DOCUMENTS}, none lost, none half; "
+        f"restart {max(starts):.2f} s at most"
+    )
 
 
 def read_with_node(server: ServerProcess, modules: Path, expected: int) -> None:

@@ -124,14 +124,10 @@ class Ours:
         reader = DocumentReader(store)
         ids = [f"orders/{self.dice.randrange(self.documents)}-A" for _ in range(READS_PYTHON)]
         for name, read in (("reads_python", reader.get), ("heads_python", reader.head)):
-            figures[name] = max(
-                READS_PYTHON / timed(lambda read=read: [read(id) for id in ids]) for _ in range(ROUNDS)
-            )
+            figures[name] = max(READS_PYTHON / timed(lambda read=read: [read(id) for id in ids]) for _ in range(ROUNDS))
         for name, by_ids in (("scan", False), ("scan_ids", True)):
             count = max(self.documents, 1)
-            figures[name] = max(
-                count / timed(lambda form=by_ids: self.loops.scan(store, form)) for _ in range(ROUNDS)
-            )
+            figures[name] = max(count / timed(lambda form=by_ids: self.loops.scan(store, form)) for _ in range(ROUNDS))
         return figures
 
     def beside(self, store: DocumentStore, writer: DocumentWriter) -> dict[str, float]:

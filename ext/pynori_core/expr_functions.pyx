@@ -808,6 +808,8 @@ cdef int call_function(Work* work, int function, uint32_t flags, const FieldValu
         set_bool(out, is_nothing(first) or (first.kind == FIELD_STRING and (
             first.size == 0 if function == CALL_IS_NULL_OR_EMPTY else is_blank(first))))
         return OK
+    if function == CALL_FORMAT and first.kind != FIELD_STRING:
+        return work_fail_kind(work, b"Format: %s is no pattern", first)
     if CALL_FORMAT <= function <= CALL_JOIN or function == CALL_CONCAT_TEXT:
         return join(work, function, arguments, count, out)
     if function == CALL_COMPARE:

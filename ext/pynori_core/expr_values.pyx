@@ -168,6 +168,13 @@ cdef bint as_decimal(const FieldValue* value, int64_t* mantissa, int* scale) noe
     return False
 
 
+cdef bint to_decimal(const FieldValue* value, int64_t* mantissa, int* scale) noexcept nogil:
+    """As as_decimal, and doubles by their 15 leading digits, as a cast takes them: beside a decimal they become one."""
+    if as_decimal(value, mantissa, scale):
+        return True
+    return value.kind == FIELD_DOUBLE and double_as_decimal(value.number, mantissa, scale)
+
+
 cdef void set_decimal(FieldValue* out, int64_t mantissa, int scale) noexcept nogil:
     out.kind = VALUE_DECIMAL
     out.integer = mantissa
@@ -235,7 +242,7 @@ cdef int number_arithmetic(Work* work, int operation, const FieldValue* left, co
     if left.kind == VALUE_DECIMAL or right.kind == VALUE_DECIMAL:
         if operation >= ARITHMETIC_DIVIDE and value_number(right) == 0:
             return divide_by_zero(work)
-        if as_decimal(left, &left_mantissa, &left_scale) and as_decimal(right, &right_mantissa, &right_scale):
+        if to_decimal(left, &left_mantissa, &left_scale) and to_decimal(right, &right_mantissa, &right_scale):
             if decimal_compute(operation, left_mantissa, left_scale, right_mantissa, right_scale, &mantissa, &scale):
                 set_decimal(out, mantissa, scale)
                 return OK
@@ -825,7 +832,8 @@ cdef bint list_equal(Work* work, const FieldValue* left, const FieldValue* right
             if not deep_equal(work, &left_item, &right_item, flags, depth + 1):
                 return False
         return True
-    if left.kind != right.kind or left.kind == FIELD_OBJECT or left.size != right.size:
+    if left.kind != right.kind or left.size != right.size or not (
+            left.kind == VALUE_RECORD or left.kind == VALUE_ENTRY or left.kind == VALUE_GROUP):
         return False
     if left.kind == VALUE_RECORD and left.integer != right.integer:
         return False
@@ -848,6 +856,7 @@ cdef int value_order(Work* work, const FieldValue* left, const FieldValue* right
     cdef int64_t left_ticks = 0
     cdef int64_t right_ticks = 0
     cdef bint utc = False
+    cdef int bytes_order
     if left_class != right_class:
         if (left_class == 3 and right_class == 4) or (left_class == 4 and right_class == 3):
             if value_date(left, &left_ticks, &utc) and value_date(right, &right_ticks, &utc):
@@ -866,7 +875,9 @@ cdef int value_order(Work* work, const FieldValue* left, const FieldValue* right
     if left_class == 4:
         if flags & COMPARE_IGNORE_CASE:
             return folded_order(left, right)
-        return compare_bytes(left.text, left.size, right.text, right.size)
+        # memcmp may answer any number, INCOMPARABLE among them.
+        bytes_order = compare_bytes(left.text, left.size, right.text, right.size)
+        return order_of(bytes_order < 0, bytes_order > 0)
     return 0 if list_equal(work, left, right, flags, 0) else INCOMPARABLE
 
 

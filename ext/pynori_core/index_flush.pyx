@@ -35,14 +35,20 @@ from pynori_core.index_batch cimport (
 from pynori_core.index_entry cimport EntryView, FieldView, entry_field, entry_open, field_term
 from pynori_core.index_terms cimport TERM_PRESENCE
 from pynori_core.index_trees cimport (
+    COLUMN_ENTRIES,
+    COLUMN_SHIFT,
     FIELD_ALL,
+    FIELD_SEVERAL,
     FIELD_TEXT,
     TERM_KEY_MAX,
+    ColumnBlock,
     block_at,
+    column_write,
     entries_decode,
     entry_read,
     length_write,
     term_key,
+    term_prefix64,
     trees_corrupt,
 )
 from pynori_core.matches cimport IdList, ids_add, ids_finish, ids_init, ids_release
@@ -81,6 +87,7 @@ cdef struct TermGroup:             # all changes of one term
 cdef struct Presence:              # entries that get a field or lose it
     IdList added
     IdList removed
+    ColumnBlock* column            # malloc'd with the first change; NULL: none
 
 cdef struct Flush:
     Batch* batch
@@ -155,6 +162,7 @@ cdef void flush_release(Flush* flush) noexcept nogil:
         for index in range(flush.presence_count):
             ids_release(&flush.presences[index].added)
             ids_release(&flush.presences[index].removed)
+            free(flush.presences[index].column)
     free(flush.presences)
     free(flush.items)
     free(flush.slots)
@@ -408,6 +416,8 @@ cdef int field_compare(Flush* flush, uint64_t id, const FieldView* old, const Fi
         code = presence_note(flush, number, id, new == NULL)
     if code == OK and ((old != NULL and old.text) or (new != NULL and new.text)):
         code = tokens_note(flush, number, id, old.tokens if old != NULL else 0, new.tokens if new != NULL else 0)
+    if code == OK and not with_payload:
+        code = column_note(flush, number, id, old, new)
     replaced = with_payload and (old == NULL or new == NULL or old.hash != new.hash)
     old_more = old != NULL and field_term(old, &old_here, &old_term, &old_size)
     new_more = new != NULL and field_term(new, &new_here, &new_term, &new_size)
@@ -425,6 +435,49 @@ cdef int field_compare(Flush* flush, uint64_t id, const FieldView* old, const Fi
                 payloads[0] += 1
             new_more = field_term(new, &new_here, &new_term, &new_size)
     return code
+
+
+cdef inline uint64_t lowest_prefix(const FieldView* field, bint* several) noexcept nogil:
+    cdef const uint8_t* here
+    cdef const uint8_t* term = NULL
+    cdef size_t size = 0
+    several[0] = False
+    if field == NULL:
+        return 0
+    here = field.terms
+    if not field_term(field, &here, &term, &size):
+        return 0
+    several[0] = here != field.terms_end
+    return term_prefix64(term, size)
+
+
+cdef int column_note(Flush* flush, uint32_t field, uint64_t id, const FieldView* old,
+                     const FieldView* new) noexcept nogil:
+    cdef Presence* presence = &flush.presences[field]
+    cdef ColumnBlock* block = presence.column
+    cdef bint several = False
+    cdef uint64_t before = lowest_prefix(old, &several)
+    cdef uint64_t now = lowest_prefix(new, &several)
+    cdef uint64_t place = id & (COLUMN_ENTRIES - 1)
+    cdef int code
+    if several:
+        flush.trees.fields.records[field].flags |= FIELD_SEVERAL
+    if before == now:
+        return OK
+    if block == NULL:
+        block = <ColumnBlock*>calloc(1, sizeof(ColumnBlock))
+        if block == NULL:
+            return E_NO_MEMORY
+        block.group = id >> COLUMN_SHIFT
+        presence.column = block
+    if block.group != id >> COLUMN_SHIFT:
+        code = column_write(flush.trees, field, block)
+        if code != OK:
+            return code
+        block.group = id >> COLUMN_SHIFT
+    block.values[place] = now
+    block.changed[place >> 6] |= <uint64_t>1 << (place & 63)
+    return OK
 
 
 cdef inline int term_order(bint old_more, const uint8_t* old_term, size_t old_size, bint new_more,
@@ -742,6 +795,10 @@ cdef int presences_write(Flush* flush) noexcept nogil:
     cursor_init(&flush.cursor, &flush.trees.terms)
     for field in range(flush.presence_count):
         presence = &flush.presences[field]
+        if presence.column != NULL:
+            code = column_write(flush.trees, field, presence.column)
+            if code != OK:
+                return code
         if field != FIELD_ALL:
             flush.trees.fields.records[field].entries += presence.added.count
             flush.trees.fields.records[field].entries -= presence.removed.count

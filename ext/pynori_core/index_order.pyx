@@ -4,7 +4,7 @@ from libc.stdint cimport uint8_t
 from libc.stdlib cimport free, malloc, qsort
 from libc.string cimport memcmp, memcpy, memset
 
-from pynori_core.bits cimport compare_bytes, load64_be
+from pynori_core.bits cimport compare_bytes
 from pynori_core.cursor cimport (
     Cursor,
     cursor_init,
@@ -26,10 +26,16 @@ from pynori_core.index_search cimport (
 from pynori_core.index_terms cimport TERM_PRESENCE
 from pynori_core.index_trees cimport (
     FIELD_ALL,
+    FIELD_SEVERAL,
+    FIELD_TEXT,
     TERM_KEY_MAX,
+    Column,
     block_at,
+    column_open,
+    column_read,
     entry_read,
     key_has_field,
+    term_prefix64,
     trees_corrupt,
 )
 from pynori_core.matches cimport (
@@ -49,6 +55,7 @@ from pynori_core.posting cimport BLOCK_RUN_MAX, Block, block_decode
 cdef enum:
     WALK_COST_NS = 8               # about what an id costs that is met on a walk,
     SORT_COST_NS = 250             # and an entry that is looked at and sorted
+    COLUMN_COST_NS = 12            # and one whose place in a column is looked at
     WALK_FIRST_COST_NS = 3000      # setting a walk up
 
 cdef struct Sorted:                # an entry with the terms it is sorted by
@@ -75,7 +82,7 @@ cdef int order_entries(IndexTrees* trees, const SortKey* keys, size_t key_count,
     if ascending_within and wanted < within_count and within_count > 64:
         # A walk meets `wanted` of `within` after about wanted * entries / within_count ids.
         if (WALK_FIRST_COST_NS + WALK_COST_NS * (<double>wanted * entries / within_count)
-                < <double>within_count * SORT_COST_NS):
+                < sort_cost(trees, keys, within_count, wanted)):
             code = order_walk(trees, keys, key_count, within, within_count, skip, wanted, out)
             if code != E_TOO_LARGE:
                 return code
@@ -87,6 +94,12 @@ cdef int order_entries(IndexTrees* trees, const SortKey* keys, size_t key_count,
         code = order_sort(trees, keys, key_count, all_ids.ids, all_ids.count, skip, wanted, out)
     ids_release(&all_ids)
     return code
+
+
+cdef double sort_cost(IndexTrees* trees, const SortKey* keys, size_t count, uint64_t wanted) noexcept nogil:
+    if not has_column(trees, &keys[0]):
+        return <double>count * SORT_COST_NS
+    return <double>count * COLUMN_COST_NS + <double>wanted * SORT_COST_NS
 
 
 cdef int out_of_memory(IndexTrees* trees) noexcept nogil:
@@ -145,18 +158,14 @@ cdef int entry_keys(IndexTrees* trees, Cursor* cursor, Sorted* each) noexcept no
             if not each.keys[index].descending:
                 break
     if each.terms[0] != NULL:
-        each.prefix = term_cache(each.terms[0], each.sizes[0])
+        each.prefix = term_prefix64(each.terms[0], each.sizes[0])
     return OK
 
 
-cdef inline uint64_t term_cache(const uint8_t* term, size_t size) noexcept nogil:
-    cdef uint64_t value = 0
-    cdef size_t index
-    if size >= 8:
-        return load64_be(term)
-    for index in range(size):
-        value |= <uint64_t>term[index] << (56 - 8 * index)
-    return value
+cdef inline bint has_column(IndexTrees* trees, const SortKey* key) noexcept nogil:
+    """Whether a column tells the beginning of the term that an entry is sorted by."""
+    cdef uint8_t flags = trees.fields.records[key.field].flags
+    return not flags & FIELD_TEXT and not (key.descending and flags & FIELD_SEVERAL)
 
 
 cdef int order_sort(IndexTrees* trees, const SortKey* keys, size_t key_count, const uint64_t* within, size_t count,
@@ -169,11 +178,15 @@ cdef int order_sort(IndexTrees* trees, const SortKey* keys, size_t key_count, co
     cdef uint8_t* slots = memory + (kept_max + 1) * sizeof(Sorted)
     cdef Sorted* each
     cdef Cursor cursor
+    cdef Column column
+    cdef bint by_column = has_column(trees, &keys[0])
+    cdef uint64_t prefix
     cdef size_t kept = 0
     cdef size_t index
     cdef int code = OK
     if memory == NULL:
         return out_of_memory(trees)
+    column_open(&column, trees, keys[0].field)
     for index in range(kept_max + 1):
         heap[index].terms = <const uint8_t**>(slots + index * key_count * (sizeof(void*) + 8))
         heap[index].sizes = <uint32_t*>(heap[index].terms + key_count)
@@ -182,6 +195,10 @@ cdef int order_sort(IndexTrees* trees, const SortKey* keys, size_t key_count, co
     cursor_init(&cursor, &trees.entries)
     each = &heap[kept_max]
     for index in range(count):
+        if by_column and kept == kept_max:
+            prefix = column_read(&column, within[index])
+            if prefix < heap[0].prefix if keys[0].descending else prefix > heap[0].prefix:
+                continue           # worse than all that are kept
         each.id = within[index]
         each.place = index
         code = entry_keys(trees, &cursor, each)

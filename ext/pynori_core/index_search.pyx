@@ -14,16 +14,29 @@ from pynori_core.btree cimport Value
 from pynori_core.errors cimport E_BUSY, E_CORRUPT, E_NO_MEMORY, E_NOT_FOUND, OK, error_set
 from pynori_core.index_entry cimport EntryView, entry_find, field_term
 from pynori_core.index_terms cimport TERM_END, TERM_NULL, TERM_PRESENCE, TERM_ROOM, TERM_STRING, term_text
-from pynori_core.index_trees cimport block_at, entry_read, key_has_field, trees_corrupt
+from pynori_core.index_trees cimport (
+    FIELD_SEVERAL,
+    FIELD_TEXT,
+    Column,
+    block_at,
+    column_open,
+    column_read,
+    entry_read,
+    key_has_field,
+    term_prefix64,
+    trees_corrupt,
+)
 from pynori_core.matches cimport ids_add, ids_finish, ids_init, ids_intersect, ids_release, ids_reserve
 from pynori_core.posting cimport Block, block_count, block_ids
 
 cdef enum:
     BEHIND_SIZE = 9                # so many FF behind a term lie behind all keys of it
-    BLOCK_COST_NS = 60             # about what it takes to step to a block,
-    ID_COST_NS = 3                 # to take an id from it,
-    ENTRY_COST_NS = 200            # and to look at an entry
+    BLOCK_COST_NS = 25             # about what it takes to step to a block,
+    ID_COST_NS = 2                 # to take an id from it,
+    ENTRY_COST_NS = 100            # and to look at an entry
     TEXT_COST_NS = 60              # and at the text of a term
+    COLUMN_COST_NS = 12            # and at its place in a column
+    TRY_SHARE = 3                  # terms are tried first for this part of what looking at all entries takes
 
 
 # ---- intervals
@@ -203,7 +216,7 @@ cdef int search_test(IndexTrees* trees, const TermTest* test, const uint64_t* wi
     cdef size_t index
     cdef int code = OK
     if within != NULL:
-        budget = within_count * ENTRY_COST_NS
+        budget = within_count * (COLUMN_COST_NS if has_column(trees, test) else ENTRY_COST_NS) // TRY_SHARE
         if within_count == 0:
             return OK
     if test.terms == NULL:
@@ -282,16 +295,35 @@ cdef int terms_collect(IndexTrees* trees, const TermTest* test, const Interval* 
     return OK if code == E_NOT_FOUND else code
 
 
+cdef inline bint has_column(IndexTrees* trees, const TermTest* test) noexcept nogil:
+    """Whether a column says, for most entries, if they pass."""
+    return (test.terms == NULL and test.text_test == TEXT_ANY
+            and not trees.fields.records[test.field].flags & (FIELD_TEXT | FIELD_SEVERAL))
+
+
 cdef int entries_collect(IndexTrees* trees, const TermTest* test, const uint64_t* within, size_t count,
                          IdList* out) noexcept nogil:
-    """Those of `within` whose record passes."""
+    """Those of `within` whose record passes, or whose place in the column says so."""
     cdef Cursor cursor
     cdef EntryView view
     cdef FieldView field
+    cdef Column column
+    cdef bint by_column = has_column(trees, test)
+    cdef uint64_t low = term_prefix64(test.interval.low, test.interval.low_size) if by_column else 0
+    cdef uint64_t high = term_prefix64(test.interval.high, test.interval.high_size) if by_column else 0
+    cdef uint64_t prefix
     cdef size_t index
     cdef int code
     cursor_init(&cursor, &trees.entries)
+    column_open(&column, trees, test.field)
     for index in range(count):
+        if by_column:
+            prefix = column_read(&column, within[index])
+            if low < prefix < high:
+                ids_add(out, within[index])
+                continue
+            if prefix < low or prefix > high or prefix == 0:
+                continue
         code = entry_read(trees, &cursor, within[index], &view)
         if code == E_NOT_FOUND:
             continue

@@ -94,6 +94,7 @@ cdef enum:
     FEW_WITHIN = 512               # looking at so few entries is not worth giving up the interpreter's lock
     TERMS_DEFAULT = 1024
     COUNT_LIMIT_DEFAULT = 100000
+    COUNTS_RATIO = 100             # so many times fewer entries are counted one by one rather than all terms walked
     PRESENCE_RATIO = 64            # so many times fewer entries are looked at rather than all that have a field listed
 
 cdef object UNSET = object()
@@ -363,7 +364,7 @@ cdef class IndexSnapshot:
         cdef Output out
         cdef int code = OK
         self.field_flags(field)
-        if within.count * 8 < self.trees.fields.records[field].entries:
+        if within.count * COUNTS_RATIO < self.trees.fields.records[field].entries:
             return counts_of_few(self, field, within)
         output_init(&out, 0)
         self.enter(&view)

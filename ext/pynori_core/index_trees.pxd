@@ -1,4 +1,4 @@
-"""The trees of one index, bound to a transaction: meta, documents, entries, terms, lengths.
+"""The trees of one index, bound to a transaction: meta, documents, entries, terms, lengths, columns.
 
 pynori/indexes/FORMAT.md describes their keys and values and numbers what must hold. Failures are in `txn.error`, as of
 trees; damage of what lies in them is reported by `trees_corrupt`.
@@ -8,7 +8,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from pynori_core.bits cimport load16, load64_be, store64_be
+from pynori_core.bits cimport load64, load64_be, store64_be
 from pynori_core.btree cimport Tree, Value
 from pynori_core.cursor cimport Cursor
 from pynori_core.index_entry cimport EntryView
@@ -27,10 +27,14 @@ cdef enum:
     TERM_KEY_MAX = 1072                # field, term, first id, and some room
     DOCUMENT_ENTRIES_MAX = 65536       # entries of one document
     LENGTHS_SHIFT = 10                 # entries that a block of lengths covers: 1,024
+    COLUMN_SHIFT = 8                   # entries that a block of a column covers
+    COLUMN_ENTRIES = 256
 
 cdef enum FieldFlag:
     FIELD_EXACT = 1                    # strings are not lower-cased
     FIELD_TEXT = 2                     # tokens with frequencies and positions
+    FIELD_SEVERAL = 4                  # some entry has had several terms: its column tells the lowest alone
+    FIELD_OPTIONS = 3                  # those that are chosen when a field is made
 
 cdef packed struct IndexState:         # meta "s"
     uint32_t format                    # INDEX_FORMAT
@@ -56,6 +60,7 @@ cdef struct IndexTrees:
     Tree entries
     Tree terms
     Tree lengths
+    Tree columns
     IndexState state                   # as read; the writer writes it back
     FieldTable fields                  # as read; the writer writes it back
 
@@ -102,3 +107,38 @@ cdef int block_at(IndexTrees* trees, Cursor* cursor, Block* block) noexcept nogi
 cdef uint32_t length_read(IndexTrees* trees, uint32_t field, uint64_t id, uint64_t* group,
                           const uint8_t** lengths) noexcept nogil
 cdef int length_write(IndexTrees* trees, uint32_t field, uint64_t id, uint64_t tokens) noexcept nogil
+
+# Columns: for each entry the first 8 bytes of its lowest term in a field that is no text, as a big-endian number, which
+# compares as the terms do unless it is equal; 0: the entry does not have the field. They answer in one look at memory
+# what a record answers in many.
+cdef struct Column:
+    IndexTrees* trees
+    uint32_t field
+    uint64_t group                     # private: the block that `values` is
+    const uint8_t* values
+
+cdef struct ColumnBlock:               # changes of one block, gathered
+    uint64_t group
+    uint64_t changed[4]                # bits: which of `values` were set
+    uint64_t values[256]               # COLUMN_ENTRIES
+
+cdef void column_open(Column* column, IndexTrees* trees, uint32_t field) noexcept nogil
+cdef uint64_t column_slow(Column* column, uint64_t id) noexcept nogil
+cdef int column_write(IndexTrees* trees, uint32_t field, ColumnBlock* block) noexcept nogil    # and forget its changes
+
+
+cdef inline uint64_t column_read(Column* column, uint64_t id) noexcept nogil:
+    if id >> COLUMN_SHIFT != column.group:
+        return column_slow(column, id)
+    return load64(column.values + 8 * (id & (COLUMN_ENTRIES - 1))) if column.values != NULL else 0
+
+
+cdef inline uint64_t term_prefix64(const uint8_t* term, size_t size) noexcept nogil:
+    """The first 8 bytes as a big-endian number, zeros behind a shorter term."""
+    cdef uint64_t value = 0
+    cdef size_t index
+    if size >= 8:
+        return load64_be(term)
+    for index in range(size):
+        value |= <uint64_t>term[index] << (56 - 8 * index)
+    return value

@@ -1,9 +1,9 @@
 """Create, open and read the trees of an index."""
 
 from libc.stdlib cimport free, realloc
-from libc.string cimport memset
+from libc.string cimport memcmp, memset
 
-from pynori_core.bits cimport store16
+from pynori_core.bits cimport load16, store16, store64
 from pynori_core.btree cimport PUT_UPSERT, tree_create, tree_get, tree_open, tree_put, tree_reserve, tree_update
 from pynori_core.cursor cimport cursor_find_near, cursor_init, cursor_next, cursor_seek, cursor_value
 from pynori_core.errors cimport E_CORRUPT, E_NO_MEMORY, E_NOT_FOUND, E_TOO_LARGE, E_VERSION, OK, error_set
@@ -15,26 +15,29 @@ from pynori_core.posting cimport block_open, varint_read
 cdef enum:
     LENGTHS_SIZE = 2048            # a block of lengths: u16 each
     LENGTH_MAX = 65535             # longer texts count as this long
+    COLUMN_SIZE = 2048             # a block of a column: u64 each
 
 cdef const char* META = b"meta"
 cdef const char* DOCUMENTS = b"documents"
 cdef const char* ENTRIES = b"entries"
 cdef const char* TERMS = b"terms"
 cdef const char* LENGTHS = b"lengths"
+cdef const char* COLUMNS = b"columns"
 
 
 cdef int trees_each(Txn* txn, IndexTrees* trees, bint create) noexcept nogil:
-    cdef const char* names[5]
-    cdef size_t sizes[5]
-    cdef Tree* each[5]
+    cdef const char* names[6]
+    cdef size_t sizes[6]
+    cdef Tree* each[6]
     cdef int index, code
-    names[0], names[1], names[2], names[3], names[4] = META, DOCUMENTS, ENTRIES, TERMS, LENGTHS
-    sizes[0], sizes[1], sizes[2], sizes[3], sizes[4] = 4, 9, 7, 5, 7
+    names[0], names[1], names[2], names[3], names[4], names[5] = META, DOCUMENTS, ENTRIES, TERMS, LENGTHS, COLUMNS
+    sizes[0], sizes[1], sizes[2], sizes[3], sizes[4], sizes[5] = 4, 9, 7, 5, 7, 7
     each[0], each[1] = &trees.meta, &trees.documents
-    each[2], each[3], each[4] = &trees.entries, &trees.terms, &trees.lengths
+    each[2], each[3] = &trees.entries, &trees.terms
+    each[4], each[5] = &trees.lengths, &trees.columns
     memset(trees, 0, sizeof(IndexTrees))
     trees.txn = txn
-    for index in range(5):
+    for index in range(6):
         if create:
             code = tree_create(txn, names[index], sizes[index], TREE_INTEGER if index == 2 else 0, each[index])
         else:
@@ -133,6 +136,7 @@ cdef void trees_bind(const IndexTrees* known, Txn* txn, IndexTrees* trees) noexc
     trees.entries.txn = txn
     trees.terms.txn = txn
     trees.lengths.txn = txn
+    trees.columns.txn = txn
 
 
 cdef inline void field_key(uint8_t* key, uint32_t number) noexcept nogil:
@@ -153,7 +157,7 @@ cdef int trees_save(IndexTrees* trees) noexcept nogil:
             return code
         field_key(key, number)
         code = tree_get(&trees.meta, key, 3, &value)
-        if code != OK or memcmp_record(value.data, &trees.fields.records[number]):
+        if code != OK or same_record(value.data, &trees.fields.records[number]):
             continue
         record = tree_update(&trees.meta, key, 3, &size)
         if record == NULL:
@@ -162,9 +166,9 @@ cdef int trees_save(IndexTrees* trees) noexcept nogil:
     return code
 
 
-cdef inline bint memcmp_record(const uint8_t* data, const FieldRecord* record) noexcept nogil:
+cdef inline bint same_record(const uint8_t* data, const FieldRecord* record) noexcept nogil:
     """Whether both are the same: most commits change the counts of few fields."""
-    return (<const FieldRecord*>data).entries == record.entries and (<const FieldRecord*>data).tokens == record.tokens
+    return memcmp(data, record, sizeof(FieldRecord)) == 0
 
 
 cdef int trees_corrupt(IndexTrees* trees, const char* what, uint64_t entry) noexcept nogil:
@@ -298,4 +302,47 @@ cdef int length_write(IndexTrees* trees, uint32_t field, uint64_t id, uint64_t t
     if size != LENGTHS_SIZE:
         return trees_corrupt(trees, b"X8 violated: a block of lengths has another size", id)
     store16(lengths + 2 * (id & ((1 << LENGTHS_SHIFT) - 1)), <uint16_t>tokens)
+    return OK
+
+
+# ---- columns
+
+cdef void column_open(Column* column, IndexTrees* trees, uint32_t field) noexcept nogil:
+    column.trees = trees
+    column.field = field
+    column.group = <uint64_t>-1
+    column.values = NULL
+
+
+cdef uint64_t column_slow(Column* column, uint64_t id) noexcept nogil:
+    cdef uint8_t key[10]
+    cdef Value value
+    column.group = id >> COLUMN_SHIFT
+    lengths_key(key, column.field, column.group)
+    column.values = NULL
+    if tree_get(&column.trees.columns, key, sizeof(key), &value) != OK or value.size != COLUMN_SIZE:
+        return 0
+    column.values = value.data
+    return load64(column.values + 8 * (id & (COLUMN_ENTRIES - 1)))
+
+
+cdef int column_write(IndexTrees* trees, uint32_t field, ColumnBlock* block) noexcept nogil:
+    cdef uint8_t key[10]
+    cdef uint64_t size = COLUMN_SIZE
+    cdef uint8_t* values
+    cdef size_t index
+    lengths_key(key, field, block.group)
+    values = tree_update(&trees.columns, key, sizeof(key), &size)
+    if values == NULL and trees.txn.error.code == OK:
+        values = tree_reserve(&trees.columns, key, sizeof(key), COLUMN_SIZE, PUT_UPSERT)
+        if values != NULL:
+            memset(values, 0, COLUMN_SIZE)
+    if values == NULL:
+        return trees.txn.error.code
+    if size != COLUMN_SIZE:
+        return trees_corrupt(trees, b"X14 violated: a block of a column has another size", block.group << COLUMN_SHIFT)
+    for index in range(COLUMN_ENTRIES):
+        if (block.changed[index >> 6] >> (index & 63)) & 1:
+            store64(values + 8 * index, block.values[index])
+    memset(block.changed, 0, sizeof(block.changed))
     return OK

@@ -40,6 +40,7 @@ from pynori_core.index_terms cimport TERM_ROOM, term_of_object, term_string
 from pynori_core.index_trees cimport (
     FIELD_EXACT,
     FIELD_NAME_SIZE_MAX,
+    FIELD_OPTIONS,
     FIELD_TEXT,
     META_VALUE_SIZE_MAX,
     document_entries,
@@ -109,7 +110,7 @@ cdef class IndexWriter:
             raise ValueError(f"the name of a field has 1 to {FIELD_NAME_SIZE_MAX} bytes")
         if name in self.numbers:
             number = self.numbers[name]
-            if self.trees.fields.records[number].flags != flags:
+            if self.trees.fields.records[number].flags & FIELD_OPTIONS != flags:
                 raise ValueError(f"the field {name!r} is there with other options")
         else:
             self.flush()           # a batch knows the fields that were there when it began

@@ -390,8 +390,8 @@ cdef class ReduceStore:
         mapped_begin(&self.state)
         return self.apply(document_id)
 
-    def feed(self, DocumentSnapshot documents not None, str collection, uint64_t since_etag, GroupPaths program not None,
-             *, uint64_t documents_max=FEED_DOCUMENTS_DEFAULT):
+    def feed(self, DocumentSnapshot documents not None, str collection, uint64_t since_etag,
+             GroupPaths program not None, *, uint64_t documents_max=FEED_DOCUMENTS_DEFAULT):
         """As IndexWriter.feed, natively."""
         return self.walk(documents, collection, since_etag, program, documents_max)
 
@@ -578,7 +578,6 @@ cdef list reduce_groups(ReduceStore store, list dirty, object function):
 
 cdef ReducedGroup group_end(ReduceStore store, Group group):
     cdef ReducedGroup made = ReducedGroup.__new__(ReducedGroup)
-    cdef uint64_t size = 0
     cdef GroupRecord record
     if group.rows == 0:
         partials_drop(store, group)

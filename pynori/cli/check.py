@@ -29,7 +29,7 @@ def command(directory: Path) -> None:
     problems = 0
     for environment in environments(directory):
         try:
-            findings = check(str(environment))
+            findings = check(str(environment)) or check_of_index(environment)
         except (EngineError, OSError) as error:
             end(exit_codes.FAILED, f"{environment}: {error}")
         problems += len(findings)
@@ -39,11 +39,29 @@ def command(directory: Path) -> None:
     sys.exit(exit_codes.PROBLEMS_FOUND if problems else exit_codes.DONE)
 
 
+def check_of_index(environment: Path) -> list[str]:
+    """What an index promises beyond its trees; nothing for other environments."""
+    from pynori_core.check_index import check_index, is_index
+    from pynori_core.env import Env
+
+    with Env.open(str(environment), read_only=True) as env, env.read() as txn:
+        return check_index(txn) if is_index(txn) else []
+
+
 def environments(directory: Path) -> list[Path]:
-    """The environments below a data directory, or the directory itself when it is one."""
+    """The environments below a data directory, or the directory itself when it is one; and those of indexes."""
     if not (directory / "PYNORI").exists():
-        return [directory]
+        return [directory, *environments_within(directory)]
     databases = directory / "Databases"
     found = sorted(databases.iterdir()) if databases.is_dir() else []
-    system = [directory / "System"] if (directory / "System").is_dir() else []
-    return system + [path for path in found if path.is_dir() and not path.name.startswith(".")]
+    made = [directory / "System"] if (directory / "System").is_dir() else []
+    for path in found:
+        if path.is_dir() and not path.name.startswith("."):
+            made += [path, *environments_within(path)]
+    return made
+
+
+def environments_within(directory: Path) -> list[Path]:
+    """Environments in folders below another one, but those that are half made or half gone."""
+    found = (path.parent for path in directory.glob("*/**/data.pynori"))
+    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(directory).parts))

@@ -14,7 +14,12 @@ from pynori.cli import exit_codes
 from pynori.cli.terminal import end
 
 VIEWS_WITHOUT_ARGUMENT = ("header", "journal", "space")
-VIEWS_WITH_ARGUMENT = {"page": "a page number", "tree": "the name of a tree", "doc": "an id"}
+VIEWS_WITH_ARGUMENT = {
+    "page": "a page number",
+    "tree": "the name of a tree",
+    "doc": "an id",
+    "terms": "a field of an index",
+}
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -31,6 +36,7 @@ def command(directory: Path, view: str, argument: str | None) -> None:
     pynori inspect ./pynori-data/Databases/shop page 41
     pynori inspect ./pynori-data/Databases/shop tree Docs
     pynori inspect ./pynori-data/Databases/shop doc orders/1-A
+    pynori inspect ./an/index terms Name
     """
     from pynori_core.errors import EngineError
 
@@ -50,6 +56,7 @@ def command(directory: Path, view: str, argument: str | None) -> None:
 def _view(view: str, argument: str) -> Callable[[str], Iterable[str]]:
     """The engine's printer of a view, called with the directory."""
     import pynori_core.dump as dump
+    from pynori_core.check_index import dump_terms
 
     printers: dict[str, Callable[[str], Iterable[str]]] = {
         "header": dump.header,
@@ -58,6 +65,7 @@ def _view(view: str, argument: str) -> Callable[[str], Iterable[str]]:
         "page": lambda directory: dump.page(directory, int(argument)),
         "tree": lambda directory: dump.tree(directory, argument),
         "doc": lambda directory: dump.document(directory, argument),
+        "terms": lambda directory: dump_terms(directory, argument),
     }
     return printers[view]
 

@@ -80,7 +80,7 @@ class Database:
         self._snapshots: WeakSet[DocumentSnapshot] = WeakSet()
         self._hilo = HiloRanges(self, clock)
         self._scripts = options.scripts or Scripts()
-        self._preparer = Preparer(self, self._scripts, clock)
+        self.patches = Preparer(self, self._scripts, clock)
         self._closing: asyncio.Task[None] | None = None
         self.tombstones = TombstoneCleaner(name, self.submit)
         self.tombstones.start()
@@ -121,7 +121,7 @@ class Database:
         await asyncio.shield(self._closing)
 
     async def _close(self) -> None:
-        await self._preparer.close()
+        await self.patches.close()
         if self.options.scripts is None:
             self._scripts.close()
         await self.tombstones.stop()
@@ -421,7 +421,7 @@ class Database:
 
     def prepare(self, commands: Sequence[Command]) -> asyncio.Future[Results]:
         """As submit, of commands of which some are patches. They see what those before them change."""
-        return self._preparer.submit(commands)
+        return self.patches.submit(commands)
 
     def execute(self, batch: Batch) -> list[CommandResult]:
         """As submit, blocking without the GIL: for threads and for programs without an event loop."""

@@ -91,7 +91,7 @@ class Found:
 class View:
     """The database below changes that are prepared and not written yet."""
 
-    __slots__ = ("_below", "_changed", "_database", "rested_on")
+    __slots__ = ("_below", "_changed", "_database", "rested_on", "saw_unwritten")
 
     def __init__(self, database: PreparedDatabase, below: View | None = None) -> None:
         self._database = database
@@ -99,6 +99,7 @@ class View:
         self._changed: dict[bytes, Found | None] = {}  # by the key of the id; None: deleted
         # By key: id and change vector ("": none) of what was read from the database.
         self.rested_on: dict[bytes, tuple[str, str]] = {}
+        self.saw_unwritten = False  # something came from what other requests change
 
     def find(self, id: str) -> Found | None:
         """The document, whoever has it; the request rests on it from now on."""
@@ -106,6 +107,7 @@ class View:
         view: View | None = self
         while view is not None:
             if found_by in view._changed:
+                self.saw_unwritten |= view is not self
                 return view._changed[found_by]
             view = view._below
         stored = self._database.get(id)
@@ -191,7 +193,10 @@ class Preparer:
         self._waiting: deque[Request] = deque()
         self._running: asyncio.Task[None] | None = None
         self._closed = False
-        self.repeated = 0  # requests that were prepared again because a document had moved
+        # Since the database was opened: requests that were prepared again because a document had moved, and scripts
+        # that ran in a child.
+        self.repeated = 0
+        self.long = 0
 
     def submit(self, commands: Sequence[Command]) -> asyncio.Future[Results]:
         """Prepare and write the commands, all or nothing; their results in order."""
@@ -253,7 +258,9 @@ class Preparer:
         batch = Batch()
         size_bytes = 0
         deadline_ms = self._clock.monotonic_ms() + PREPARE_GROUP_MS
-        while self._waiting and (not group or self._clock.monotonic_ms() < deadline_ms):
+        is_first = True
+        while self._waiting and (is_first or self._clock.monotonic_ms() < deadline_ms):
+            is_first = False
             request = self._waiting[0]
             if group and len(batch) + len(request.commands) > PREPARE_GROUP_COMMANDS_MAX:
                 break
@@ -265,13 +272,20 @@ class Preparer:
                 await self._prepare(request, above)
                 append(batch, request)
             except BaseException as error:
-                request.fail(error)
+                if above.saw_unwritten and isinstance(error, Exception):
+                    # It may have failed over what will never be: it comes first when that is decided.
+                    request.clear()
+                    self._waiting.appendleft(request)
+                else:
+                    request.fail(error)
                 if len(batch) != sum(len(one.simple) for one in group):
                     batch = Batch()
                     for one in group:
                         append(batch, one)
                 if not isinstance(error, Exception):
                     raise
+                if above.saw_unwritten:
+                    break
                 continue
             view.merge(above)
             group.append(request)
@@ -388,6 +402,7 @@ class Preparer:
         outcome = self._scripts.call_short(program, input, view.load)
         if outcome is not None:
             return outcome
+        self.long += 1
         call_long = self._scripts.call_long
         (long,) = await self._loop.run_in_executor(None, call_long, program, [input], view.load)
         if isinstance(long, PynoriError):

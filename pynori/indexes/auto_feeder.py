@@ -1,7 +1,7 @@
-"""Feeds an automatic index: what lies at paths of documents, natively but for places.
+"""Feeds an automatic index: what lies at paths of documents, natively where no field holds places.
 
-An index with a field of places goes through the interpreter with all its fields: a document is put as a whole or not at
-all.
+Fields of places go through the interpreter, together with all others of their index: a document is put as a whole or
+not at all.
 """
 
 from __future__ import annotations

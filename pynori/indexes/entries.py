@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from pynori_core.expr import Boosted, DynamicField, Point, Shape
-from pynori_core.text_analyzer import NativeAnalyzer
 
 from pynori import limits
 from pynori.errors import InvalidArgument
@@ -45,9 +44,7 @@ def native_field(writer: IndexWriter, name: str, options: FieldOptions) -> int |
     analyzer = analyzer_of(name, options)
     if analyzer is None:
         return writer.field(name, exact=options.is_exact)
-    if analyzer.native is None:
-        return None
-    return writer.field(name, text=True, analyzer=NativeAnalyzer(analyzer.native))
+    return None if analyzer.native is None else writer.field(name, text=True, analyzer=analyzer.for_index())
 
 
 class EntryWriter:
@@ -162,8 +159,7 @@ class EntryWriter:
             if analyzer is None:
                 found = self._writer.field(name, exact=options.is_exact)
             else:
-                cutter = analyzer.terms if analyzer.native is None else NativeAnalyzer(analyzer.native)
-                found = self._writer.field(name, text=True, analyzer=cutter)
+                found = self._writer.field(name, text=True, analyzer=analyzer.for_index())
             self._numbers[name] = found
         return found
 

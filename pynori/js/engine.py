@@ -19,6 +19,7 @@ import msgspec
 import quickjs  # type: ignore[import-untyped]
 
 from pynori.errors import JavaScriptError
+from pynori.js.null_safe import NullSafe, null_safe
 from pynori.limits import (
     SCRIPT_CONTEXTS_MAX,
     SCRIPT_MEMORY_SIZE_BYTES_MAX,
@@ -29,6 +30,8 @@ from pynori.limits import (
 
 PRELUDE = files("pynori.js").joinpath("prelude.js").read_text("utf-8")
 DEFINE_TIME_MS = 1_000  # to compile the prelude and a program
+
+NAMING_KINDS = ("patch", "project")  # their names become parameters; those of other kinds are sources
 
 RUN = "run"
 RUN_EXACT = "run_exact"  # numbers that JavaScript would change keep their text; slower
@@ -48,7 +51,7 @@ class Program:
     realm: str = ""
 
     def check(self) -> None:
-        """Raise JavaScriptError when it is too large or no text at all."""
+        """Raise JavaScriptError when it is too large, no text at all, or a name is none."""
         size = 0
         for source in (*self.sources, *self.names):
             try:
@@ -57,6 +60,8 @@ class Program:
                 raise JavaScriptError("a script is not valid Unicode text") from None
             if "\0" in source:
                 raise JavaScriptError("a script holds a NUL character")
+        if self.kind in NAMING_KINDS and not all(name.replace("$", "_").isidentifier() for name in self.names):
+            raise JavaScriptError("a name that a script is to use is no identifier")
         if size > SCRIPT_SIZE_BYTES_MAX:
             raise JavaScriptError(f"a script is larger than SCRIPT_SIZE_BYTES_MAX ({SCRIPT_SIZE_BYTES_MAX})")
 
@@ -72,6 +77,8 @@ class ScriptLimits:
 
 class ScriptTooSlow(JavaScriptError):
     """The script used up its time. Whoever has more of it may run it again: a call changes nothing by itself."""
+
+    code = "script_too_slow"
 
 
 class Call(msgspec.Struct, array_like=True):
@@ -97,6 +104,7 @@ class ErrorAnswer(msgspec.Struct):
     error: str
     line: int
     column: int
+    text: int  # position among sources and names; -1: not known
 
 
 decode_error = msgspec.json.Decoder(ErrorAnswer).decode
@@ -106,17 +114,35 @@ ERROR_BEGIN = '{"error":'
 class Script:
     """One context with one program."""
 
-    __slots__ = ("_context", "_host", "described", "spoilt")
+    __slots__ = ("_context", "_host", "_texts", "described", "spoilt")
 
     def __init__(self, program: Program, limits: ScriptLimits) -> None:
         program.check()
+        self.spoilt = False  # a limit was reached: not to be used again
+        # Sources as they are compiled, then names, which for an index are sources too.
+        sources = [null_safe(source) for source in program.sources]
+        names = [null_safe(name) for name in program.names]
+        plain = [NullSafe(text) for text in (*program.sources, *program.names)]
+        try:
+            self._start(program.kind, [*sources, *names], len(sources), limits)
+        except JavaScriptError:
+            if [*sources, *names] == plain:
+                raise
+            # What is wrong is told of the text as it was given, unless only the change was wrong.
+            self._start(program.kind, plain, len(sources), limits)
+
+    def _start(self, kind: str, texts: Sequence[NullSafe], sources: int, limits: ScriptLimits) -> None:
+        self._texts = texts
         self._context = quickjs.Context()
         self._context.set_max_stack_size(limits.stack_size_bytes)
         self._context.set_memory_limit(limits.memory_size_bytes)
         self._host = self._context.eval(PRELUDE)
         self._context.set_time_limit(DEFINE_TIME_MS / 1_000)
-        self.spoilt = False  # a limit was reached: not to be used again
-        form = {"kind": program.kind, "sources": program.sources, "names": program.names}
+        form = {
+            "kind": kind,
+            "sources": [one.text for one in texts[:sources]],
+            "names": [one.text for one in texts[sources:]],
+        }
         answer = self.call("define", msgspec.json.encode(form).decode())
         self.described = msgspec.json.decode(answer)["described"]
         self._context.set_time_limit(limits.time_ms / 1_000)
@@ -137,7 +163,10 @@ class Script:
         if found.error.startswith("InternalError: out of memory"):
             self.spoilt = True
             return limit_error(found.error)
-        return JavaScriptError(found.error, found.line, found.column)
+        column = found.column
+        if found.text >= 0:
+            column = self._texts[found.text].original_column(found.line, column)
+        return JavaScriptError(found.error, found.line, column)
 
 
 def limit_error(message: str) -> JavaScriptError:

@@ -157,7 +157,8 @@ const listed = name => document => {
 // Sources start at this line or below, so that a line of a stack trace tells a script's own from those of this file.
 const FIRST_LINE = 1001;
 const REPAIRS_MAX = 100;
-const spans = [];       // {first, last}: lines that each source of this context stands on
+const spans = [];       // {first, last, text}: lines that each source of this context stands on, and which text it is
+let texts = [];         // of the program: its sources, then its names
 
 // parts: what stands around the sources and the sources in turn, each on lines of its own.
 function compile(parts) {
@@ -165,7 +166,7 @@ function compile(parts) {
   let line = base;
   parts.forEach((part, index) => {
     const count = part.split('\n').length;
-    if (index % 2 === 1) spans.push({ first: line, last: line + count - 1 });
+    if (index % 2 === 1) spans.push({ first: line, last: line + count - 1, text: texts.indexOf(part) });
     line += count;
   });
   const padding = '\n'.repeat(base - 1);
@@ -186,7 +187,7 @@ function position(error) {
   for (const match of String(error.stack ?? '').matchAll(/<input>:(\d+):(\d+)/g)) {
     const line = Number(match[1]);
     const span = spans.find(({ first, last }) => first <= line && line <= last);
-    if (span !== undefined) return { line: line - span.first + 1, column: Number(match[2]) };
+    if (span !== undefined) return { line: line - span.first + 1, column: Number(match[2]), text: span.text };
   }
   return null;
 }
@@ -346,7 +347,7 @@ function groupBy(key) {
 // ---- the door
 
 function failure(error) {
-  let message = '', at = null;
+  let message = '', at = null;   // at: where in which text
   try {
     message = error instanceof Error ? error.name + ': ' + error.message
       : typeof error === 'string' ? error
@@ -355,11 +356,12 @@ function failure(error) {
   } catch {
     message = message || 'a value was thrown that cannot be shown';
   }
-  return stringify({ error: message, line: at === null ? 0 : at.line, column: at === null ? 0 : at.column });
+  return stringify({ error: message, ...(at ?? { line: 0, column: 0, text: -1 }) });
 }
 
 function define(text) {
   const { kind, sources, names } = parse(text);
+  texts = [...sources, ...names];
   const made = kinds[kind](sources, names);
   program = typeof made === 'function' ? made : made.run;
   return stringify({ described: made.describe ?? null });
@@ -407,6 +409,8 @@ give('map', mapping('Documents', false));
 give('counters', Object.freeze({ map: mapping('Counters', true) }));
 give('timeSeries', Object.freeze({ map: mapping('TimeSeries', true) }));
 give('groupBy', groupBy);
+// With it a script would get hold of the functions that are on the stack, those of this file among them.
+Object.defineProperty(Error, 'prepareStackTrace', { value: undefined });
 // Dates are written as the database writes them, with seven digits of a second.
 Object.defineProperty(Date.prototype, 'toJSON', {
   value() { return isNaN(this) ? null : this.toISOString().slice(0, -1) + '0000Z'; },

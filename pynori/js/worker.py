@@ -10,6 +10,7 @@ Frames: four bytes of size, little-endian, then msgpack. Run as a program, this 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
 import signal
@@ -248,8 +249,8 @@ def serve(source: IO[bytes], target: IO[bytes], engine: ScriptEngine) -> None:
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to end
     limits = ScriptLimits(*map(int, sys.argv[1:4]))
-    with os.fdopen(0, "rb") as source, os.fdopen(1, "wb", buffering=0) as target:
-        serve(source, target, ScriptEngine(limits))
+    with os.fdopen(0, "rb") as source, os.fdopen(1, "wb", buffering=0) as target, contextlib.suppress(BrokenPipeError):
+        serve(source, target, ScriptEngine(limits))  # ends when the parent has gone, at a read or at a write
 
 
 if __name__ == "__main__":

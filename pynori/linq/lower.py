@@ -29,7 +29,9 @@ INPUT: Final = Variable(tree.INPUT)
 
 
 COUNT_FIELD: Final = "@count"  # of a partial result: how many mapped rows it stands for
-GROUP_CONDITION: Final = "a condition on a group is not part of the subset: a partial result may hold where the whole does not"
+GROUP_CONDITION: Final = (
+    "a condition on a group is not part of the subset: a partial result may hold where the whole does not"
+)
 
 # How LINQ begins, behind comments: a query, or a root that is not followed by `.map(`.
 _LINQ: Final = re.compile(

@@ -21,7 +21,7 @@ Row = tuple[bytes, bytes]  # key, row
 
 
 def check_shape(maps: Sequence[MapDefinition], reduce: ReduceDefinition | None) -> None:
-    """All maps have the same fields, and the reduce has those too. Raises: CompilationError that names the difference."""
+    """All maps have the same fields, and the reduce has those too. Raises: CompilationError, naming the difference."""
     wanted = set(maps[0].fields)
     for number, fields in enumerate([map_.fields for map_ in maps[1:]], 2):
         if set(fields) != wanted:

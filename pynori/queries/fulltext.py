@@ -262,7 +262,7 @@ class FullText:
         if len(call.arguments) != 2:
             raise InvalidQuery("lucene() takes a field and a query in Lucene's syntax")
         tree = lucene.parse(self._values.text(call.arguments[1], "the query of lucene()"))
-        field = self._names.find_of(call.arguments[0], search=not exact, exact=exact)
+        field = self._names.find_of(call.arguments[0], exact=exact)
         return self._node(tree, field, within, exact)
 
     def _node(self, node: lucene.Node, field: IndexField | None, within: Matches | None, exact: bool) -> Matches:
@@ -271,7 +271,7 @@ class FullText:
         if isinstance(node, lucene.Clauses):
             return self._clauses(node, field, within, exact)
         if isinstance(node, lucene.InField):
-            inner = self._names.find(Path(tuple(node.field.split("."))), search=not exact, exact=exact)
+            inner = self._names.find(Path(tuple(node.field.split("."))), exact=exact)
             return self._node(node.node, inner, within, exact)
         if field is None:
             return NOTHING

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pynori.indexes.auto import AutoIndexDefinition
 from pynori.indexes.entries import analyzer_of
 from pynori.limits import QUERY_WAIT_MS_DEFAULT
 from pynori.queries.indexed import IndexView
@@ -39,7 +40,7 @@ class OpenIndex:
             index.read(),
             index.is_auto,
             index.is_map_reduce,
-            index.declared_fields,
+            _declared(index),
             self._analyzer,
             self._spatial,
             self._is_stale,
@@ -66,6 +67,14 @@ async def open_index(indexes: Indexes, plan: Plan, wait_ms: int | None) -> OpenI
     elif index.is_auto and not index.was_current:
         index.was_current = await index.wait_non_stale(None, QUERY_WAIT_MS_DEFAULT / 1_000)
     return OpenIndex(index)
+
+
+def _declared(index: Index) -> frozenset[str] | None:
+    """The fields that may be asked for: those that its maps give, and those that have options."""
+    declared = index.declared_fields
+    if declared is None or isinstance(index.definition, AutoIndexDefinition):
+        return declared
+    return declared | frozenset(index.definition.fields)
 
 
 async def _find(indexes: Indexes, plan: Plan) -> Index:

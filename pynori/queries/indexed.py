@@ -20,7 +20,7 @@ from pynori.queries.fulltext import FullText
 from pynori.queries.highlight import Highlightings, Wanted, highlights_of
 from pynori.queries.match import Matcher
 from pynori.queries.more_like_this import Likeness, likeness_of
-from pynori.queries.names import IndexNames
+from pynori.queries.names import IndexNames, key_path
 from pynori.queries.order import Column, Ids, Orderer
 from pynori.queries.patterns import Finder, RegularExpressions
 from pynori.queries.plan import Page, Plan
@@ -29,7 +29,7 @@ from pynori.queries.rows import Row
 from pynori.queries.spatial import Places
 from pynori.queries.text import encode
 from pynori.queries.values import Values
-from pynori.rql.ast import Call
+from pynori.rql.ast import Call, Order
 from pynori.spatial.options import SpatialOptions
 
 if TYPE_CHECKING:
@@ -96,13 +96,29 @@ class IndexedQuery:
             return through_terms(
                 query, self._values, self._view.snapshot, self._documents, self.matcher, self.names
             )
-        matches = self.matcher.where(query.where)
         index = self._view.snapshot
-        if self._once and not self._view.reduced and index.entry_count != index.document_count:
-            ordered = index.distinct_documents(self.orderer.page(matches, query.order_by, 0, len(matches)))
+        orders = query.order_by or self._order_of_groups()
+        if query.where is None and not self._is_fanned_out:
+            # Walking the field that orders them finds the page without a set of all entries.
+            ids = self.orderer.page(None, orders, page.skip, page.take)
+            return Found(index.entry_count, self._rows(ids)), None
+        matches = self.matcher.where(query.where)
+        if self._is_fanned_out:
+            ordered = index.distinct_documents(self.orderer.page(matches, orders, 0, len(matches)))
             return Found(len(ordered), self._rows(ordered[page.skip : page.skip + page.take])), None
-        ids = self.orderer.page(matches, query.order_by, page.skip, page.take)
+        ids = self.orderer.page(matches, orders, page.skip, page.take)
         return Found(len(matches), self._rows(ids)), None
+
+    @property
+    def _is_fanned_out(self) -> bool:
+        """Whether a document may have several entries of which only the first counts."""
+        index = self._view.snapshot
+        return self._once and not self._view.reduced and index.entry_count != index.document_count
+
+    def _order_of_groups(self) -> tuple[Order, ...]:
+        """Groups that nobody orders come by their keys: the order in which they were made says nothing."""
+        query = self._plan.query
+        return tuple(Order(key_path(query, number)) for number in range(len(query.group_by)))
 
     def highlightings(self) -> Highlightings | None:
         """What marks the words that were searched for, once matching is done; None where nobody asked for it."""

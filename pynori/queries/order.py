@@ -60,16 +60,20 @@ class Orderer:
         self._distances = distances
         self._random_seed = random_seed
 
-    def page(self, matches: Matches, orders: Sequence[Order], skip: int, take: int) -> Ids:
-        """The entries from `skip` on, at most `take`, in order."""
+    def page(self, matches: Matches | None, orders: Sequence[Order], skip: int, take: int) -> Ids:
+        """The entries from `skip` on, at most `take`, in order. None: of all entries."""
+        keys = self._field_keys(orders) if orders else None
+        if keys:
+            return self._snapshot.sort(matches, keys, skip=skip, limit=take)
+        if matches is None:
+            matches = self._snapshot.all()
         if not orders:
             scores = self._scores.scores(matches)
             if scores is None:
                 return matches[skip : skip + take]
             return self._by_columns(matches, [-scores], skip, take)
-        keys = self._field_keys(orders)
         if keys is not None:
-            return self._by_fields(matches, keys, skip, take)
+            return matches[skip : skip + take]
         return self._by_columns(matches, [self._column(each, matches) for each in orders], skip, take)
 
     # ---- fields
@@ -86,11 +90,6 @@ class Orderer:
             if field is not None:
                 keys.append((field.number, order.descending))
         return keys
-
-    def _by_fields(self, matches: Matches, keys: Sequence[tuple[int, bool]], skip: int, take: int) -> Ids:
-        if not keys:
-            return matches[skip : skip + take]
-        return self._snapshot.sort(matches, keys, skip=skip, limit=take)
 
     # ---- columns
 

@@ -129,6 +129,9 @@ class WholeDocuments:
 
     def _one(self, row: Row) -> bytes | None:
         json = row.json
+        if json is not None and row.is_group and METADATA not in row.fields:
+            # Clients look into the metadata of every result, also of one that stands for no document.
+            return json[:-1] + (b"," if row.fields else b"") + b'"@metadata":{"@projection":true}}'
         if json is None or (row.score is None and row.distance is None):
             return json
         more = []
@@ -136,8 +139,6 @@ class WholeDocuments:
             more.append(b'"@index-score":' + encode(row.score))
         if row.distance is not None:
             more.append(b'"@spatial":' + encode({"Distance": row.distance}))
-        if row.is_group or not json.endswith(b"}}") or METADATA not in row.fields:
-            return json
         return with_metadata(json, b",".join(more))
 
 

@@ -81,7 +81,7 @@ class Places:
         field = self._field(call.arguments[0])
         options = self._options_of(call.arguments[0], field)
         place = center(self._shape(call.arguments[1], options))
-        step = self._values.number(call.arguments[2], "what to round to") if len(call.arguments) == 3 else 0
+        step = self._step(call.arguments[2]) if len(call.arguments) == 3 else 0.0
         if field is None:
             return np.full(len(ids), np.inf)
         found = _Field(self._snapshot, field, options).distances(place, ids)
@@ -89,6 +89,10 @@ class Places:
         return np.where(np.isnan(found), np.inf, found)
 
     # ---- reading the query
+
+    def _step(self, expression: Expression) -> float:
+        """What distances are rounded to; clients send null for nothing."""
+        return 0.0 if self._values.of(expression) is None else self._values.number(expression, "what to round to")
 
     def _field(self, expression: Expression) -> IndexField | None:
         return self._names.find_of(self._path(expression))

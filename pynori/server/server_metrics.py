@@ -66,9 +66,22 @@ def server_families(databases: Databases, state: ClusterState, disk: DiskWatch |
             yield GaugeMetricFamily(f"pynori_disk_{name}", sentence, value=value)
     yield from _database_families(opened)
     operations = GaugeMetricFamily("pynori_operations_running", "Long operations under way.", labels=["database"])
+    repeated = CounterMetricFamily(
+        "pynori_patches_repeated",
+        "Requests with patches that were prepared again because a document had changed.",
+        labels=["database"],
+    )
+    long = CounterMetricFamily(
+        "pynori_patches_long", "Scripts of patches that took so long that they ran in a process of their own.",
+        labels=["database"],
+    )  # fmt: skip
     for each in opened:
         operations.add_metric([each.name], each.operations.running())
+        repeated.add_metric([each.name], each.database.patches.repeated)
+        long.add_metric([each.name], each.database.patches.long)
     yield operations
+    yield repeated
+    yield long
 
 
 def _database_families(opened: list[OpenDatabase]) -> Iterator[Metric]:

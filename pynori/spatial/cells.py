@@ -86,8 +86,8 @@ def _follows(name: str, other: str) -> bool:
 
 # ---------------------------------------------------------------- covering
 
-# One part of the shape, and of its edges those that may touch the cell.
-_Alive: TypeAlias = tuple[Figure | Circle, Sequence[Edge]]
+# One part of the shape, of its edges those that may touch the cell, and whether the part is a box.
+_Alive: TypeAlias = tuple[Figure | Circle, Sequence[Edge], bool]
 
 
 def cover(shape: Shape, bounds: Bounds, cells_max: int) -> Cover:
@@ -95,18 +95,19 @@ def cover(shape: Shape, bounds: Bounds, cells_max: int) -> Cover:
     inside: list[str] = []
     done: list[str] = []
     waiting: deque[tuple[str, Bounds, list[_Alive]]] = deque()
-    touch, alive = _look("", bounds, bounds, _parts(shape, bounds))
+    name, square = _around(shape, bounds)
+    touch, alive = _look(square, bounds, _parts(shape, bounds))
     if touch is Touch.INSIDE:
-        inside.append("")
+        inside.append(name)
     elif touch is Touch.BORDER:
-        waiting.append(("", bounds, alive))
+        waiting.append((name, square, alive))
     while waiting and len(inside) + len(done) + len(waiting) + 3 <= cells_max:
         name, cell, alive = waiting.popleft()
         if len(name) == LEVELS:
             done.append(name)
             continue
         for quarter, square in zip(QUARTERS, _quarters(cell), strict=True):
-            touch, left = _look(name + quarter, square, bounds, alive)
+            touch, left = _look(square, bounds, alive)
             if touch is Touch.INSIDE:
                 inside.append(name + quarter)
             elif touch is Touch.BORDER:
@@ -114,17 +115,31 @@ def cover(shape: Shape, bounds: Bounds, cells_max: int) -> Cover:
     return Cover(tuple(inside), (*done, *(name for name, _, _ in waiting)))
 
 
+def _around(shape: Shape, bounds: Bounds) -> tuple[str, Bounds]:
+    """The smallest cell that all of the shape lies in, for which it must lie in one piece within the bounds."""
+    x_low, y_low, x_high, y_high = shape.bounds
+    if not (bounds[0] < x_low <= x_high < bounds[2] and bounds[1] < y_low <= y_high < bounds[3]):
+        return "", bounds
+    name, square = "", bounds
+    corners = places.cell(x_low, y_low, bounds, LEVELS), places.cell(x_high, y_high, bounds, LEVELS)
+    for quarter, other in zip(*corners, strict=True):
+        if quarter != other:
+            break
+        name, square = name + quarter, _quarters(square)[int(quarter)]
+    return name, square
+
+
 def _parts(shape: Shape, bounds: Bounds) -> list[_Alive]:
     """The parts of a shape as cells see them: on the sphere shifted by a turn, too, where that reaches the world."""
     found: list[_Alive] = []
     for part in members(shape):
         if isinstance(part, Circle):
-            found.append((part, ()))
+            found.append((part, (), False))
             continue
         for shift in (0.0, 360.0, -360.0) if part.geographic else (0.0,):
             laid = part.shifted(shift)
             if not part.geographic or bounds_meet(laid.bounds, bounds):
-                found.append((laid, laid.edges))
+                found.append((laid, laid.edges, is_box(laid)))
     return found
 
 
@@ -134,19 +149,22 @@ def _quarters(cell: Bounds) -> tuple[Bounds, Bounds, Bounds, Bounds]:
     return (x_low, y_low, x, y), (x, y_low, x_high, y), (x_low, y, x, y_high), (x, y, x_high, y_high)
 
 
-def _look(name: str, cell: Bounds, bounds: Bounds, parts: Iterable[_Alive]) -> tuple[Touch, list[_Alive]]:
+def _look(cell: Bounds, bounds: Bounds, parts: Iterable[_Alive]) -> tuple[Touch, list[_Alive]]:
     """How the cell lies to the whole shape, and the parts that still matter within it."""
     left: list[_Alive] = []
     square = _endless(cell, bounds)
-    for part, edges in parts:
+    for part, edges, boxed in parts:
+        near = edges
         if isinstance(part, Circle):
-            touch, near = _circle_touch(part, square), edges
+            touch = _circle_touch(part, square)
+        elif boxed:
+            touch = _box_touch(part.bounds, square)
         else:
             touch, near = _figure_touch(part, edges, square)
         if touch is Touch.INSIDE:
             return Touch.INSIDE, []
         if touch is Touch.BORDER:
-            left.append((part, near))
+            left.append((part, near, boxed))
     return (Touch.BORDER if left else Touch.OUTSIDE), left
 
 
@@ -162,15 +180,18 @@ def _endless(cell: Bounds, bounds: Bounds) -> Bounds:
     )
 
 
+def _box_touch(box: Bounds, cell: Bounds) -> Touch:
+    if box[0] > cell[2] or cell[0] > box[2] or box[1] > cell[3] or cell[1] > box[3]:
+        return Touch.OUTSIDE
+    fits = box[0] <= cell[0] and cell[2] <= box[2] and box[1] <= cell[1] and cell[3] <= box[3]
+    return Touch.INSIDE if fits else Touch.BORDER
+
+
 def _figure_touch(figure: Figure, edges: Sequence[Edge], cell: Bounds) -> tuple[Touch, Sequence[Edge]]:
     if not bounds_meet(figure.bounds, cell):
         return Touch.OUTSIDE, ()
     if figure.kind is Kind.POINT:
         return Touch.BORDER, ()
-    if is_box(figure):
-        x_low, y_low, x_high, y_high = figure.bounds
-        fits = x_low <= cell[0] and cell[2] <= x_high and y_low <= cell[1] and cell[3] <= y_high
-        return (Touch.INSIDE if fits else Touch.BORDER), edges
     near = [edge for edge in edges if _edge_meets(edge, cell)]
     if near:
         return Touch.BORDER, near

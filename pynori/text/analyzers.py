@@ -8,11 +8,13 @@ without the interpreter, and gives the same terms. pynori/text/COMPOSED.md descr
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from pynori_core import analyze
+from pynori_core.index_feed import TextAnalyzer
+from pynori_core.text_analyzer import NativeAnalyzer
 
 from pynori.errors import CompilationError
 from pynori.text import filters, tokenizers
@@ -45,6 +47,10 @@ class Analyzer:
         if self.native is not None:
             return analyze.terms(text, self.native)
         return [(token.text, token.position) for token in self._steps(text)]
+
+    def for_index(self) -> TextAnalyzer | Callable[[str], list[tuple[str, int]]]:
+        """What an index takes to cut the texts of a field: natively where the engine can."""
+        return self.terms if self.native is None else NativeAnalyzer(self.native)
 
     def part(self, text: str) -> str:
         """A part of a word, as it stands in a pattern: what the filters make of its characters."""

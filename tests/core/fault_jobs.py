@@ -124,8 +124,12 @@ class Job:
     def note(self, error: Exception) -> None:
         if isinstance(error, InvariantError) or not isinstance(error, (DiskError, MemoryError, CorruptError)):
             raise Broken(f"an error of the wrong class: {error!r}") from error
-        if isinstance(error, CorruptError) and error.errno == 0 and "cut off" not in str(error) \
-                and "shorter" not in str(error):
+        if (
+            isinstance(error, CorruptError)
+            and error.errno == 0
+            and "cut off" not in str(error)
+            and "shorter" not in str(error)
+        ):
             raise Broken(f"a failing call was taken for damage: {error}") from error
         self.failures.append(error)
 

@@ -46,8 +46,9 @@ def random_key(rand: random.Random, integer: bool, key_size: int) -> bytes | int
     return rand.randbytes(rand.choice([1, 2, rand.randint(1, min(16, key_size)), rand.randint(1, key_size)]))
 
 
-def random_operations(store: Store, model: dict, rand: random.Random, keys: list, value_size: int,
-                      deletes: float, count: int) -> None:
+def random_operations(
+    store: Store, model: dict, rand: random.Random, keys: list, value_size: int, deletes: float, count: int
+) -> None:
     with store.write() as txn:
         tree = TreeView(txn, b"model")
         for _ in range(count):
@@ -92,7 +93,13 @@ def test_tree_equals_a_dict(store: Store, shape: str, seed: int) -> None:
         for key in model:
             assert tree.delete(key)
         assert tree.statistics() | {"root": 0} == {
-            "entries": 0, "depth": 1, "branch_pages": 0, "leaf_pages": 1, "run_pages": 0, "root": 0}
+            "entries": 0,
+            "depth": 1,
+            "branch_pages": 0,
+            "leaf_pages": 1,
+            "run_pages": 0,
+            "root": 0,
+        }
 
 
 class TreeMachine(RuleBasedStateMachine):
@@ -142,6 +149,7 @@ TestTreeMachine.settings = settings(max_examples=12, stateful_step_count=25, dea
 
 # Sizes at which something changes
 
+
 def test_a_leaf_splits_only_when_it_is_full(store: Store) -> None:
     """Entries that fill a leaf to the last byte stay in one leaf; one more makes two."""
     count = 7
@@ -156,7 +164,13 @@ def test_a_leaf_splits_only_when_it_is_full(store: Store) -> None:
         assert tree.statistics()["leaf_pages"] == 1
         tree.put(3, b"")
         assert tree.statistics() | {"root": 0} == {
-            "entries": count + 1, "depth": 2, "branch_pages": 1, "leaf_pages": 2, "run_pages": 0, "root": 0}
+            "entries": count + 1,
+            "depth": 2,
+            "branch_pages": 1,
+            "leaf_pages": 2,
+            "run_pages": 0,
+            "root": 0,
+        }
         assert [key for key, _ in tree.items()] == sorted([3, *range(0, 2 * count, 2)])
 
 
@@ -205,8 +219,19 @@ def test_overwrite_of_equal_size_moves_nothing(store: Store) -> None:
         assert all(value == (b"a" if int(key) % 3 else b"b") * 100 for key, value in tree.items())
 
 
-@pytest.mark.parametrize("sizes", [(10, 11), (10, 3000), (3000, 10), (INLINE_SIZE_MAX - 4, INLINE_SIZE_MAX - 3),
-                                   (20_000, 10), (20_000, 30_000), (20_000, 20_000), (8128, 8129)])
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        (10, 11),
+        (10, 3000),
+        (3000, 10),
+        (INLINE_SIZE_MAX - 4, INLINE_SIZE_MAX - 3),
+        (20_000, 10),
+        (20_000, 30_000),
+        (20_000, 20_000),
+        (8128, 8129),
+    ],
+)
 def test_a_value_may_change_its_size(store: Store, sizes: tuple[int, int]) -> None:
     """Growing, shrinking, becoming a run and ceasing to be one: value and neighbours are right, no page is lost."""
     keys = [b"%04d" % number for number in range(40)]
@@ -279,6 +304,7 @@ def test_deleting_in_any_order_gives_all_pages_back(store: Store, order: str) ->
 
 # Answers
 
+
 def test_arguments_out_of_bounds_are_answers(store: Store) -> None:
     """A key or flag that cannot be is refused by name, changes nothing, and leaves the transaction usable."""
     with store.write() as txn:
@@ -336,6 +362,7 @@ def test_drop_frees_every_page(store: Store) -> None:
 
 
 # Snapshots
+
 
 def test_snapshots_do_not_move(store: Store) -> None:
     """Readers that began at different times each see their own tree while a writer splits, merges and replaces runs."""

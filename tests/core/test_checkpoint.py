@@ -57,7 +57,7 @@ def test_older_reader_delays_newer_one_does_not(tmp_path: Path) -> None:
         waiting.start()
         time.sleep(0.05)
         assert env.statistics()["checkpoint_txn"] == 1
-        with env.write() as txn:       # writers go on meanwhile
+        with env.write() as txn:  # writers go on meanwhile
             txn.patch(page, 200, b"more")
         assert reader.page(page)[100:103] == b"old"
         reader.close()
@@ -88,7 +88,7 @@ def test_freed_pages_are_not_written(tmp_path: Path) -> None:
         with env.write() as txn:
             txn.free(run, 60)
         env.checkpoint()
-        assert env.statistics()["checkpoint_pages"] == 1   # the bitmap
+        assert env.statistics()["checkpoint_pages"] == 1  # the bitmap
 
 
 def test_pages_are_logged_whole_once_after_a_checkpoint(tmp_path: Path) -> None:

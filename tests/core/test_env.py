@@ -423,7 +423,7 @@ def test_every_failing_call_leaves_a_database_or_none(operation: str) -> None:
         reached = run_until_failure(disk)
         disk.heal()
         if reached is None:
-            continue               # creation failed: there is no database yet
+            continue  # creation failed: there is no database yet
         acknowledged, tried, failed = reached
         with Env.open(disk) as env, env.read() as txn:
             value = int.from_bytes(txn.page(3)[100:108], "little") if txn.id else 0

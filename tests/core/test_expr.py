@@ -55,6 +55,7 @@ VALUES: list[tuple[tree.Expression, Any]] = [
     (Call("to_string", (Arithmetic("/", Literal(Decimal(1)), Literal(Decimal(3))),)), "0.333333333333333333"),
     (Call("to_string", (Arithmetic("*", Literal(Decimal("-1.50")), Literal(Decimal("2"))),)), "-3"),
     (Call("to_string", (Cast("decimal", Literal(0.1)),)), "0.1"),
+    (Arithmetic("*", Cast("decimal", Literal(36)), Arithmetic("-", Literal(1), Literal(0.05))), 34.2),
     (Call("to_string", literals(12.0)), "12"),
     (Call("to_string", literals(0.1)), "0.1"),
     (Cast("integer", Literal(-3.9)), -3),
@@ -65,6 +66,8 @@ VALUES: list[tuple[tree.Expression, Any]] = [
     (Compare("==", Literal((1 << 53) + 1), Literal(float(1 << 53))), False),
     (Compare("==", Literal("Äb"), Literal("äB"), True), True),
     (Compare("<", Literal(None), Literal(1)), False),
+    (Compare(">", Literal("d"), Literal("b")), True),  # two apart
+    (Compare("<", Literal("2020-01-12"), Literal("2020-01-14")), True),
     (date("2020-02-29T23:59:59.5Z"), "2020-02-29T23:59:59.5000000Z"),
     (date("2020-02-29T12:00:00+02:00"), "2020-02-29T10:00:00.0000000Z"),
     (date("2020-02-29"), "2020-02-29T00:00:00.0000000"),
@@ -176,6 +179,36 @@ def test_a_program_is_its_bytes() -> None:
     assert sorted(number for number, _, _ in FUNCTIONS.values()) == list(range(1, len(FUNCTIONS) + 1))
     with pytest.raises(TypeError):
         compile(node).run(EMPTY)
+
+
+def test_arguments_of_any_kind_are_safe() -> None:
+    """Every function with arguments of every kind gives a value or an ExpressionError."""
+    rand = random.Random(3)
+    marked = tree.Mark("boost", Literal("a"), Literal(2))
+    kinds = [
+        *literals(None, True, 7, -1, 1.5, "", "äb{0}", "2020-01-01", Decimal("1.5")), date("2020-01-01"), Array(()),
+        Call("span_days", literals(1)), Array(literals(1, "a", None)), tree.Record((("a", Literal(1)),)), marked, ITEM,
+        Member(ITEM, "n"), Member(ITEM, "gone"), Array((Array(literals(1)), marked)), Member(ITEM, "o"),
+        Sequence("group", Member(ITEM, "n"), ("g", "", ""), Variable("g")), Sequence("select", ITEM, ("e", "", ""),
+                                                                                   Variable("e")),
+    ]  # fmt: skip
+    document = Document.from_python({"n": [1, 2, 2], "o": {"x": 1, "y": [2]}})
+    values = 0
+    for name, (_, least, most) in FUNCTIONS.items():
+        for _ in range(150):
+            arguments = tuple(rand.choice(kinds) for _ in range(rand.randrange(least, min(most, 5) + 1)))
+            flags = rand.random() < 0.5
+            node: tree.Expression = Call(name, arguments, flags, flags)
+            if rand.random() < 0.3:
+                node = Compare(rand.choice(("==", "<")), node, rand.choice(kinds), flags, flags)
+            elif rand.random() < 0.3:
+                node = Arithmetic(rand.choice("+-*/%"), node, rand.choice(kinds))
+            try:
+                compile(node).value(document)
+                values += 1
+            except ExpressionError:
+                continue
+    assert values > 1000
 
 
 # ---- bounds

@@ -6,8 +6,12 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pynori_core.check import check
+from pynori_core.check_index import check_index, dump_terms, is_index
+from pynori_core.env import Env
 from pynori_core.errors import Busy, Closed, CorruptError
 from pynori_core.index_store import IndexSnapshot, IndexStore
 from pynori_core.matches import Matches, Ordered
@@ -70,6 +74,14 @@ def compare(rng: random.Random, model: IndexModel, snapshot: IndexSnapshot, fiel
 
 def is_cut(value: Scalar) -> bool:
     return isinstance(value, str) and len(value.encode()) >= 512
+
+
+def checked(path: Path) -> None:
+    """Every invariant of trees and of the index holds in the closed environment."""
+    assert check(path) == []
+    with Env.open(path, read_only=True) as env, env.read() as txn:
+        assert is_index(txn)
+        assert check_index(txn) == []
 
 
 def compare_ranges(rng: random.Random, model: IndexModel, snapshot: IndexSnapshot, field: int, some: Matches) -> None:
@@ -148,8 +160,9 @@ def test_answers_as_a_dictionary_does(seed: int, tmp_path: Path) -> None:
                 stored = [rng.choice([None, b"", b"stored"]) for _ in entries]
                 writer.put(document, [as_input(rng, entry) for entry in entries], stored)
                 model.put(document, entries, stored)
-        if step == 3:
+        if step % 2:
             store.close()
+            checked(path)
             store = IndexStore.open(path)
         with store.read() as snapshot:
             compare(rng, model, snapshot, fields)
@@ -160,13 +173,14 @@ def test_answers_as_a_dictionary_does(seed: int, tmp_path: Path) -> None:
         assert len(snapshot.all()) == 0
         assert all(snapshot.terms(field) == [] and len(snapshot.exists(field)) == 0 for field in fields)
     store.close()
+    checked(path)
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_long_posting_lists(seed: int) -> None:
+def test_long_posting_lists(seed: int, tmp_path: Path) -> None:
     """Terms of thousands of entries, dense and sparse, stay right while entries come and go everywhere in them."""
     rng = random.Random(seed)
-    store = IndexStore.create(None)
+    store = IndexStore.create(tmp_path / "index")
     with store.write() as writer:
         dense, sparse = writer.field("dense"), writer.field("sparse")
     values: dict[str, tuple[bool, int]] = {}
@@ -198,6 +212,7 @@ def test_long_posting_lists(seed: int) -> None:
             everything = sorted(number_of, key=lambda entry: (-number_of[entry], entry))
             assert list(snapshot.ordered(sparse, limit=3000, skip=50, descending=True)) == everything[50:3050]
     store.close()
+    checked(tmp_path / "index")
 
 
 def test_entries_keep_their_ids() -> None:
@@ -284,8 +299,6 @@ def test_meta_and_fields(tmp_path: Path) -> None:
 
 def test_what_is_no_index_is_refused(tmp_path: Path) -> None:
     """An environment of something else is damage, not an empty index."""
-    from pynori_core.env import Env
-
     Env.create(tmp_path / "other").close()
     with pytest.raises(CorruptError, match="X1"):
         IndexStore.open(tmp_path / "other")
@@ -350,3 +363,44 @@ def test_sets_of_ids() -> None:
         assert all((probe in a) == (probe in left) for probe in rng.sample(range(span), 3))
     assert list(Ordered.of([3, 1, 2])[1:]) == [1, 2]
     assert Ordered.of([3, 1]).matches() == Matches.of([1, 3])
+
+
+def test_check_names_what_is_wrong(tmp_path: Path) -> None:
+    """A term without its posting, a posting too much, a wrong count, a document that leads elsewhere: each is found."""
+    path = tmp_path / "index"
+    with IndexStore.create(path) as store, store.write() as writer:
+        field = writer.field("a")
+        for number in range(100):
+            writer.put(f"d/{number}", [{field: number % 3}])
+    with Env.open(path) as env:
+        for invariant, change in BREACHES.items():
+            txn = env.write()
+            change(txn)
+            findings = check_index(txn)
+            assert any(f"{invariant} violated" in finding for finding in findings), (invariant, findings)
+            txn.abort()
+        with env.read() as txn:
+            assert check_index(txn) == []
+    assert list(dump_terms(str(path), "a")) == ["        34  0", "        33  1", "        33  2"]
+
+
+def drop_last(txn: Any, tree: bytes) -> None:
+    view = txn.tree(tree)
+    view.delete(max(key for key, _ in view.items()))
+
+
+def put_last(txn: Any, tree: bytes, value: bytes) -> None:
+    view = txn.tree(tree)
+    view.put(max(key for key, _ in view.items()), value)
+
+
+BREACHES = {
+    "X7": lambda txn: drop_last(txn, b"terms"),
+    "X6": lambda txn: put_last(txn, b"terms", b"\x07"),
+    "X3": lambda txn: put_last(txn, b"entries", b"\x01d\x05"),
+    "X4": lambda txn: put_last(txn, b"documents", b"\x63"),
+    "X5": lambda txn: drop_last(txn, b"documents"),
+    "X8": lambda txn: txn.tree(b"meta").put(b"f\x00\x01", bytes(8) + b"\x63" + bytes(15) + b"a"),
+    "X9": lambda txn: txn.tree(b"meta").put(b"f\x00\x01", bytes(8) + b"\x64" + bytes(7) + b"\x01" + bytes(7) + b"a"),
+    "X2": lambda txn: txn.tree(b"meta").delete(b"f\x00\x01"),
+}

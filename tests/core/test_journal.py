@@ -51,14 +51,14 @@ def test_the_gap_is_not_logged(tmp_path: Path) -> None:
         def add(txn: object) -> None:
             page = txn.allocate(type=LEAF)
             txn.patch(page, LOWER_OFFSET, struct.pack("<HH", 100, 8100))
-            txn.patch(page, 2000, b"z" * 500)      # inside the gap
+            txn.patch(page, 2000, b"z" * 500)  # inside the gap
             txn.patch(page, 64, b"a" * 36)
             txn.patch(page, 8100, b"b" * 92)
             pages.append(page)
 
         _, plain = commit_bytes(env, add)
         assert plain < 500
-        with env.write() as txn:       # the same bytes as before, but now they count
+        with env.write() as txn:  # the same bytes as before, but now they count
             txn.patch(pages[0], LOWER_OFFSET, struct.pack("<HH", 2500, 8100))
         copy = tmp_path / "copy"
         copy.mkdir()

@@ -137,7 +137,7 @@ def test_last_record_cut_anywhere(tmp_path: Path) -> None:
     for cut in range(offset, offset + size, 512):
         for fill in (b"\0", b"\xa5"):
             if cut >= stored_end:
-                continue           # only padding is missing: the record is whole
+                continue  # only padding is missing: the record is whole
             shutil.rmtree(copy, ignore_errors=True)
             shutil.copytree(origin, copy)
             rest = len(journal) - cut if fill == b"\0" else offset + size - cut
@@ -293,7 +293,7 @@ def test_several_lives_never_resurrect(tmp_path: Path) -> None:
     dice = random.Random(3)
     directory = tmp_path / "life0"
     Env.create(directory).close()
-    history: dict[int, int] = {}   # transaction number -> the seed of the life that committed it
+    history: dict[int, int] = {}  # transaction number -> the seed of the life that committed it
 
     def expected(number: int) -> dict[int, bytearray]:
         result = {page: bytearray(8192) for page in crash_writer.pages_of()}
@@ -367,7 +367,7 @@ def test_recovery_can_be_cut_off_anywhere() -> None:
             disk.fail("sync", lasting=False)
             with pytest.raises(EngineError), env.write() as txn:
                 crash_writer.write(txn, 4, 41)
-            env.close()            # poisoned: nothing is written any more
+            env.close()  # poisoned: nothing is written any more
             disk.heal()
             disk.fail(operation, after=k)
             failed = False

@@ -3,12 +3,15 @@
 import json
 import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from pynori_core.check_index import check_index
 from pynori_core.command import Batch
 from pynori_core.document_snapshot import DocumentSnapshot
 from pynori_core.document_writer import DocumentWriter
+from pynori_core.env import Env
 from pynori_core.index_store import IndexStore
 from pynori_core.items import DocumentStore
 from pynori_core.reduce_store import GroupPaths, ReduceStore, SumReduce
@@ -62,14 +65,14 @@ def sums_of(documents: dict[str, list[tuple[bytes, int]]]) -> dict[bytes, int]:
 
 @pytest.mark.parametrize("native", [False, True])
 @pytest.mark.parametrize("seed", range(3))
-def test_groups_are_the_sums_of_their_rows(seed: int, native: bool) -> None:
+def test_groups_are_the_sums_of_their_rows(seed: int, native: bool, tmp_path: Path) -> None:
     """Random changes over several commits, groups of one row and of thousands: each result is that of all its rows."""
     rng = random.Random(seed)
     keys = [b"huge"] * 30 + [f"key {number}".encode() for number in range(20)] + [b"long" * 5000]
     adder, native_sum = Adder(), SumReduce(1)
     documents: dict[str, list[tuple[bytes, int]]] = {}
     results: dict[bytes, int] = {}
-    with IndexStore.create(None) as store:
+    with IndexStore.create(tmp_path / "index") as store:
         for _ in range(8):
             with store.write() as writer:
                 reduced = ReduceStore(writer)
@@ -87,6 +90,8 @@ def test_groups_are_the_sums_of_their_rows(seed: int, native: bool) -> None:
                 assert reduced.row_count == sum(map(len, documents.values()))
                 assert reduced.group_count == len(results)
             assert results == sums_of(documents)
+    with Env.open(tmp_path / "index", read_only=True) as env, env.read() as txn:
+        assert check_index(txn) == []
 
 
 def test_a_change_reduces_its_chunk_and_the_path_above() -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from pynori.js.engine import ScriptLimits
+
 DOCS = "/databases/db/docs?id="
 BATCH = "/databases/db/bulk_docs"
 
@@ -250,7 +252,7 @@ def test_a_loaded_document_that_moves(run, open_api) -> None:
                 puts = [(0, 10 * k - 8), *versions] if k else [(0, 0), *versions]
                 assert answer["ModifiedDocument"]["n"] == max(one for one in puts if one[0] < etag)[1], k
                 moved += answer["ModifiedDocument"]["n"] >= 10 * k > 0
-            assert database._preparer.repeated > 0 and moved > 0
+            assert database.patches.repeated > 0 and moved > 0
 
     run(main())
 
@@ -261,7 +263,8 @@ def test_long_scripts_leave_the_server_alone(run, open_api) -> None:
     async def main() -> None:
         async with open_api() as api:
             await put(api, "a", {"n": 0})
-            script = "const end = Date.now() + 300; while (Date.now() < end) {} this.n = load('b').n"
+            api.server.scripts.workers.limits = ScriptLimits(time_ms=400)
+            script = "const end = Date.now() + 200; while (Date.now() < end) {} this.n = load('b').n"
             await put(api, "b", {"n": 5})
             slow = asyncio.ensure_future(api.json("PATCH", DOCS + "a", patch(script)))
             endless = asyncio.ensure_future(api.call("PATCH", DOCS + "b", patch("while (true) {}")))
@@ -273,6 +276,8 @@ def test_long_scripts_leave_the_server_alone(run, open_api) -> None:
             assert (await slow)["ModifiedDocument"]["n"] == 5 and reads > 20
             refused = await endless
             assert refused.status == 500 and "longer than it may" in json.loads(refused.body)["Message"]
+            metrics = (await api.call("GET", "/metrics")).body.decode()
+            assert 'pynori_patches_long_total{database="db"} 2.0' in metrics
 
     run(main())
 

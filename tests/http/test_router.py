@@ -48,7 +48,7 @@ def test_paths(path: str, route: str, database: str) -> None:
         ("GET", "/databases/db"),
         ("GET", "/databases/db/docs/x"),
         ("GET", "/databases//docs"),
-        ("PATCH", "/databases/db/docs"),
+        ("PATCH", "/databases/db/stats"),
         ("GET", "/databases/db%2Fdocs"),
         ("", "/databases"),
     ],

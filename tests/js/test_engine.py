@@ -117,6 +117,23 @@ def test_nothing_of_the_host_is_there(engine: ScriptEngine, name: str) -> None:
     assert patch(engine, f"this.there = typeof {name}")["document"] == {"there": "undefined"}
 
 
+def test_reading_through_null(engine: ScriptEngine) -> None:
+    """A property of what is not there is not there either; writing to it is an error, and places are still right."""
+    script = "this.a = this.x.y.z; this.b = this.x['y'].length; this.c = this.list.filter(i => i.n.m > 1).length"
+    assert patch(engine, script, {"list": [{}, {"n": {"m": 2}}]})["document"]["c"] == 1
+    assert patch(engine, script, {"x": None})["document"] == {"x": None}
+    for script, column in (
+        ("this.a.b = 1", 1),
+        ("let x = this.q.r.s, y = [0][0].a; nothing.here = x.y.z[0]; z.z", 35),
+        ("this.a.b[this.c.d] .e.f; zz", 26),
+    ):
+        with pytest.raises(JavaScriptError) as failed:
+            patch(engine, script)
+        assert failed.value.column == column
+    # Where the changed text would not compile, the script is taken as it is.
+    assert patch(engine, "[this.a.b, this.c] = [1, 2]", {"a": {}})["document"] == {"a": {"b": 1}, "c": 2}
+
+
 def test_given_functions_cannot_be_replaced(engine: ScriptEngine) -> None:
     """What the host gives is not writable, so one call leaves the next one's functions alone."""
     with pytest.raises(JavaScriptError, match="read-only"):
@@ -131,7 +148,8 @@ def test_what_was_loaded(engine: ScriptEngine) -> None:
         "const a = load('a'); put('b', {v: a.v + 1}); this.b = load('B').v; del('b'); this.gone = load('b');"
         "this.id = id(a); this.own = id(this); this.none = load(null); this.both = load(['a', 'c']).map(x => x && x.v)"
     )
-    assert patch(engine, script) == {"asked": ["a"]}
+    assert patch(engine, script) == {"asked": ["a", "c"]}
+    assert patch(engine, "load(load('a').next); load('b').must()") == {"asked": ["a", "b"]}
     asked = patch(engine, script, loaded={"a": {"v": 1}})
     assert asked == {"asked": ["c"]}
     answer = patch(engine, script, loaded={"a": {"v": 1}, "c": None})

@@ -36,12 +36,15 @@ def test_objects_scalars_and_what_they_see() -> None:
 
 def test_a_row_that_fails() -> None:
     """A row whose expression throws has the error with its place in the text that threw."""
-    function = "function f(d) {\n  if (d.n == 1) return d.x.y; return 0 }"
+    function = "function f(d) {\n  if (d.n == 1) return d.x(); return 0 }"
     made = Projection(ScriptEngine(), "{\n  a: f(d) }", [function], ["d"])
     first, second = made.run([row(1), row(2)], lambda id: None)
     assert isinstance(first, JavaScriptError) and first.line == 2 and second == b'{"a":0}'
     with pytest.raises(JavaScriptError):
         Projection(ScriptEngine(), "{ a: }")
+    for name in ("a){", "1a", "a b", "", "if"):
+        with pytest.raises(JavaScriptError):
+            Projection(ScriptEngine(), "1", (), [name])
 
 
 def test_great_integers_pass() -> None:

@@ -111,7 +111,8 @@ def test_reduces() -> None:
     again = parse_reduce("""from r in results group r by new { r.a, r.b } into g let n = g.Sum(x => x.n)
         select new { g.Key.a, g.Key.b, n }""")  # fmt: skip
     rows = [{"a": 1, "b": "x", "n": 1}, {"a": 1, "b": "y", "n": 1}, {"a": 1.0, "b": "x", "n": 1}]
-    assert again.program.run([Document.from_python(row) for row in rows]) == [{"a": 1, "b": "x", "n": 2}, {"a": 1, "b": "y", "n": 1}]
+    entries = again.program.run([Document.from_python(row) for row in rows])
+    assert entries == [{"a": 1, "b": "x", "n": 2}, {"a": 1, "b": "y", "n": 1}]
     assert again.key_fields == ("a", "b") and again.aggregates == ()
 
 

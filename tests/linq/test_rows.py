@@ -78,7 +78,8 @@ def test_groups_that_cannot_be_reduced() -> None:
 
 def test_shapes() -> None:
     """Maps of one index, and its reduce, have the same fields."""
-    first, second = parse_map("from a in docs.A select new { a.x, a.y }"), parse_map("from b in docs.B select new { b.y, b.x }")
+    first = parse_map("from a in docs.A select new { a.x, a.y }")
+    second = parse_map("from b in docs.B select new { b.y, b.x }")
     check_shape([first, second], None)
     with pytest.raises(CompilationError, match="number 3 differ in z"):
         check_shape([first, second, parse_map("from b in docs.B select new { b.y, b.x, b.z }")], None)

@@ -1,4 +1,4 @@
-"""Random documents, questions, changes and restarts over a real server: answers equal those of looking at everything."""
+"""Random documents, questions, changes and restarts over a real server: answers equal those of a naive loop."""
 
 from __future__ import annotations
 

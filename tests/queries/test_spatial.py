@@ -61,6 +61,7 @@ def test_entries_in_the_order_of_their_distance() -> None:
         assert shelf.ask("true", order) == [*by_hand, "nowhere"]
         assert shelf.ask("true", order + " desc") == [*reversed(by_hand), "nowhere"]
         assert shelf.ask("true", order.replace("place,", "'place',"), lat=1) == [*by_hand, "nowhere"]
+        assert shelf.ask("true", order[:-1] + ", $nothing)", nothing=None) == [*by_hand, "nowhere"]
         rounded = "order by spatial.distance(place, spatial.wkt('POINT(13 52)'), 5000), name desc"
         steps = sorted(CITIES, reverse=True)
         steps.sort(key=lambda name: haversine_km(52, 13, *CITIES[name]) // 5000)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pynori.errors import InvalidArgument, LimitExceeded
+from pynori.errors import IndexDoesNotExist, InvalidArgument, LimitExceeded
 from pynori.http.handlers import documents
 from pynori.http.request import Request
 from pynori.http.response import JSON, Response, StreamResponse, encode_json, settle
@@ -42,6 +42,8 @@ async def run(outer: Request, entry: dict[str, Any]) -> Response:
         answer = await settle(inner.route.handler(inner))
         if isinstance(answer, StreamResponse):
             return await collect(answer)
+    except IndexDoesNotExist:
+        raise  # clients expect it of the whole
     except Exception as error:
         return error_response(error, str(url))
     if answer.status == 404 and inner.route.handler in (documents.get, documents.post):
