@@ -1,7 +1,8 @@
 """Text cut into terms, without the GIL: the analyzers that need no language of their own.
 
 An analyzer is a number: one of three tokenizers and flags for what happens to its tokens. A cursor walks over one text
-and gives token after token. Positions count tokens, those that were removed included, so that phrases keep their gaps.
+and gives token after token. Positions count the tokens that are given: a stop word leaves no gap, so that a phrase
+matches with and without it.
 
 The standard tokenizer takes the longest of: a word (letters and digits); words joined by apostrophes (`o'neil`); single
 letters with dots (`U.S.A.`); `AT&T`; an e-mail address; a host name; words with `_ - / . ,` between them of which every

@@ -393,14 +393,14 @@ cdef bint analyze_next(AnalyzeCursor* cursor, Token* token) noexcept nogil:
     while find_token(cursor, &start, &end, &kind):
         cursor.here = end.here
         cursor.character = end.character
-        cursor.position += 1
         if end.character - start.character > TOKEN_CHARACTERS_MAX:
             continue
         token.size = write_token(cursor, start.here, end.here, kind)
         if token.size == 0 or (cursor.analyzer & ANALYZE_STOP and is_stopped(cursor.buffer, token.size)):
             continue
         token.text = cursor.buffer
-        token.position = cursor.position - 1
+        token.position = cursor.position
+        cursor.position += 1
         token.start = start.here
         token.end = end.here
         token.start_character = start.character

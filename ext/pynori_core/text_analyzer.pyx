@@ -11,7 +11,7 @@ from pynori_core.index_feed cimport TextAnalyzer, TokenSink
 
 cdef int analyze(void* state, const uint8_t* text, size_t size, uint32_t first, const TokenSink* sink,
                  uint32_t* next_position) noexcept nogil:
-    """Positions go on behind those of the values before; gaps of dropped tokens stay."""
+    """Positions go on behind those of the values before."""
     cdef AnalyzeCursor cursor
     cdef Token token
     cdef int code

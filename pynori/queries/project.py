@@ -131,7 +131,7 @@ class WholeDocuments:
         json = row.json
         if json is not None and row.is_group and METADATA not in row.fields:
             # Clients look into the metadata of every result, also of one that stands for no document.
-            return json[:-1] + (b"," if row.fields else b"") + b'"@metadata":{"@projection":true}}'
+            return json[:-1] + (b"," if row.fields else b"") + b'"@metadata":{}}'
         if json is None or (row.score is None and row.distance is None):
             return json
         more = []

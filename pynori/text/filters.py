@@ -68,8 +68,22 @@ TRIM: Final = by_character("trim", str.strip)
 
 
 def stop(words: frozenset[str]) -> Filter:
-    """Drops these words; the gap in positions stays."""
-    return Filter("stop", lambda tokens: (token for token in tokens if token.text not in words))
+    """Drops these words."""
+    return keeping("stop", lambda text: text not in words)
+
+
+def keeping(name: str, keep: Callable[[str], bool]) -> Filter:
+    """A filter that drops tokens; those that stay move together."""
+
+    def apply(tokens: Iterable[Token]) -> Iterator[Token]:
+        position, before = -1, -1
+        for token in tokens:
+            if keep(token.text):
+                position += token.position != before
+                before = token.position
+                yield token if token.position == position else token._replace(position=position)
+
+    return Filter(name, apply)
 
 
 def possessive() -> Filter:
@@ -91,7 +105,7 @@ def stem(language: str) -> Filter:
 
 def length(least: int, most: int) -> Filter:
     """Keeps tokens of so many characters."""
-    return Filter("length", lambda tokens: (token for token in tokens if least <= len(token.text) <= most))
+    return keeping("length", lambda text: least <= len(text) <= most)
 
 
 def grams(least: int, most: int, *, edge: bool = False) -> Filter:

@@ -1,8 +1,8 @@
 """The first step of an analyzer: a text becomes tokens, each with its position and where it stood.
 
 The standard, letter and whitespace tokenizers are the engine's (`pynori_core.analyze`), so that an index that is fed
-natively holds the same terms. Positions count from 0; filters that drop a token leave a gap, filters that turn one
-token into several give all of them its position.
+natively holds the same terms. Positions count from 0; a token that a filter drops leaves no gap, so that a phrase
+matches with and without stop words; filters that turn one token into several give all of them its position.
 """
 
 from __future__ import annotations

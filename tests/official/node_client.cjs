@@ -236,11 +236,23 @@ const scenarios = {
         await assert.rejects(session.load("users/1"), { name: "DatabaseDoesNotExistException" });
     },
 
-    async unsupported(store) {
+    async queries(store) {
         const session = store.openSession();
-        await assert.rejects(session.query({ collection: "Users" }).all(), (error) => {
+        for (const [number, name] of ["Ada", "Bob", "Cleo", "ada"].entries()) {
+            await session.store({ name, age: 20 + number, "@metadata": { "@collection": "Users" } }, `users/${number}`);
+        }
+        await session.saveChanges();
+        const older = await session.query({ collection: "Users" }).whereGreaterThan("age", 20).orderByDescending("age", "Long")
+            .waitForNonStaleResults().all();
+        assert.deepEqual(older.map((user) => user.name), ["ada", "Cleo", "Bob"]);
+        const same = await session.query({ collection: "Users" }).whereEquals("name", "ADA").waitForNonStaleResults().all();
+        assert.deepEqual(same.map((user) => user.id).sort(), ["users/0", "users/3"]);
+    },
+
+    async unsupported(store) {
+        await assert.rejects(store.subscriptions.create({ query: "from Users" }), (error) => {
             assert.equal(error.name, "RouteNotFoundException");
-            assert.match(error.message, /no handler for path: POST .*\/queries/);
+            assert.match(error.message, /no handler for path: PUT .*\/subscriptions/);
             return true;
         });
     },

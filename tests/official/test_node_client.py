@@ -31,7 +31,8 @@ SCENARIOS = {
     "ids": "HiLo ids are consecutive from 1; `users/` is completed by the server.",
     "identities": "`people|` counts by the cluster, can be seeded and listed.",
     "databases": "A database is created once, listed, described and deleted.",
-    "unsupported": "A query, which this version does not have, fails with an error that names the request.",
+    "queries": "Documents are found by a range and by a name whatever its case, in the order that was asked for.",
+    "unsupported": "A subscription, which this version does not have, fails with an error that names the request.",
 }
 
 

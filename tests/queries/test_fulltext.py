@@ -59,8 +59,10 @@ text = 'dragon'                               | 3
 startsWith(text, 'Drag')                      | 3 5
 proximity(search(text, 'quick fox'), 0)       | 2
 proximity(search(text, 'quick fox'), 1)       | 1 2
-proximity(search(text, 'quick dog'), 5)       |
-proximity(search(text, 'quick dog'), 6)       | 1
+proximity(search(text, 'quick dog'), 4)       |
+proximity(search(text, 'quick dog'), 5)       | 1
+proximity(search(text, 'fox quick'), 1)       |
+proximity(search(text, 'fox quick'), 2)       | 2
 fuzzy(name = 'name 9', 0.5)                   | 1 2 3 4 5 6
 fuzzy(name = 'nxme 3', 0.9)                   |
 fuzzy(name = 'nme 3', 0.7)                    | 3

@@ -40,13 +40,12 @@ def test_terms_by_name(line: str) -> None:
 
 
 def test_possessives_and_stop_words_leave_seven_terms() -> None:
-    """Stop words leave gaps in the positions, a possessive goes, and what remains are seven terms."""
+    """Stop words leave no gaps in the positions, a possessive goes, and what remains are seven terms."""
     terms = find_analyzer("StandardAnalyzer", "body").terms(
-        "It is the dragon's hoard, and an old wizard's map to that mountain"
+        "It is the dragon's golden hoard, and an old wizard's map to that mountain"
     )
-    assert terms == [
-        ("dragon", 3), ("hoard", 4), ("old", 7), ("wizard", 8), ("map", 9), ("mountain", 12),
-    ]  # fmt: skip
+    words = ["dragon", "golden", "hoard", "old", "wizard", "map", "mountain"]
+    assert terms == [(word, position) for position, word in enumerate(words)]
 
 
 def test_tokens_stand_where_the_text_has_them() -> None:

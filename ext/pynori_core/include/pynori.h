@@ -51,6 +51,7 @@ typedef enum pynori_code {
     PYNORI_TOO_LARGE = 7,           /* a named limit was exceeded */
     PYNORI_BUSY = 8,                /* open elsewhere, in use, or too much waits; trying again later is right */
     PYNORI_CLOSED = 9,
+    PYNORI_EXPRESSION = 10,         /* a program of an index failed on a document; no call here runs one */
     /* The world failed. */
     PYNORI_IO = 20,                 /* error.system_error is the errno */
     PYNORI_DISK_FULL = 21,
