@@ -28,12 +28,11 @@ from pynori.indexes.feeding import HILO, Feeder
 from pynori.indexes.fields import FieldOptions
 from pynori.indexes.progress import IndexingError, Progress, read_errors, write_errors
 from pynori.indexes.references import References
+from pynori.indexes.tables import Definition
 
 if TYPE_CHECKING:
     from pynori.documents.database import Database
     from pynori.runtime.clock import Clock
-
-Definition = IndexDefinition | AutoIndexDefinition
 
 
 @dataclass(frozen=True, slots=True)
