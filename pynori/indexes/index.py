@@ -251,10 +251,12 @@ class Index:
         return self.may_run and bool(self._behind(None, first_only=True))
 
     def concerns(self, collections: Collection[str] | None) -> bool:
-        """Whether documents of one of these collections (lower case; None: of any) change it."""
-        if self.collections is None or collections is None:
+        """Whether documents of one of these collections (lower case; None: of any) change it, also by being loaded."""
+        loaded = frozenset() if self.feeder is None else self.feeder.loaded_collections
+        if self.collections is None or collections is None or None in loaded:
             return True
-        return any(each.lower() in collections for each in self.collections)
+        reads = {each.lower() for each in self.collections} | loaded
+        return any(each in collections for each in reads)
 
     @property
     def tombstones_needed_from(self) -> int:
