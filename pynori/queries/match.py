@@ -142,15 +142,22 @@ class Matcher:
     def _rarest_first(self, nodes: Sequence[Expression], exact: bool) -> Sequence[Expression]:
         if len(nodes) < 2:
             return nodes
-        return sorted(nodes, key=lambda node: self.estimate(node, exact))
+        # Equalities tell their number at once; no range needs to be counted beyond the least of those.
+        limit = ESTIMATE_LIMIT
+        costs = []
+        for node in sorted(nodes, key=_is_range):
+            cost = self.estimate(node, exact, limit)
+            limit = max(1, min(limit, int(cost)))
+            costs.append((cost, node))
+        return [node for _, node in sorted(costs, key=lambda each: each[0])]
 
-    def estimate(self, node: Expression, exact: bool) -> float:
-        """About how many entries fulfil a condition; cheap, never above ESTIMATE_LIMIT but by guess."""
+    def estimate(self, node: Expression, exact: bool, limit: int = ESTIMATE_LIMIT) -> float:
+        """About how many entries fulfil a condition. Ranges are counted up to `limit`; what is more is a guess."""
         snapshot = self._snapshot
         if isinstance(node, Literal):
             return snapshot.entry_count
         if isinstance(node, Comparison | Between) or (isinstance(node, In) and not node.every):
-            return self._estimate_terms(node, exact)
+            return self._estimate_terms(node, exact, limit)
         if isinstance(node, And):
             return min(self.estimate(each, exact) for each in node.operands)
         if isinstance(node, Or):
@@ -159,7 +166,7 @@ class Matcher:
             return self.estimate(node.arguments[0], True)
         return max(ESTIMATE_LIMIT + 1, snapshot.entry_count * SHARE_OF_OTHERS)
 
-    def _estimate_terms(self, node: Comparison | Between | In, exact: bool) -> float:
+    def _estimate_terms(self, node: Comparison | Between | In, exact: bool, limit: int) -> float:
         snapshot = self._snapshot
         left = node.left if isinstance(node, Comparison) else node.value
         if _is_id(left):
@@ -181,7 +188,9 @@ class Matcher:
             if node.operator == "!=" or value is None:
                 return snapshot.entry_count
             low, high = (value, None) if node.operator in (">", ">=") else (None, value)
-        return snapshot.count_estimate(field.number, low, high, limit=ESTIMATE_LIMIT)
+        found = snapshot.count_estimate(field.number, low, high, limit=limit)
+        # At the limit counting has stopped: how many there really are is not known.
+        return found if found < limit else max(found, snapshot.entry_count * SHARE_OF_OTHERS)
 
     # ---- fields and values
 
@@ -321,6 +330,10 @@ _FIELD_TESTS: dict[str, Callable[[Matcher, Call, Matches | None, bool], Matches]
     "endsWith": Matcher._ends_with,
     "regex": Matcher._regex,
 }
+
+
+def _is_range(node: Expression) -> bool:
+    return isinstance(node, Between) or (isinstance(node, Comparison) and node.operator not in ("=", "!="))
 
 
 def _is_id(expression: Expression) -> bool:

@@ -67,7 +67,10 @@ def titles(query: Any) -> list[str]:
     [
         (lambda q: q.where_equals("title", "so what"), ["So What"]),
         (lambda q: q.where_greater_than("year", 1959).order_by("title"), ["Green Onions", "Naima"]),
-        (lambda q: q.where_between("year", 1955, 1960).order_by_descending("title"), ["So What", "Naima", "Blue in Green"]),
+        (
+            lambda q: q.where_between("year", 1955, 1960).order_by_descending("title"),
+            ["So What", "Naima", "Blue in Green"],
+        ),
         (lambda q: q.where_in("title", ["naima", "SO WHAT"]).order_by("title"), ["Naima", "So What"]),
         (lambda q: q.where_starts_with("title", "blue").order_by("title"), ["Blue in Green", "Blue Monk"]),
         (lambda q: q.where_ends_with("title", "ONK"), ["Blue Monk"]),
@@ -75,14 +78,20 @@ def titles(query: Any) -> list[str]:
         (lambda q: q.contains_all("tags", ["jazz", "ballad"]), ["Naima"]),
         (lambda q: q.search("title", "green onions"), ["Green Onions", "Blue in Green"]),
         (lambda q: q.where_equals("year", 1959).and_also().not_().where_starts_with("title", "so"), ["Blue in Green"]),
-        (lambda q: q.where_equals("year", 1954).or_else().where_equals("year", 1962).order_by("year"), ["Blue Monk", "Green Onions"]),
+        (
+            lambda q: q.where_equals("year", 1954).or_else().where_equals("year", 1962).order_by("year"),
+            ["Blue Monk", "Green Onions"],
+        ),
         (lambda q: q.where_not_equals("artist", "artists/1").order_by("year").take(2), ["Blue Monk", "Naima"]),
         (lambda q: q.where_equals("title", "So What", True), ["So What"]),
         (lambda q: q.where_equals("title", "so what", True), []),
         (lambda q: q.where_regex("title", "^[bn]").order_by("title"), ["Blue in Green", "Blue Monk", "Naima"]),
         (lambda q: q.where_exists("title").order_by_descending("year").take(1), ["Green Onions"]),
         (lambda q: q.where_equals("title", "naimo").fuzzy(0.7), ["Naima"]),
-        (lambda q: q.order_by("year").order_by("title"), ["Blue Monk", "Blue in Green", "So What", "Naima", "Green Onions"]),
+        (
+            lambda q: q.order_by("year").order_by("title"),
+            ["Blue Monk", "Blue in Green", "So What", "Naima", "Green Onions"],
+        ),
     ],
 )  # fmt: skip
 def test_conditions_and_orders(songs: DocumentStore, build: Callable[[Any], Any], expected: list[str]) -> None:
@@ -104,7 +113,8 @@ def test_statistics_and_count(songs: DocumentStore) -> None:
 def test_projections_groups_and_includes(songs: DocumentStore) -> None:
     """Fields are selected on the server, groups are counted, and included documents need no further request."""
     with songs.open_session() as session:
-        found = list(session.query(object_type=Song).where_equals("title", "naima").select_fields(Title, "title", "year"))
+        query = session.query(object_type=Song).where_equals("title", "naima")
+        found = list(query.select_fields(Title, "title", "year"))
         assert [(each.title, each.year) for each in found] == [("Naima", 1960)]
         grouped = session.query(object_type=Song).group_by("year").select_key().select_count()
         counted = {each.year: each.count for each in grouped.order_by("year").of_type(PerYear)}
@@ -118,7 +128,10 @@ def test_projections_groups_and_includes(songs: DocumentStore) -> None:
 def test_raw_queries_lazy_queries_and_streams(songs: DocumentStore) -> None:
     """RQL as text with parameters and scripts, several queries in one request, and results as a stream."""
     with songs.open_session() as session:
-        text = "from Songs as s where s.year >= $year load s.artist as a order by s.year select { title: s.title + ' by ' + a.name, year: s.year }"
+        text = (
+            "from Songs as s where s.year >= $year load s.artist as a order by s.year "
+            "select { title: s.title + ' by ' + a.name, year: s.year }"
+        )
         raw = session.advanced.raw_query(text, Title).add_parameter("year", 1960)
         assert titles(raw) == ["Naima by John Coltrane", "Green Onions by Booker T."]
         first = session.query(object_type=Song).where_equals("year", 1954).lazily()
@@ -145,19 +158,16 @@ def test_a_repeated_query_is_answered_from_the_cache(songs: DocumentStore) -> No
 def test_deletion_and_patch_by_query(songs: DocumentStore) -> None:
     """What a query finds is patched by a script, then deleted, as operations that the client waits for."""
 
-    def completed(operation: Operation) -> None:
-        operation.wait_for_completion()
-
     text = "from Songs where year < $year update { this.old = true; this.year += args.more; }"
     query = IndexQuery(text)
     query.query_parameters = {"year": 1960, "more": 1000}
-    completed(songs.operations.send_async(PatchByQueryOperation(query)))
+    songs.operations.send_async(PatchByQueryOperation(query)).wait_for_completion()
     with songs.open_session() as session:
         found = session.query(object_type=Song).wait_for_non_stale_results().where_greater_than("year", 2000)
         assert found.count() == 3
     query = IndexQuery("from Songs where old = true")
     query.wait_for_non_stale_results = True
-    completed(songs.operations.send_async(DeleteByQueryOperation(query)))
+    songs.operations.send_async(DeleteByQueryOperation(query)).wait_for_completion()
     with songs.open_session() as session:
         assert len(list(session.query(object_type=Song))) == 2
 

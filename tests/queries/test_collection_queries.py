@@ -250,7 +250,7 @@ def test_scripts_shape_results(desk: Run) -> None:
         assert await desk.results(text) == [{"A": 1}, {"A": 2}]
         text = "declare function f(u, v) { return u.Age + v; } from Users as u select f(u, 5) as B, u.Name limit 1"
         assert await desk.results(text) == [{"B": 5, "Name": "N0"}]
-        error = await desk.ask("from Users as u select { A: u.Nothing.More }", status=500)
+        error = await desk.ask("from Users as u select { A: u.Name.No() }", status=500)
         assert "JavaScriptException" in error["Type"], error
 
     desk(test)
