@@ -21,7 +21,6 @@ CORE_FLOORS: list[list[str]] = [
         "blittable", "field_value", "analyze", "places", "edits", "schema", "builder", "json", "json_scan", "framing",
         "http_wire",
     ],
-    ["blittable", "field_value", "schema", "builder", "json", "json_scan", "framing", "http_wire"],
     ["disk", "fault_disk", "sim_disk", "pager", "scratch", "record", "journal"],
     ["freespace", "state", "txn", "checkpoint", "recovery", "env"],
     ["slotted", "catalog", "btree", "cursor", "table", "views"],

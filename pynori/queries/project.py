@@ -129,9 +129,9 @@ class WholeDocuments:
 
     def _one(self, row: Row) -> bytes | None:
         json = row.json
-        if json is not None and row.is_group:
-            separator = b"" if json == b"{}" else b","
-            return json[:-1] + separator + b'"@metadata":{"@projection":true}}'
+        if json is not None and row.is_group and METADATA not in row.fields:
+            # Clients look into the metadata of every result, also of one that stands for no document.
+            return json[:-1] + (b"," if row.fields else b"") + b'"@metadata":{"@projection":true}}'
         if json is None or (row.score is None and row.distance is None):
             return json
         more = []

@@ -20,6 +20,7 @@ from pynori.queries.indexed import IndexedQuery, IndexView
 from pynori.queries.plan import plan
 from pynori.queries.project import WholeDocuments
 from pynori.queries.request import QueryRequest
+from pynori.queries.rows import Row
 from pynori.queries.values import Values
 from pynori.rql.parser import parse
 from pynori.runtime import codecs  # noqa: F401  (hands the engine its LZ4)
@@ -116,3 +117,12 @@ def test_like_a_document_without_analysed_fields() -> None:
         answer = stage.ask("from index 'I' where moreLikeThis(id() = $id, $o)", id="orders/1", o=options)
         assert [each["@metadata"]["@id"] for each in answer["Results"]] == ["orders/2"]
         assert answer["Results"][0]["@metadata"]["@index-score"] > 0
+
+
+def test_a_group_has_metadata() -> None:
+    """A result of a reduce stands for no document and has metadata all the same: clients look into it."""
+    with staged() as stage:
+        documents = DocumentSnapshot(stage.documents)
+        rows = [Row(documents, "", json=json) for json in (b'{"a":1}', b"{}")]
+        assert WholeDocuments().render(rows) == [b'{"a":1,"@metadata":{}}', b'{"@metadata":{}}']
+        documents.close()
