@@ -10,7 +10,7 @@ of more than 512 bytes of UTF-8 keep their first 512 and a hash: equal ones stay
 import os
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self, final
+from typing import Self, final
 
 from pynori_core.disk import DiskHandle
 from pynori_core.document_snapshot import DocumentSnapshot
@@ -263,8 +263,8 @@ class IndexSnapshot:
     def phrase(
         self, field: int, tokens: Sequence[tuple[str, int]], *, slop: int = 0, within: Matches | None = None
     ) -> Matches:
-        """Entries where the tokens stand as far from each other as in the query; `slop`: or at most so many
-        positions from there in all."""
+        """Entries where the tokens stand as far from each other as in the query; `slop`: their places, each less its
+        position in the query, may lie so far apart."""
 
     def rank(
         self, field: int, tokens: Sequence[tuple[str, float]], *, within: Matches | None = None, skip: int = 0,
@@ -277,9 +277,3 @@ class IndexSnapshot:
 
     def scores(self, field: int, tokens: Sequence[tuple[str, float]], ids: Ids) -> memoryview:
         """The BM25 scores of these entries, format "d"; 0 where no token matches. To add up over several fields."""
-
-def check(directory: str | os.PathLike[str] | DiskHandle) -> list[str]:
-    """Verify the invariants of pynori/indexes/FORMAT.md beyond those of trees; the breaches, each with its number."""
-
-def value_text(value: Any) -> str:
-    """A value as management endpoints show terms: null, true, 1, 1.5, the string."""

@@ -17,7 +17,7 @@ def command(directory: Path) -> None:
     """Verify the files of a database that is not open; nothing is written.
 
     \b
-    pynori check ./pynori-data                      the state and every database in it
+    pynori check ./pynori-data                      the state, every database in it and their indexes
     pynori check ./pynori-data/Databases/shop       one database
 
     \b
@@ -27,7 +27,7 @@ def command(directory: Path) -> None:
     from pynori_core.errors import EngineError
 
     problems = 0
-    for environment in environments(directory):
+    for environment in [*environments(directory), *environments_within(directory / "Indexes")]:
         try:
             findings = check(str(environment)) or check_of_index(environment)
         except (EngineError, OSError) as error:

@@ -14,10 +14,9 @@ from pynori_core.index_feed import FieldPaths
 
 from pynori.errors import PynoriError
 from pynori.indexes.auto import ALL_DOCUMENTS, AutoField, AutoIndexDefinition
-from pynori.indexes.entries import EntryWriter
+from pynori.indexes.entries import EntryWriter, native_field
 from pynori.indexes.feeding import FeedResult, documents_of, each_document
 from pynori.indexes.fields import DOCUMENT_ID_NAMES, FieldOptions, SpatialOptions
-from pynori.text.analyzers import STANDARD
 
 if TYPE_CHECKING:
     from pynori_core.document_snapshot import DocumentSnapshot
@@ -48,15 +47,15 @@ class AutoMapFeeder:
         self._options = {name: options for name, _, options in self._fields}
         self._places = {each.name: each.spatial for each in definition.fields.values() if each.spatial}
         self._options.update(dict.fromkeys(self._places, PLACE))
-        self._native = not self._places
+        self._native = not self._places  # its words are cut by an analyzer that the engine has
         self.declared_fields: frozenset[str] | None = frozenset((*definition.fields, *self._options))
         self._paths: FieldPaths | None = None
         self._entries: EntryWriter | None = None
 
     def start(self, writer: IndexWriter) -> None:
         if self._native:
-            fields = [(native_field(writer, name, options), path) for name, path, options in self._fields]
-            self._paths = FieldPaths(fields)
+            numbers = [(native_field(writer, name, options), path) for name, path, options in self._fields]
+            self._paths = FieldPaths([(number, path) for number, path in numbers if number is not None])
         else:
             self._entries = EntryWriter(writer, lambda name: self._options.get(name, PLAIN))
 
@@ -109,13 +108,6 @@ class AutoMapFeeder:
             place = [(values_at(content, path) or [None])[0] for path in paths]
             entry[name] = place if len(place) > 1 else place[0]
         return entry
-
-
-def native_field(writer: IndexWriter, name: str, options: FieldOptions) -> int:
-    """The number of a field that is fed natively: words are cut by the standard analyzer, which the engine has."""
-    if options.is_text:
-        return writer.field(name, text=True, analyzer=STANDARD.for_index())
-    return writer.field(name, exact=options.is_exact)
 
 
 def kept_fields(each: AutoField) -> list[tuple[str, str, FieldOptions]]:

@@ -39,6 +39,14 @@ def analyzer_of(name: str, options: FieldOptions) -> Analyzer | None:
     return STANDARD if options.analyzer is None else find_analyzer(options.analyzer, name)
 
 
+def native_field(writer: IndexWriter, name: str, options: FieldOptions) -> int | None:
+    """The number of a field that a native feed can fill; None when its texts need the interpreter."""
+    analyzer = analyzer_of(name, options)
+    if analyzer is None:
+        return writer.field(name, exact=options.is_exact)
+    return None if analyzer.native is None else writer.field(name, text=True, analyzer=analyzer.for_index())
+
+
 class EntryWriter:
     """Puts entries by their fields' names into one writer of an index."""
 

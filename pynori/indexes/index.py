@@ -28,12 +28,11 @@ from pynori.indexes.feeding import HILO, Feeder
 from pynori.indexes.fields import FieldOptions
 from pynori.indexes.progress import IndexingError, Progress, read_errors, write_errors
 from pynori.indexes.references import References
+from pynori.indexes.tables import Definition
 
 if TYPE_CHECKING:
     from pynori.documents.database import Database
     from pynori.runtime.clock import Clock
-
-Definition = IndexDefinition | AutoIndexDefinition
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,10 +251,12 @@ class Index:
         return self.may_run and bool(self._behind(None, first_only=True))
 
     def concerns(self, collections: Collection[str] | None) -> bool:
-        """Whether documents of one of these collections (lower case; None: of any) change it."""
-        if self.collections is None or collections is None:
+        """Whether documents of one of these collections (lower case; None: of any) change it, also by being loaded."""
+        loaded = frozenset() if self.feeder is None else self.feeder.loaded_collections
+        if self.collections is None or collections is None or None in loaded:
             return True
-        return any(each.lower() in collections for each in self.collections)
+        reads = {each.lower() for each in self.collections} | loaded
+        return any(each in collections for each in reads)
 
     @property
     def tombstones_needed_from(self) -> int:

@@ -23,9 +23,10 @@ from pynori.indexes.feeders import content_of, make_feeder
 from pynori.indexes.feeding import Feeder
 from pynori.indexes.fields import choice
 from pynori.indexes.folders import REFERENCES, IndexFolders, Owner, folder_name
-from pynori.indexes.index import Definition, Index
+from pynori.indexes.index import Index
 from pynori.indexes.output import check_no_others, check_output
 from pynori.indexes.references import References
+from pynori.indexes.tables import Definition, definitions_of
 from pynori.indexes.worker import IndexThreads, Worker
 from pynori.runtime import log
 from pynori.runtime.clock import Clock, wire_time
@@ -286,11 +287,7 @@ class Indexes:
     def _wanted(self) -> dict[str, Definition]:
         """The definitions of the record by lower-case name."""
         static, automatic = self._definitions.index_tables(self._database.name)
-        wanted: dict[str, Definition] = {
-            name.lower(): IndexDefinition.from_json(each, name) for name, each in static.items()
-        }
-        wanted.update((name.lower(), AutoIndexDefinition.from_json(each)) for name, each in automatic.items())
-        return wanted
+        return definitions_of(static, automatic)
 
     async def reconcile(self) -> None:
         """Bring what there is into line with the record."""

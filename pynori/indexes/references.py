@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pynori_core.index_store import IndexStore, IndexWriter
 
 FIELD = "loaded"
+IDS_STEP = 64  # changed documents whose referring ones are looked up together
 
 
 class References:
@@ -89,27 +90,34 @@ def feed_references(
         if total.documents >= limits.INDEX_BATCH_DOCUMENTS_MAX:
             total.more = True
             break
-        ids, until = _changed_ids(documents, name, since)
+        items, until = _changed_items(documents, name, since)
+        for start in range(0, len(items), IDS_STEP):
+            step = items[start : start + IDS_STEP]
+            referring = references.referring([id for id, _ in step])
+            for collection in collections_to_read(feeder, documents) if referring else ():
+                _add(total, feeder.feed_ids(writer, documents, collection, referring))
+            if total.documents >= limits.INDEX_BATCH_DOCUMENTS_MAX and start + IDS_STEP < len(items):
+                until = step[-1][1]
+                break
         progress.references[name] = last_etag if until is None else until
         total.more = total.more or until is not None
-        referring = references.referring(ids)
-        for collection in collections_to_read(feeder, documents) if referring else ():
-            _add(total, feeder.feed_ids(writer, documents, collection, referring))
     return total
 
 
-def _changed_ids(documents: DocumentSnapshot, collection: str, since: int) -> tuple[list[str], int | None]:
-    """Ids of documents and tombstones of a collection after an etag; and where to go on, None at the end."""
-    ids: list[str] = []
+def _changed_items(
+    documents: DocumentSnapshot, collection: str, since: int
+) -> tuple[list[tuple[str, int]], int | None]:
+    """(id, etag) of documents and tombstones of a collection after an etag; and where to go on, None at the end."""
+    found: list[tuple[str, int]] = []
     last = since
     with documents.items_since(since) as items:
         for item in items:
-            if len(ids) == limits.INDEX_BATCH_DOCUMENTS_MAX:
-                return ids, last
+            if len(found) == limits.INDEX_BATCH_DOCUMENTS_MAX:
+                return found, last
             last = item.etag
             if item.collection.lower() == collection:
-                ids.append(item.id)
-    return ids, None
+                found.append((item.id, last))
+    return found, None
 
 
 def _add(total: FeedResult, part: FeedResult) -> None:

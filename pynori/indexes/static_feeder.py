@@ -10,7 +10,7 @@ from pynori_core.index_program import ExpressionFeed
 
 from pynori.errors import PynoriError
 from pynori.indexes.definition import IndexDefinition
-from pynori.indexes.entries import EntryWriter, analyzer_of
+from pynori.indexes.entries import EntryWriter, native_field
 from pynori.indexes.feeding import FeedResult, documents_of, each_document
 from pynori.indexes.maps import Maps, feeding_program
 from pynori.limits import INDEX_SCRIPT_DOCUMENTS_MAX
@@ -106,9 +106,10 @@ class StaticMapFeeder:
             options = self._definition.options_of(name)
             if not options.is_indexed or options.is_stored or options.spatial is not None:
                 return None
-            if analyzer_of(name, options) is not None:
+            number = native_field(writer, name, options)
+            if number is None:
                 return None
-            numbers[name] = writer.field(name, exact=options.is_exact)
+            numbers[name] = number
         return feeding_program(program, numbers)
 
 

@@ -181,7 +181,21 @@ class FullText:
             return self._snapshot.equal(number, terms[0][0], within=within)
         if len({position for _, position in terms}) == 1:
             return self._snapshot.in_(number, [term for term, _ in terms], within=within)
-        return self._snapshot.phrase(number, terms, slop=slop, within=within)
+        found = self._snapshot.phrase(number, terms, slop=slop, within=within)
+        if slop and self._factor:
+            self._weigh_nearness(number, terms, slop, found)
+        return found
+
+    def _weigh_nearness(self, number: int, terms: Sequence[tuple[str, int]], slop: int, found: Matches) -> None:
+        """Words that stand k places off add about 1 / (1 + k): each step of nearness adds to the steps before."""
+        steps = [0, *(1 << power for power in range(slop.bit_length()) if 1 << power < slop), slop]
+        below = 0.0
+        for step in reversed(steps):
+            found = self._snapshot.phrase(number, terms, slop=step, within=found)
+            if not len(found):
+                return
+            self._constants.append((found, self._factor * (1 / (1 + step) - below)))
+            below = 1 / (1 + step)
 
     def _equal(self, field: IndexField, text: str, within: Matches | None) -> Matches:
         """A whole value of a field that is not cut into words; numbers as such, too."""

@@ -36,6 +36,7 @@ from pynori.errors import (
 )
 from pynori.indexes.folders import remove_indexes
 from pynori.indexes.indexes import Indexes
+from pynori.indexes.tables import checked_tables
 from pynori.indexes.worker import IndexThreads
 from pynori.runtime import log
 from pynori.runtime.clock import Clock
@@ -107,6 +108,7 @@ class Databases:
     async def create(self, record: dict[str, Any], replication_factor: int) -> CreatedDatabase:
         """Make a database from what a client gave as its record. Raises: AlreadyExists, InvalidName."""
         name = check_name(record.get("DatabaseName"))
+        record = {**record, **checked_tables(record)}
         if self._closing:
             raise Unavailable("The server is stopping")
         async with self._turn(name):
@@ -315,6 +317,7 @@ class Databases:
         try:
             await indexes.open()
         except BaseException:
+            await indexes.close()
             await database.close()
             raise
         self._failures.pop(name.lower(), None)

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from pynori.cli import check
 from pynori.errors import OperationFailed
 from tests.faults.tools import served
 from tests.indexes.shop import NAME, Shop
@@ -134,3 +136,21 @@ def test_a_database_that_goes_takes_its_indexes_with_it(run: Run, tmp_path: Path
         assert shop.indexes.all() == []
 
     run(steps)
+
+
+def test_what_lies_on_disk_checks_clean(run: Run, tmp_path: Path) -> None:
+    """`pynori check` looks at every index of a data directory, those of a reduce and of references among them."""
+
+    async def steps(shop: Shop) -> None:
+        await shop.put_all("Users", PEOPLE)
+        await shop.put("users/x", "Users", Boss="users/1")
+        loading = 'from u in docs.Users let b = LoadDocument(u.Boss, "Users") select new { u.Name, Boss = b.Name }'
+        await shop.indexes.put(SUMS)
+        await shop.settle(await shop.define("Bosses", loading))
+        await shop.settle(shop.indexes.find("Ages"))
+
+    run(steps)
+    outcome = CliRunner().invoke(check.command, [str(tmp_path / "data")])
+    assert outcome.exit_code == 0, outcome.output
+    for name in ("Bosses-", "Ages-", ".references"):
+        assert name in outcome.output + outcome.stderr

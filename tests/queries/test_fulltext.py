@@ -160,6 +160,16 @@ def test_the_best_comes_first() -> None:
     shelved(ENTRIES, test)
 
 
+def test_near_words_come_before_far_ones() -> None:
+    """Of what proximity finds, words that stand as asked come first, even in a longer text."""
+
+    def test(shelf: Shelf) -> None:
+        assert shelf.ask("proximity(search(text, 'quick fox'), 4)") == ["c", "a", "b"]
+
+    texts = {"a": "a quick brown fox", "b": "the fox is quick", "c": "one quick fox among many other quick animals"}
+    shelved({id: {"text": text} for id, text in texts.items()}, test)
+
+
 def test_scores_are_those_of_the_formula() -> None:
     """BM25 (k1 1.2, b 0.75) summed over the words, times their boosts; refused words do not count."""
 
