@@ -65,7 +65,9 @@ class Indexes:
         self._replacements: dict[str, Index] = {}  # by the lower-case name of what they will replace
         self._workers: dict[Index, Worker] = {}
         self._turn = asyncio.Lock()  # of changes of what there is
-        self._tasks = Tasks()
+        self._tasks = Tasks()  # each of which ends by itself
+        self._housekeeper = Tasks()
+        self._doomed: set[Index] = set()  # on their way out
         self._seen_etag = -1
         self._look: asyncio.TimerHandle | None = None
         self._closed = False
@@ -239,7 +241,7 @@ class Indexes:
             found = await _in_thread(functools.partial(self._open_folders, self._wanted()))
             await self._reconcile(found)
         self._database.listen(self._committed)
-        self._tasks.start(f"housekeeping of indexes of {self._database.name}", self._housekeeping())
+        self._housekeeper.start(f"housekeeping of indexes of {self._database.name}", self._housekeeping())
 
     async def close(self) -> None:
         """Stop all work and close the files. What is not indexed yet is so after the next start."""
@@ -247,7 +249,10 @@ class Indexes:
         if self._look is not None:
             self._look.cancel()
         self._database.unlisten(self._committed)
-        await self._tasks.cancel()
+        await self._housekeeper.cancel()
+        for index in list(self._doomed):
+            index.end_reading()
+        await self._tasks.finish()
         async with self._turn:
             await asyncio.gather(*(worker.stop() for worker in self._workers.values()))
             self._workers.clear()
@@ -439,6 +444,8 @@ class Indexes:
 
     def _moved(self, index: Index) -> None:
         """After a batch: who has caught up takes the place of the index it replaces, or of those it covers."""
+        if self._closed:
+            return
         self._hold(index)
         self._committed()  # it may have written documents of its own
         key = index.definition.name.lower()
@@ -486,6 +493,7 @@ class Indexes:
 
     def _dispose(self, index: Index) -> None:
         worker = self._workers.pop(index, None)
+        self._doomed.add(index)
         self._tasks.start(f"removing index {index.name}", self._remove(index, worker))
 
     async def _remove(self, index: Index, worker: Worker | None) -> None:
@@ -494,6 +502,7 @@ class Indexes:
         self._database.tombstones.release(_holder(index))
         await self._close(index)
         await _in_thread(functools.partial(self._folders.remove, index.path))
+        self._doomed.discard(index)
 
     async def _close(self, index: Index) -> None:
         for store in (index.store, index.references):

@@ -154,3 +154,24 @@ def test_what_lies_on_disk_checks_clean(run: Run, tmp_path: Path) -> None:
     assert outcome.exit_code == 0, outcome.output
     for name in ("Bosses-", "Ages-", ".references"):
         assert name in outcome.output + outcome.stderr
+
+
+def test_closing_ends_what_still_reads(run: Run, tmp_path: Path) -> None:
+    """A snapshot that nobody closes keeps neither a replaced index nor the server from ending; nothing is left over."""
+
+    async def steps(shop: Shop) -> None:
+        await shop.put_all("Users", PEOPLE)
+        index = await shop.define("People", MAP)
+        await shop.settle(index)
+        held = [index.read()]
+        await shop.indexes.reset("People")
+        fresh = shop.indexes.find("People")
+        await shop.settle(fresh)
+        held.append(fresh.read())
+        await asyncio.wait_for(shop.server.databases.set_disabled(NAME, True), 10)
+        await shop.server.databases.set_disabled(NAME, False)
+        assert await shop.ids(shop.indexes.find("People"), "Name", "name 7") == ["users/7"]
+        assert len(list((tmp_path / "data" / "Indexes" / NAME).iterdir())) == 1
+        held.clear()
+
+    run(steps)
