@@ -48,7 +48,7 @@ class SpatialOptions:
 
     def indexed_shape(self, value: Any) -> Shape | None:
         """The shape of a value of a document: text, (latitude, longitude), an object with these, GeoJSON, or a list
-        of any of these. None for null and for a place of which a coordinate is missing.
+        of any of these; coordinates may be texts of numbers. None for null and for a place of which a coordinate is missing.
 
         Raises: InvalidArgument for what is no place.
         """
@@ -63,7 +63,7 @@ class SpatialOptions:
         if isinstance(value, Mapping):
             return self._read_object(value)
         if isinstance(value, list | tuple):
-            if len(value) == 2 and all(each is None or _is_number(each) for each in value):
+            if len(value) == 2 and all(each is None or _is_coordinate(each) for each in value):
                 return None if None in value else self.point(float(value[0]), float(value[1]))
             found = [shape for shape in map(self._read, value) if shape is not None]
             return many(found) if found else None
@@ -77,7 +77,7 @@ class SpatialOptions:
         longitude = next((keys[name] for name in _LONGITUDE if name in keys), None)
         if latitude is None or longitude is None:
             return None
-        if not (_is_number(latitude) and _is_number(longitude)):
+        if not (_is_coordinate(latitude) and _is_coordinate(longitude)):
             raise InvalidArgument("latitude and longitude must be numbers")
         return self.point(float(latitude), float(longitude))
 
@@ -109,6 +109,16 @@ def _plane_bounds(keys: Mapping[str, Any]) -> Bounds:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_coordinate(value: Any) -> bool:
+    """A number, or its text: exported tables often hold numbers as texts."""
+    if not isinstance(value, str):
+        return _is_number(value)
+    try:
+        return math.isfinite(float(value))
+    except ValueError:
+        return False
 
 
 def geojson_text(geometry: Mapping[str, Any]) -> str:

@@ -95,6 +95,8 @@ def test_nowhere_is_a_shape() -> None:
 def test_values_of_documents_become_shapes() -> None:
     """Texts, pairs of latitude and longitude, objects, GeoJSON and lists of these; null and half a place are none."""
     read = SpatialOptions().indexed_shape
+    assert read(["40.5", "-1.25"]) == read({"lat": "40.5", "lng": -1.25}) == read([40.5, -1.25])
+    assert read(["40.5", None]) is None
     place = as_point(wkt.parse("POINT (30 10)"))
     for value in (
         "POINT (30 10)", (10, 30), [10.0, 30], {"Latitude": 10, "Longitude": 30}, {"lat": 10, "lng": 30},
@@ -109,7 +111,7 @@ def test_values_of_documents_become_shapes() -> None:
     assert area is not None and area.bounds == (0, 0, 4, 4)
     both = read({"type": "GeometryCollection", "geometries": [{"type": "LineString", "coordinates": [[0, 0], [1, 1]]}]})
     assert both is not None and both.bounds == (0, 0, 1, 1)
-    for wrong in (True, 5, {"type": "Point", "coordinates": "x"}, {"lat": "1", "lng": 2}, "POINT (x)", {"type": 3,
+    for wrong in (True, 5, {"type": "Point", "coordinates": "x"}, {"lat": "north", "lng": 2}, "POINT (x)", {"type": 3,
                   "coordinates": []}):  # fmt: skip
         with pytest.raises(InvalidArgument):
             read(wrong)
