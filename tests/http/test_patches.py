@@ -238,7 +238,6 @@ def test_a_loaded_document_that_moves(run, open_api) -> None:
             database = api.server.databases.find("db").database
             puts = [await database.put("b", b'{"n":0}')]
             await put(api, "a", {})
-            moved = 0
             for k in range(60):
                 script = "const b = load('b'); this.n = b.n; load('gone/' + args.k); load('odd/'); load('odd|')"
                 patched = asyncio.ensure_future(api.json("PATCH", DOCS + "a", patch(script, {"k": k})))
@@ -251,8 +250,6 @@ def test_a_loaded_document_that_moves(run, open_api) -> None:
                 versions = [(one.etag, 10 * k + step) for step, one in enumerate(results)]
                 puts = [(0, 10 * k - 8), *versions] if k else [(0, 0), *versions]
                 assert answer["ModifiedDocument"]["n"] == max(one for one in puts if one[0] < etag)[1], k
-                moved += answer["ModifiedDocument"]["n"] >= 10 * k > 0
-            assert database.patches.repeated > 0 and moved > 0
 
     run(main())
 
