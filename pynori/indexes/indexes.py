@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pynori_core.errors import Busy, CorruptError, EngineError
 
 from pynori import limits
-from pynori.errors import IndexDoesNotExist, InvalidArgument, PynoriError, TimeoutExpired, from_engine
+from pynori.errors import DatabaseClosed, IndexDoesNotExist, InvalidArgument, PynoriError, TimeoutExpired, from_engine
 from pynori.indexes.auto import AutoIndexDefinition, to_build
 from pynori.indexes.definition import LOCK_MODES, PRIORITIES, REPLACEMENT_PREFIX, IndexDefinition
 from pynori.indexes.feeders import content_of, make_feeder
@@ -446,6 +446,12 @@ class Indexes:
         """After a batch: who has caught up takes the place of the index it replaces, or of those it covers."""
         if self._closed:
             return
+        try:
+            self._follow(index)
+        except DatabaseClosed:
+            return  # whoever closes it closes this next
+
+    def _follow(self, index: Index) -> None:
         self._hold(index)
         self._committed()  # it may have written documents of its own
         key = index.definition.name.lower()

@@ -19,7 +19,7 @@ from pynori_core.errors import CorruptError, EngineError, InvariantError
 
 from pynori import limits
 from pynori.documents.database import Database
-from pynori.errors import PynoriError
+from pynori.errors import DatabaseClosed, PynoriError
 from pynori.indexes.batch import Outcome, run_batch
 from pynori.indexes.index import Index
 from pynori.indexes.progress import IndexingError
@@ -89,10 +89,16 @@ class Worker:
         while not self._stopping:
             await self._woken.wait()
             self._woken.clear()
-            while not self._stopping and self._index.has_work():
+            while not self._stopping and self._has_work():
                 await self._keep_distance()
                 if self._stopping or not await self._batch():
                     break
+
+    def _has_work(self) -> bool:
+        try:
+            return self._index.has_work()
+        except DatabaseClosed:
+            return False  # whoever closes it ends this worker next
 
     async def _keep_distance(self) -> None:
         index = self._index

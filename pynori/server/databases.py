@@ -377,11 +377,13 @@ class Databases:
     def _sweep(self) -> None:
         """Remove what creations and deletions of an earlier run have left: folders that begin with '.'. Blocks."""
         assert self._directory is not None
-        for entry in _entries(self._directory):
+        for entry in [*_entries(self._directory), *_entries(self._directory.with_name("Indexes"))]:
             if entry.name.startswith("."):
                 shutil.rmtree(entry)
                 log.info("databases", f"removed {entry.name}, left over from a creation or deletion that was cut short")
 
 
 def _entries(directory: Path) -> Iterable[Path]:
+    if not directory.exists():
+        return []
     return [entry for entry in directory.iterdir() if entry.is_dir() and not entry.is_symlink()]

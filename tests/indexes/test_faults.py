@@ -175,3 +175,23 @@ def test_closing_ends_what_still_reads(run: Run, tmp_path: Path) -> None:
         held.clear()
 
     run(steps)
+
+
+def test_compaction_while_indexing(run: Run) -> None:
+    """A compaction takes the database away from its indexes for a moment; they go on where they were."""
+
+    async def steps(shop: Shop) -> None:
+        for part in range(10):
+            await shop.put_all("Users", {f"users/{part}-{i}": {"Name": f"n{i}"} for i in range(1_000)})
+        await shop.settle(await shop.define("Other", MAP))
+        await shop.define("People", MAP)
+        operations = shop.server.operations
+        operation = operations.start(operations.next_id(), "DatabaseCompact", "compaction")
+        await shop.server.databases.compact(NAME, operation)
+        await shop.put("users/x", "Users", Name="n7")
+        for name in ("People", "Other"):
+            index = shop.indexes.find(name)
+            assert len(await shop.ids(index, "Name", "n7")) == 11
+        assert shop.indexes.find("Other").progress.map_attempts == 10_001
+
+    run(steps)
