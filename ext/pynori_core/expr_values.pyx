@@ -972,7 +972,7 @@ cdef int double_format(double number, char* text) noexcept nogil:
     if isnan(number):
         return snprintf(text, NUMBER_TEXT_MAX, b"NaN")
     if fabs(number) > 1.7976931348623157e308:
-        return snprintf(text, NUMBER_TEXT_MAX, b"-Infinity" if number < 0 else b"Infinity")
+        return snprintf(text, NUMBER_TEXT_MAX, b"%s", b"-Infinity" if number < 0 else b"Infinity")
     output_init(&output, 0)
     json_write_double(&output, number)
     if output.size and output.size < NUMBER_TEXT_MAX:
