@@ -39,7 +39,10 @@ ROOT = Path("ext/pynori_core")
 BUILD_DIR = "build/cython-debug" if DEBUG else "build/cython"
 
 variant_compile_args, variant_link_args = VARIANTS[VARIANT]
-compile_args = ["-std=c11", "-fno-strict-aliasing", "-Wno-unused-function", "-fstack-protector-strong"]
+compile_args = [
+    "-std=c11", "-fno-strict-aliasing", "-Wno-unused-function", "-fstack-protector-strong",
+    "-Wformat", "-Werror=format-security",  # as Debian builds: what fails there fails here
+]
 link_args = ["-pthread"] + ([] if sys.platform == "darwin" else ["-Wl,-z,relro,-z,now"])
 
 extensions = [
