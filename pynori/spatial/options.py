@@ -48,7 +48,8 @@ class SpatialOptions:
 
     def indexed_shape(self, value: Any) -> Shape | None:
         """The shape of a value of a document: text, (latitude, longitude), an object with these, GeoJSON, or a list
-        of any of these; coordinates may be texts of numbers. None for null and for a place of which a coordinate is missing.
+        of any of these; coordinates may be texts of numbers. None for null and for a place of which a coordinate is
+        missing.
 
         Raises: InvalidArgument for what is no place.
         """
