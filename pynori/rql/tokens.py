@@ -25,15 +25,16 @@ OPERATOR: Final = "operator"  # `= != < <= > >= && ||`, as written
 PUNCTUATION: Final = "punctuation"  # one of `( ) { } [ ] , . / *`
 END: Final = "end"
 
-_NAME = r"(?:@[\w\-@]++|[^\W\d][\w\-@]*+)(?:\[\d*+\])*+"
-_BLANKS = r"(?:\s++|//[^\n]*+|/\*(?:[^*]++|\*(?!/))*+\*/)*+"
+# Characters repeat possessively, groups do not: Python before 3.11.5 matches possessive groups wrongly.
+_NAME = r"(?:@[\w\-@]++|[^\W\d][\w\-@]*+)(?:\[\d*+\])*"
+_BLANKS = r"(?:\s++|//[^\n]*+|/\*(?:[^*]++|\*(?!/))*\*/)*"
 _TOKEN = re.compile(
-    rf"{_BLANKS}(?:(?P<{NAME}>{_NAME}(?:\.{_NAME})*+)"
+    rf"{_BLANKS}(?:(?P<{NAME}>{_NAME}(?:\.{_NAME})*)"
     rf"|(?P<{PARAMETER}>\$\w++)"
     rf"|(?P<{PUNCTUATION}>[(){{}}\[\],.*]|/(?![/*]))"
     rf"|(?P<{OPERATOR}>==?|!=|<>|<=|>=|<|>|&&|\|\|)"
-    rf"|(?P<{STRING}>'(?:[^'\\]++|\\.|'')*+'|\"(?:[^\"\\]++|\\.|\"\")*+\")"
-    rf"|(?P<{NUMBER}>-?+\d++(?:\.\d++)?+(?:[eE][+\-]?+\d++(?!\w))?+)"
+    rf"|(?P<{STRING}>'(?:[^'\\]++|\\.|'')*'|\"(?:[^\"\\]++|\\.|\"\")*\")"
+    rf"|(?P<{NUMBER}>-?+\d++(?:\.\d++)?(?:[eE][+\-]?+\d++(?!\w))?)"
     rf"|(?P<{END}>\Z))",
     re.DOTALL,
 )
@@ -122,8 +123,8 @@ def _unreadable(text: str, position: int) -> InvalidQuery:
 
 # What may stand between two brackets of a script without being looked into.
 _SCRIPT = re.compile(
-    r"(?P<blank>\s++|//[^\n]*+|/\*(?:[^*]++|\*(?!/))*+\*/)"
-    r"|(?P<string>'(?:[^'\\\n]++|\\.)*+'|\"(?:[^\"\\\n]++|\\.)*+\")"
+    r"(?P<blank>\s++|//[^\n]*+|/\*(?:[^*]++|\*(?!/))*\*/)"
+    r"|(?P<string>'(?:[^'\\\n]++|\\.)*'|\"(?:[^\"\\\n]++|\\.)*\")"
     r"|(?P<template>`)"
     r"|(?P<open>[{(\[])"
     r"|(?P<close>[})\]])"
@@ -132,8 +133,8 @@ _SCRIPT = re.compile(
     r"|(?P<other>[^\s\w'\"`{}()\[\]/$]++|.)",
     re.DOTALL,
 )
-_REGULAR_EXPRESSION = re.compile(r"/(?:[^/\\\[\n]++|\\[^\n]|\[(?:[^\]\\\n]++|\\[^\n])*+\])++/\w*+")
-_TEMPLATE = re.compile(r"(?:[^`\\$]++|\\.|\$(?!\{))*+", re.DOTALL)
+_REGULAR_EXPRESSION = re.compile(r"/(?:[^/\\\[\n]++|\\[^\n]|\[(?:[^\]\\\n]++|\\[^\n])*\])+/\w*+")
+_TEMPLATE = re.compile(r"(?:[^`\\$]++|\\.|\$(?!\{))*", re.DOTALL)
 _CLOSING = {"{": "}", "(": ")", "[": "]"}
 # A slash behind one of these begins a regular expression; behind any other word or a closing bracket it divides.
 _BEFORE_REGULAR_EXPRESSION = frozenset(
