@@ -32,7 +32,7 @@ CORE_FLOORS: list[list[str]] = [
         "index_store", "reduce_store", "index_program", "text_analyzer",
     ],
     [
-        "merger", "document_writer", "capi", "compact", "space", "check", "check_trees", "check_documents",
+        "cleaner", "merger", "document_writer", "capi", "compact", "space", "check", "check_trees", "check_documents",
         "check_index", "dump", "salvage_pages", "salvage", "scrub", "hooks",
     ],
 ]

@@ -87,6 +87,38 @@ static void beside(void *(*reader)(void *), void (*write)(void), uint64_t count)
     fflush(stdout);
 }
 
+/* ---- callers: so many threads with one document each, who leave the sharing of commits to the engine */
+
+static uint64_t calls_left;
+
+static uint64_t thread_random(uint64_t *mine) {
+    *mine ^= *mine << 13;
+    *mine ^= *mine >> 7;
+    *mine ^= *mine << 17;
+    return *mine;
+}
+
+static void callers(int count, void *(*caller)(void *), uint64_t calls) {
+    pthread_t threads[256];
+    uint64_t states[256];
+    for (int round = 0; round < 2; round++) {
+        double start = now();
+        calls_left = calls;
+        for (int i = 0; i < count; i++) {
+            states[i] = next_random() | 1;
+            pthread_create(&threads[i], NULL, caller, &states[i]);
+        }
+        for (int i = 0; i < count; i++) pthread_join(threads[i], NULL);
+        round_end(calls, start);
+    }
+}
+
+static int call_taken(void) {
+    uint64_t left = __atomic_load_n(&calls_left, __ATOMIC_RELAXED);
+    while (left && !__atomic_compare_exchange_n(&calls_left, &left, left - 1, 1, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {}
+    return left != 0;
+}
+
 static uint64_t reader_state = 1181783497276652981ull;
 
 static uint64_t reader_random(void) {
@@ -158,6 +190,17 @@ static void *rocks_reader(void *unused) {
     return unused;
 }
 
+static void *rocks_caller(void *mine) {
+    char key[64];
+    while (call_taken()) {
+        char *error = NULL;
+        size_t size = make_key(key, thread_random(mine) % documents);
+        rocksdb_put(rocks, rocks_durable, key, size, samples[thread_random(mine) % SAMPLES], SIZE, &error);
+        rocks_check(error);
+    }
+    return NULL;
+}
+
 static void rocks_write_64(void) { rocks_batch(64, 0, 1, rocks_durable); }
 
 static void run_rocksdb(const char *directory) {
@@ -187,6 +230,10 @@ static void run_rocksdb(const char *directory) {
         }
         report(names[which]);
     }
+    callers(64, rocks_caller, updates / 4);
+    report("callers64");
+    callers(256, rocks_caller, updates / 4);
+    report("callers256");
     rocks_read = rocksdb_readoptions_create();
     for (int round = 0; round < ROUNDS; round++) {
         start = now();

@@ -7,8 +7,7 @@ transaction is executed while this one is written. Nobody is answered before dur
 the completion takes the GIL. A completed one goes to its Sink, a lock-free list with a descriptor that an event loop
 watches and that is written to once per commit; or it wakes the thread that waits for it.
 
-Dead rows are cleaned by the writer in bounded steps: when idle, once there is one for every four documents; on top of
-the work at hand, once there are two for every three, or fewer when documents were deleted.
+Dead rows are cleaned by the writer in bounded steps, as `cleaner` wants: in idle time, or on top of the work at hand.
 
 `merger_execute` is the synchronous face: when the writer is idle the caller's own thread takes its place.
 """
@@ -28,10 +27,7 @@ cdef enum:
     QUEUE_BYTES_MAX = 268435456        # commands waiting; more are refused with E_BUSY
     QUEUE_WAIT_MS_MAX = 30000          # when the oldest has waited longer, more are refused with E_BUSY
     WRITER_IDLE_MS = 2000              # the writer's thread ends after that much idleness
-    CLEAN_DEAD_MIN = 1024              # dead rows below which cleaning is not worth a look
-    CLEAN_IDLE_ROWS = 4096             # dead rows that one step of idle time deletes
-    CLEAN_ROWS_PER_COMMAND = 2         # deleted beside the writing: more than it makes, so that a pass gains on it
-    CLEAN_ROWS_MIN = 256               # for which a step beside the writing is made
+    CLEAN_IDLE_AFTER_MS = 20           # without a commit, until cleaning begins
 
 cdef struct Sink:                      # where completed user transactions wait for an event loop
     void* completed                    # UserTxn, newest first; atomic
@@ -68,6 +64,7 @@ cdef struct MergerCounters:            # since opening
     uint64_t rollbacks                 # failed batches of several commands
     uint64_t repeated                  # merged transactions that were executed again without the one that broke them
     uint64_t pages_cleaned             # freed by cleaning dead rows
+    uint64_t rows_dead                 # not cleaned yet
     uint64_t threads_started
 
 cdef struct Merger                     # private: merger.pyx

@@ -7,7 +7,7 @@ guards the queue and the role, and is never held across a transaction.
 from libc.stdlib cimport calloc, free
 
 from pynori_core.bits cimport atomic_add64, atomic_load64, atomic_load_pointer, compare_swap_pointer, max64
-from pynori_core.btree cimport tree_header
+from pynori_core.cleaner cimport Cleaner, cleaner_count, cleaner_idle, cleaner_init, cleaner_press, cleaner_wants_idle
 from pynori_core.command cimport command_failure_release
 from pynori_core.env cimport (
     env_abort,
@@ -22,14 +22,11 @@ from pynori_core.errors cimport (
     E_CLOSED,
     E_IO,
     E_NO_MEMORY,
-    E_NOT_FOUND,
     OK,
     error_clear,
     error_set,
 )
-from pynori_core.format cimport TreeHeader
 from pynori_core.output cimport output_clear, output_init, output_release
-from pynori_core.table cimport table_clean
 from pynori_core.threads cimport (
     Condition,
     Mutex,
@@ -86,14 +83,7 @@ cdef struct Merger:
     # Of the role, without the lock:
     Writer* writer
     uint64_t next_user_txn
-    uint64_t documents                 # as of the last transaction
-    uint64_t tombstones
-    uint64_t dead                      # rows that are stored and not alive
-    bint clean_pass                    # a pass over all groups is under way
-    uint64_t clean_due                 # dead rows to delete beside the writing, saved up for a step
-    uint64_t clean_position
-    uint64_t clean_rest_dead           # a whole pass found nothing to clean when so many rows were dead
-    uint64_t clean_pass_freed          # pages freed since the pass began
+    Cleaner cleaner
     MergerCounters counters            # atomic
 
 
@@ -358,7 +348,7 @@ cdef int run_transaction(Merger* merger, Txn* txn, UserList* users, bint may_sea
         env_abort(txn)
         complete(merger, users, NULL)
         return OK
-    code = clean_pressing(merger, users.commands)
+    code = cleaner_press(&merger.cleaner, &merger.writer.tables.items, &merger.writer.state, users.commands)
     if code == OK:
         code = writes_flush(merger.writer)
     if code != OK:
@@ -422,62 +412,7 @@ cdef void run_end(Merger* merger, Txn* txn, UserList* users, bint may_seal) noex
         sealed_done(merged, 0, &error)
 
 
-# ---- cleaning of dead rows
-
-cdef void rows_count(Merger* merger) noexcept nogil:
-    """How many rows are stored and not alive, as of the writer's transaction."""
-    cdef const TreeHeader* header = tree_header(&merger.writer.tables.items.rows)
-    cdef uint64_t alive = merger.writer.state.documents + merger.writer.state.tombstones
-    merger.documents = merger.writer.state.documents
-    merger.tombstones = merger.writer.state.tombstones
-    merger.dead = header.entries - alive if header != NULL and header.entries > alive else 0
-
-
-cdef int clean_step(Merger* merger, uint64_t rows_max) noexcept nogil:
-    cdef uint64_t freed = 0
-    cdef int code = table_clean(&merger.writer.tables.items, &merger.clean_position, rows_max, &freed)
-    atomic_add64(&merger.counters.pages_cleaned, freed)
-    merger.clean_pass_freed += freed
-    if code == E_NOT_FOUND:
-        # A pass ended. When it freed nothing, only more dead rows make another one worth while.
-        merger.clean_rest_dead = merger.dead if merger.clean_pass_freed == 0 else 0
-        merger.clean_pass_freed = 0
-        merger.clean_pass = False
-        return OK
-    if code != OK:
-        merger.clean_rest_dead = merger.dead  # it fails those who wrote now, and not those who write next
-        merger.clean_pass = False
-    return code
-
-
-cdef bint clean_wanted(Merger* merger, uint64_t threshold) noexcept nogil:
-    """Whether to clean a step now: a pass that was begun goes on to its end, so that what was deleted is all found."""
-    cdef uint64_t rest = merger.clean_rest_dead
-    if not merger.clean_pass:
-        merger.clean_pass = merger.dead > threshold + CLEAN_DEAD_MIN and (
-            rest == 0 or merger.dead > rest + max64(CLEAN_DEAD_MIN, rest // 16))
-    return merger.clean_pass
-
-
-cdef int clean_pressing(Merger* merger, uint64_t commands) noexcept nogil:
-    """Too many rows are dead although nobody was idle: clean in step with the writing.
-
-    Rows that were replaced may take two thirds of what the documents take, since cleaning early costs more writing.
-    Deletions lower that: their space is what the next documents should get, before the file grows for them.
-    """
-    cdef uint64_t threshold, rows
-    rows_count(merger)
-    threshold = merger.documents * 2 // 3
-    threshold = threshold - merger.tombstones if threshold > merger.tombstones else 0
-    if not clean_wanted(merger, threshold):
-        return OK
-    merger.clean_due += commands * CLEAN_ROWS_PER_COMMAND
-    if merger.clean_due < CLEAN_ROWS_MIN:
-        return OK                  # a step cleans a group at least: single writes share one
-    rows = merger.clean_due
-    merger.clean_due = 0
-    return clean_step(merger, rows)
-
+# ---- cleaning of dead rows in idle time
 
 cdef bint clean_idle(Merger* merger) noexcept nogil:
     """Clean a little in a transaction of its own. False: that failed. Has the role."""
@@ -489,8 +424,8 @@ cdef bint clean_idle(Merger* merger) noexcept nogil:
         return False
     code = writes_begin(merger.writer, &txn, &merger.tables)
     if code == OK:
-        code = clean_step(merger, CLEAN_IDLE_ROWS)
-        rows_count(merger)
+        code = cleaner_idle(&merger.cleaner, &merger.writer.tables.items)
+        cleaner_count(&merger.cleaner, &merger.writer.tables.items, &merger.writer.state)
     if code != OK:
         env_abort(&txn)
         return False
@@ -512,6 +447,7 @@ cdef Merger* merger_create(Env* env, const DocumentTables* tables) noexcept nogi
         return NULL
     merger.env = env
     merger.tables = tables[0]
+    cleaner_init(&merger.cleaner)
     mutex_init(&merger.lock)
     condition_init(&merger.work)
     condition_init(&merger.settled)
@@ -549,10 +485,13 @@ cdef void* writer_main(void* argument) noexcept nogil:
     """The writer's thread."""
     cdef Merger* merger = <Merger*>argument
     cdef UserList users
-    cdef bint timely
+    cdef uint64_t commits
+    cdef bint idle = False             # nothing was written since a while
+    cdef bint timely                   # something came to write, or was written by its caller
     mutex_lock(&merger.lock)
     while True:
         if merger.queue.first != NULL and not merger.writing:
+            idle = False
             list_clear(&users)
             queue_take(merger, &users)
             merger.writing = True
@@ -562,13 +501,16 @@ cdef void* writer_main(void* argument) noexcept nogil:
             role_return(merger)
         elif merger.closing and merger.queue.first == NULL:
             break
-        elif not writer_cleans(merger) and (merger.queue.first == NULL or merger.writing):
+        elif not (idle and writer_cleans(merger)) and (merger.queue.first == NULL or merger.writing):
             # Under this lock nothing has come since the look at the queue: who adds to it now sees us waiting.
+            commits = atomic_load64(&merger.counters.commits)
             merger.thread_waits = True
-            timely = condition_wait_ms(&merger.work, &merger.lock, WRITER_IDLE_MS)
+            timely = condition_wait_ms(&merger.work, &merger.lock, WRITER_IDLE_MS if idle else CLEAN_IDLE_AFTER_MS)
             merger.thread_waits = False
-            if not timely and merger.queue.first == NULL:
+            timely = timely or atomic_load64(&merger.counters.commits) != commits
+            if idle and not timely and merger.queue.first == NULL:
                 break
+            idle = not timely
     merger.thread_running = False
     condition_broadcast(&merger.settled)
     mutex_unlock(&merger.lock)
@@ -580,7 +522,7 @@ cdef bint writer_cleans(Merger* merger) noexcept nogil:
     cdef bint cleaned
     if merger.writing or merger.queue.first != NULL or merger.closing:
         return False
-    if not clean_wanted(merger, merger.documents // 4):
+    if not cleaner_wants_idle(&merger.cleaner):
         return False
     merger.writing = True
     mutex_unlock(&merger.lock)
@@ -686,6 +628,8 @@ cdef void merger_counters(Merger* merger, MergerCounters* counters) noexcept nog
     cdef size_t index
     for index in range(sizeof(MergerCounters) // sizeof(uint64_t)):
         (<uint64_t*>counters)[index] = atomic_load64(&source[index])
+    counters.pages_cleaned = atomic_load64(&merger.cleaner.pages_freed)
+    counters.rows_dead = atomic_load64(&merger.cleaner.dead)
     mutex_lock(&merger.lock)
     counters.queue_count = merger.queue_count
     counters.queue_bytes = merger.queue.bytes

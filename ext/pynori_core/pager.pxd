@@ -12,7 +12,7 @@ from pynori_core.format cimport FileHeader
 
 cdef enum:
     PAGER_WINDOW_BYTES_MIN = 1073741824
-    PAGER_GROWTH_SHARE = 16                # the file grows by this part of itself,
+    PAGER_GROWTH_SHARE = 32                # the file grows by this part of itself,
     PAGER_GROWTH_PAGES_MIN = 128           # but by 1 MB at least
     PAGER_GROWTH_PAGES_MAX = 131072        # and 1 GB at most
     PAGER_WRITE_PAGES_MAX = 256            # neighbours written by one call

@@ -20,6 +20,8 @@ cdef enum:
     SET_GROUP_ROWS = 512
     SET_ALL = 0                    # the set of all live rows
     SET_BITMAP_SIZE = 64           # bytes of a bitmap; a value of SET_ALL has two, alive and stored
+    CLEAN_BAR_STRICT = 1           # of table_clean: groups are cleaned of which more than two thirds are dead
+    CLEAN_BAR_ALL = 6              # ... more than a quarter
 
 cdef packed struct IndexEntry:     # 32 bytes, value of a unique index
     uint64_t row_id
@@ -88,8 +90,8 @@ cdef struct RowScan:
 cdef int scan_start(RowScan* scan, Table* table, uint64_t set_id, uint64_t row_id, bint backwards) noexcept nogil
 cdef int scan_next(RowScan* scan) noexcept nogil                   # OK, E_NOT_FOUND at the end
 
-# One bounded step of reclaiming dead rows: groups of 512 row ids with more than a quarter dead are cleaned until
-# `rows_max` rows, or up to a group more, are deleted.
+# One bounded step of reclaiming dead rows: groups of 512 row ids that the bar lets through are cleaned until `rows_max`
+# rows, or up to a group more, are deleted. The bar is the most alive rows that may be moved for two dead ones.
 # `position` is where to go on (0 at first); returns the number of pages freed through `freed`. E_NOT_FOUND: the end was
 # reached, and `position` is 0 again. Row pointers and scans go stale; row ids, and what is in the indexes, stay good.
-cdef int table_clean(Table* table, uint64_t* position, uint64_t rows_max, uint64_t* freed) noexcept nogil
+cdef int table_clean(Table* table, uint64_t* position, uint64_t rows_max, int bar, uint64_t* freed) noexcept nogil

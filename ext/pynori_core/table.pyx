@@ -31,8 +31,6 @@ cdef enum:
     GROUP_MASK = SET_GROUP_ROWS - 1
     # Groups that one step of the cleaner looks at, beside one for each row that it may delete, which costs as much.
     CLEAN_LOOKS_MIN = 64
-    # A group is cleaned when more than a quarter of its rows is dead: at most three rows are moved for one that goes.
-    CLEAN_ALIVE_PER_DEAD = 3
 
 
 # Tables
@@ -453,7 +451,7 @@ cdef int group_clean(Table* table, uint64_t group, uint64_t* dead) noexcept nogi
     return set_group_trim(table, SET_ALL, group, bitmap - STORED_OFFSET)
 
 
-cdef int table_clean(Table* table, uint64_t* position, uint64_t rows_max, uint64_t* freed) noexcept nogil:
+cdef int table_clean(Table* table, uint64_t* position, uint64_t rows_max, int bar, uint64_t* freed) noexcept nogil:
     cdef GroupWalk walk
     cdef uint64_t alive[BITMAP_WORDS]
     cdef uint64_t dead[BITMAP_WORDS]
@@ -469,7 +467,7 @@ cdef int table_clean(Table* table, uint64_t* position, uint64_t rows_max, uint64
         members_load(dead, walk.bitmap + STORED_OFFSET)
         for word in range(BITMAP_WORDS):
             dead[word] &= ~alive[word]
-        if members_count(dead) * CLEAN_ALIVE_PER_DEAD > members_count(alive):
+        if members_count(dead) * bar > 2 * members_count(alive):
             cleaned += members_count(dead)
             code = group_clean(table, walk.group, dead)
             if code == OK:

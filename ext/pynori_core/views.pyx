@@ -14,7 +14,7 @@ from pynori_core.cursor cimport (
 from pynori_core.errors cimport E_INVALID, E_NOT_FOUND, OK, ErrorDetail, error_clear, error_set, raise_error
 from pynori_core.format cimport TREE_INTEGER, TreeHeader
 from pynori_core.table cimport (
-    TABLE_INDEXES_MAX, IndexEntry, RowScan, TableSchema, scan_next, scan_start, set_add, set_contains, set_count,
+    CLEAN_BAR_ALL, TABLE_INDEXES_MAX, IndexEntry, RowScan, TableSchema, scan_next, scan_start, set_add, set_contains, set_count,
     set_next, set_previous, set_remove, set_skip, table_append, table_clean, table_create, table_delete, table_find,
     table_index_delete, table_index_put, table_open, table_row,
 )
@@ -322,10 +322,10 @@ cdef class TableView:
             raise_code(self.owner, code)
         return scan
 
-    def clean(self, uint64_t position=0, uint64_t rows_max=4096):
+    def clean(self, uint64_t position=0, uint64_t rows_max=4096, int bar=CLEAN_BAR_ALL):
         """One step of reclaiming dead rows: (where to go on, pages freed, whether the end was reached)."""
         cdef uint64_t freed
-        cdef bint more = self.answered(table_clean(&self.table, &position, rows_max, &freed))
+        cdef bint more = self.answered(table_clean(&self.table, &position, rows_max, bar, &freed))
         return position, freed, not more
 
 
