@@ -38,7 +38,8 @@ cdef bint pass_rests(const CleanPass* clean_pass, uint64_t dead) noexcept nogil:
     return rest != 0 and dead <= rest + max64(CLEAN_DEAD_MIN, rest // 16)
 
 
-cdef int pass_step(Cleaner* cleaner, CleanPass* clean_pass, Table* items, uint64_t rows_max, bint* ended) noexcept nogil:
+cdef int pass_step(Cleaner* cleaner, CleanPass* clean_pass, Table* items, uint64_t rows_max,
+                   bint* ended) noexcept nogil:
     """One step; `ended` tells that it was the last one of a pass."""
     cdef const TreeHeader* header = tree_header(&items.rows)
     cdef uint64_t before = header.entries if header != NULL else 0

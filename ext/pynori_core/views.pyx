@@ -14,9 +14,9 @@ from pynori_core.cursor cimport (
 from pynori_core.errors cimport E_INVALID, E_NOT_FOUND, OK, ErrorDetail, error_clear, error_set, raise_error
 from pynori_core.format cimport TREE_INTEGER, TreeHeader
 from pynori_core.table cimport (
-    CLEAN_BAR_ALL, TABLE_INDEXES_MAX, IndexEntry, RowScan, TableSchema, scan_next, scan_start, set_add, set_contains, set_count,
-    set_next, set_previous, set_remove, set_skip, table_append, table_clean, table_create, table_delete, table_find,
-    table_index_delete, table_index_put, table_open, table_row,
+    CLEAN_BAR_ALL, TABLE_INDEXES_MAX, IndexEntry, RowScan, TableSchema, scan_next, scan_start, set_add, set_contains,
+    set_count, set_next, set_previous, set_remove, set_skip, table_append, table_clean, table_create, table_delete,
+    table_find, table_index_delete, table_index_put, table_open, table_row,
 )
 
 
