@@ -1,4 +1,4 @@
-"""Check of what the tables of a database promise: D1 to D5 of pynori/documents/TABLES.md, over one snapshot.
+"""Check of what the tables of a database promise: D1 to D6 of pynori/documents/TABLES.md, over one snapshot.
 
 Every index entry is followed to its row, every body is validated, and everything is counted anew. A finding names the
 invariant and the etag; the walk goes on after it. It ends after FINDINGS_MAX findings.
@@ -10,7 +10,8 @@ from libc.string cimport memcmp, memcpy
 
 from pynori_core.blittable cimport blittable_validate
 from pynori_core.btree cimport Tree, Value, tree_open
-from pynori_core.cursor cimport Cursor, cursor_first, cursor_init, cursor_next, cursor_value
+from pynori_core.cursor cimport Cursor, cursor_first, cursor_init, cursor_next, cursor_seek, cursor_value
+from pynori_core.departures cimport Departure, departure_find, departure_next
 from pynori_core.errors cimport E_NOT_FOUND, OK, ErrorDetail, error_exception, error_set
 from pynori_core.identifier cimport ID_KEY_SIZE_MAX, ID_SIZE_MAX, identifier_key, identifier_spelling
 from pynori_core.table cimport (
@@ -21,6 +22,7 @@ from pynori_core.table cimport (
     scan_start,
     set_contains,
     set_count,
+    table_find,
     table_row,
 )
 from pynori_core.tables cimport (
@@ -159,6 +161,40 @@ cdef class Checker:
                 last = item.header.user_txn
         return self.ended(code)
 
+    cdef int departures(self) except -1:
+        """D6, and that each departure is noted both ways."""
+        cdef uint8_t key[ID_KEY_SIZE_MAX]
+        cdef Departure departure
+        cdef IndexEntry entry
+        cdef Cursor cursor
+        cdef size_t key_size
+        cdef uint64_t etag = 0
+        cdef uint64_t by_etag = 0
+        cdef uint64_t by_key = 0
+        cdef int code = departure_next(&self.tables, 0, 0, True, &departure)
+        while code == OK and len(self.findings) < FINDINGS_MAX:
+            by_etag += 1
+            place = f"the departure of etag {departure.etag} from collection {departure.collection}"
+            if not 0 < departure.collection <= self.state.collections or departure.etag > self.state.last_etag:
+                self.finding(f"D6: {place}: of a collection or etag that was never given")
+            key_size = identifier_key(departure.id, departure.id_size, key)
+            if departure_find(&self.tables, departure.collection, key, key_size, &etag) != OK \
+                    or etag != departure.etag:
+                self.finding(f"D6: {place}: not found by its id")
+            if table_find(&self.tables.items, INDEX_ID, key, key_size, &entry) != OK or entry.row_id < departure.etag:
+                self.finding(f"D6: {place}: its id has no row of that etag or a later one")
+            code = departure_next(&self.tables, departure.collection, departure.etag + 1, True, &departure)
+        self.ended(code)
+        cursor_init(&cursor, &self.tables.collections)
+        code = cursor_seek(&cursor, b"l", 1)
+        while code == OK and cursor.key[0] == c"l":
+            by_key += 1
+            code = cursor_next(&cursor)
+        self.ended(code)
+        if by_key != by_etag:
+            self.finding(f"D6: {by_etag} departures by etag, {by_key} by id")
+        return 0
+
     cdef int ended(self, int code) except -1:
         cdef ErrorDetail error
         if code != OK and code != E_NOT_FOUND:
@@ -183,4 +219,5 @@ def check_documents(Transaction owner not None):
     checker.entries()
     checker.totals()
     checker.order()
+    checker.departures()
     return checker.findings

@@ -75,7 +75,7 @@ cdef packed struct ResultHeader:       # 40 bytes
     uint16_t id_size
     uint16_t collection_size
     uint16_t vector_count              # 0: nothing was written
-    uint32_t flags                     # of the item; PURGE: how many tombstones went
+    uint32_t flags                     # of the item; PURGE: how many tombstones and departures went
     uint64_t etag
     uint64_t last_modified             # ticks
     uint64_t user_txn

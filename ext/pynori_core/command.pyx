@@ -452,7 +452,7 @@ cdef class CommandResult:
 
     @property
     def purged(self) -> int:
-        """Of a purge: how many tombstones went."""
+        """Of a purge: how many tombstones and departures went."""
         return self.header().flags if self.header().kind == COMMAND_PURGE else 0
 
     @property

@@ -13,6 +13,7 @@ from pynori_core.btree cimport (
 )
 from pynori_core.change_vector cimport tag_parse
 from pynori_core.cursor cimport Cursor, cursor_first, cursor_init, cursor_next, cursor_value
+from pynori_core.departures cimport departures_purge
 from pynori_core.env cimport (
     EnvOptions, env_abort, env_begin_write, env_close, env_commit, env_create, env_user_txn,
 )
@@ -53,6 +54,9 @@ cdef extern from *:
     """
     int exchange_names "pyn_exchange"(const char* first, const char* second) noexcept nogil
 
+
+cdef enum:
+    COPY_STEP_ENTRIES = 4096           # departures that one transaction forgets at most
 
 cdef struct Copier:
     Env* target
@@ -194,8 +198,15 @@ cdef int copy_database_entry(Copier* copier, Cursor* cursor, Value* value) noexc
 
 
 cdef int copy_records(Copier* copier) noexcept nogil:
-    """Names and counts of collections, and the state of the database: small, and they only grow or change."""
-    cdef int code = copy_tree(copier, &copier.source.tables.collections, copy_collection_entry)
+    """Names and counts of collections, the state of the database, and departures, of which the old ones go first."""
+    cdef uint32_t gone = COPY_STEP_ENTRIES
+    cdef int code = OK
+    while code == OK and gone == COPY_STEP_ENTRIES:
+        code = contradiction(copier, departures_purge(&copier.tables, <uint64_t>-1, COPY_STEP_ENTRIES, &gone))
+        if code == OK:
+            code = copier_wrote(copier, gone * sizeof(IndexEntry))
+    if code == OK:
+        code = copy_tree(copier, &copier.source.tables.collections, copy_collection_entry)
     return code if code != OK else copy_tree(copier, &copier.source.tables.database, copy_database_entry)
 
 

@@ -1,9 +1,10 @@
 """Enter and leave a snapshot, read by id, scan."""
 
 cimport cython
-from libc.stdint cimport UINT64_MAX, uint8_t, uint64_t
+from libc.stdint cimport UINT64_MAX, uint8_t, uint32_t, uint64_t
 
 from pynori_core.bits cimport atomic_add64, atomic_load32, atomic_load64, atomic_store64, compare_swap64
+from pynori_core.departures cimport Departure, departure_next
 from pynori_core.errors cimport E_CLOSED, E_NOT_FOUND, E_TOO_LARGE, OK, error_clear
 from pynori_core.identifier cimport ID_KEY_SIZE_MAX, ID_SIZE_MAX, identifier_key
 from pynori_core.items cimport (
@@ -15,6 +16,7 @@ from pynori_core.items cimport (
     snapshot_end,
     snapshot_exception,
     snapshot_find,
+    store_collection_name,
     store_enter_or_raise,
     store_leave,
     stored_document,
@@ -30,7 +32,7 @@ from pynori_core.listing cimport (
     walk_recent,
 )
 from pynori_core.reads cimport Text, raise_invalid, text_of
-from pynori_core.tables cimport DatabaseState, Item, state_read, tables_bind
+from pynori_core.tables cimport DatabaseState, Item, collection_find, state_read, tables_bind
 
 cdef void snapshot_view(const Snapshot* snapshot, Snapshot* view) noexcept nogil:
     view.txn = snapshot.txn
@@ -141,6 +143,41 @@ cdef class DocumentSnapshot:
             snapshot_view(&self.snapshot, &view)
             code = snapshot_collections(&view, found)
             if code != OK:
+                raise snapshot_exception(&view, code)
+        finally:
+            self.leave()
+        return found
+
+    def departed_since(self, str collection not None, uint64_t etag, *, uint64_t count) -> list:
+        """(etag, id, collection where it is now or None) of ids that were used in another collection since an etag.
+
+        Those that were deleted from this collection before; in etag order. A purge of tombstones forgets them.
+        """
+        cdef uint8_t key[ID_KEY_SIZE_MAX]
+        cdef Text name = text_of(collection)
+        cdef Snapshot view
+        cdef Departure departure
+        cdef Item item
+        cdef uint32_t number
+        cdef int code
+        cdef list found = []
+        if name.size == 0 or name.size > ID_SIZE_MAX:
+            return found
+        self.enter()
+        try:
+            snapshot_view(&self.snapshot, &view)
+            code = collection_find(&view.tables, key, identifier_key(name.data, name.size, key), &number)
+            departure.etag = etag
+            while code == OK and <uint64_t>len(found) < count:
+                code = departure_next(&view.tables, number, departure.etag + 1, False, &departure)
+                if code != OK:
+                    break
+                id = departure.id[:departure.id_size].decode("utf-8", "replace")
+                code = snapshot_find(&view, key, identifier_key(departure.id, departure.id_size, key), &item)
+                now = store_collection_name(self.store, &view, item.header.collection) if code == OK else None
+                found.append((departure.etag, id, now))
+                code = OK if code == E_NOT_FOUND else code
+            if code != OK and code != E_NOT_FOUND:
                 raise snapshot_exception(&view, code)
         finally:
             self.leave()

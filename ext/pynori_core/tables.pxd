@@ -67,7 +67,7 @@ cdef inline void cover_set_offset(Cover* cover, uint32_t offset) noexcept nogil:
 cdef packed struct CollectionRecord:   # tree "collections", key "i" + number (u32 BE); the name as first spelt follows
     uint64_t documents
     uint64_t tombstones
-    uint64_t last_etag                 # of the last item written to it
+    uint64_t last_etag                 # of the last item written to it, or departure from it
 
 cdef packed struct DatabaseState:      # tree "database", key "state"
     uint32_t format                    # TABLES_FORMAT

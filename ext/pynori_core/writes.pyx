@@ -27,6 +27,7 @@ from pynori_core.command cimport (
     ResultHeader,
     command_decode,
 )
+from pynori_core.departures cimport departure_add, departures_purge
 from pynori_core.errors cimport (
     E_COLLECTION_MISMATCH,
     E_CONCURRENCY,
@@ -464,6 +465,8 @@ cdef int row_append(Writer* writer, const Command* command, Subject* subject, ui
     code = table_index_put(&writer.tables.items, INDEX_ID, subject.key, subject.key_size, &entry)
     if code == OK and subject.found:
         code = row_retire(writer, subject)
+        if code == OK and unlikely(subject.cover.collection != collection):
+            code = row_depart(writer, subject)
     if code == OK:
         code = set_add(&writer.tables.items, tables_set(collection, kind), subject.etag)
     if code == OK and kind == ITEM_TOMBSTONE:
@@ -486,6 +489,18 @@ cdef int row_retire(Writer* writer, Subject* subject) noexcept nogil:
         else:
             code = set_remove(&writer.tables.items, SET_ALL, etag)
     return code if code != OK else collection_count(writer, subject.cover.collection, subject.cover.kind, -1)
+
+
+cdef int row_depart(Writer* writer, Subject* subject) noexcept nogil:
+    """The row that was there was of another collection, which hears of what has taken its place."""
+    cdef int code = OK
+    cdef WriterCollection* slot = collection_slot(writer, subject.cover.collection, &code)
+    if slot == NULL:
+        return code
+    slot.dirty = True
+    slot.record.last_etag = subject.etag
+    return departure_add(&writer.tables, subject.cover.collection, subject.key, subject.key_size, subject.id,
+                         subject.id_size, subject.etag)
 
 
 cdef int result_append(Writer* writer, const Command* command, Subject* subject, uint32_t collection, int vector_count,
@@ -607,16 +622,19 @@ cdef int result_nothing(const Command* command, Output* results) noexcept nogil:
 
 
 cdef int purge(Writer* writer, const Command* command, Output* results) noexcept nogil:
-    """Drop the oldest tombstones. What has the last etag stays, so that who counts on it finds it there."""
+    """Drop departures, then the oldest tombstones. What has the last etag stays: who counts on it finds it there."""
     cdef PurgeOrder order
     cdef ResultHeader header
     cdef uint64_t etag = 0
-    cdef int code = OK
+    cdef uint32_t departures = 0
+    cdef int code
     memcpy(&order, command.body, sizeof(PurgeOrder))
     memset(&header, 0, sizeof(ResultHeader))
     header.kind = COMMAND_PURGE
     header.size = sizeof(ResultHeader)
     header.user_txn = writer.user_txn
+    code = departures_purge(&writer.tables, order.etag_max, order.count_max, &departures)
+    header.flags = departures
     while code == OK and header.flags < order.count_max:
         code = set_next(&writer.tables.items, tables_set(0, ITEM_TOMBSTONE), etag + 1, &etag)
         if code == E_NOT_FOUND or (code == OK and (etag > order.etag_max or etag >= writer.state.last_etag)):

@@ -164,9 +164,10 @@ class Database:
             Compaction, self._store, str(target), self.options.node_tag,
             allow_unsafe_filesystem=self.options.allow_unsafe_filesystem,
         )  # fmt: skip
-        # What is deleted from here on must leave its tombstone for the copy to see.
-        self.tombstones.hold("compaction", self.last_etag)
+        # A tombstone that the copy has must not go behind its back, nor one that it has yet to see.
+        self.tombstones.hold("compaction", 0)
         try:
+            await self.tombstones.purge()  # drops nothing, and comes after a purge that is on its way
             compaction: Compaction = await _in_thread(made)
         except BaseException:
             self.tombstones.release("compaction")

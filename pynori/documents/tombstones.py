@@ -1,7 +1,8 @@
 """The end of tombstones: dropped in small steps in the background, as far as nobody needs to hear of the deletions.
 
 Whoever reads the item stream and must see every deletion (replication, ETL, an index, a compaction) holds the etag up
-to which it has read. Tombstones go up to the lowest one held, and never the one with the newest etag.
+to which it has read. Tombstones go up to the lowest one held, and never the one with the newest etag; with them go the
+departures of ids that were deleted from one collection and made again in another.
 """
 
 from __future__ import annotations

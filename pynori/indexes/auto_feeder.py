@@ -80,6 +80,9 @@ class AutoMapFeeder:
     ) -> FeedResult:
         return FeedResult.of(writer.feed_tombstones(documents, collection, since_etag, documents_max=documents_max))
 
+    def remove(self, writer: IndexWriter, id: str) -> None:
+        writer.put(id, [])
+
     def finish(self, writer: IndexWriter, documents: DocumentSnapshot) -> FeedResult:
         return FeedResult(0)
 

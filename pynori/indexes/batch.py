@@ -2,6 +2,7 @@
 
 Runs in a thread; nothing here knows the event loop. Deletions go first: on one snapshot an id is either a document or a
 tombstone, so their order among each other does not matter, and a document that came back is put after it was taken out.
+A tombstone whose id is used in another collection by now is none any more; the collection's departures tell of it.
 What was looked at and gave nothing new is only remembered in memory: no commit, no sync.
 """
 
@@ -84,6 +85,7 @@ class _Batch:
         self.errors: list[IndexingError] = []
         self._last_etag = documents.counts()[2]
         self._changed = {name.lower(): etag for name, _, _, etag in documents.collections()}
+        self._reads = {name.lower() for name in collections_to_read(feeder, documents)}
 
     def run(self) -> None:
         with self._store.write() as writer:
@@ -113,12 +115,29 @@ class _Batch:
         if self.documents >= limits.INDEX_BATCH_DOCUMENTS_MAX:
             self.more = True
             return
+        departed = self._departed(writer, collection, at.tombstone_etag)
         gone = self._feeder.forget(writer, self._snapshot, collection, at.tombstone_etag, self._left())
-        at.tombstone_etag = gone.last_etag if gone.more else self._last_etag
+        at.tombstone_etag = min(
+            gone.last_etag if gone.more else self._last_etag,
+            departed.last_etag if departed.more else self._last_etag,
+        )
+        self._count(departed, False)
         self._count(gone, False)
         fed = self._feeder.feed(writer, self._snapshot, collection, at.document_etag, self._left())
         at.document_etag = fed.last_etag if fed.more else self._last_etag
         self._count(fed, True)
+
+    def _departed(self, writer: IndexWriter, collection: str, since_etag: int) -> FeedResult:
+        """Take out what was deleted and then made again in a collection that this index does not read."""
+        count = self._left()
+        result = FeedResult(since_etag)
+        for etag, id, now in self._snapshot.departed_since(collection, since_etag, count=count):
+            result.last_etag = etag
+            result.documents += 1
+            if now is None or now.lower() not in self._reads:
+                self._feeder.remove(writer, id)
+        result.more = result.documents == count
+        return result
 
     def _referring(self, writer: IndexWriter, references: References) -> None:
         """Put documents again whose loaded documents have changed."""

@@ -81,6 +81,10 @@ class Feeder(Protocol):
         """Take out the documents that tombstones with a higher etag name."""
         ...
 
+    def remove(self, writer: IndexWriter, id: str) -> None:
+        """Take out one document, if it is there."""
+        ...
+
     def finish(self, writer: IndexWriter, documents: DocumentSnapshot) -> FeedResult:
         """What remains to be done before the commit: groups whose members have changed."""
         ...

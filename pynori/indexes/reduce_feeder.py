@@ -85,6 +85,10 @@ class StaticReduceFeeder:
         fed = self._groups.feed_tombstones(documents, collection, since_etag, documents_max=documents_max)
         return FeedResult.of(fed)
 
+    def remove(self, writer: IndexWriter, id: str) -> None:
+        assert self._groups is not None, "start comes first"
+        self._groups.delete(id)
+
     def finish(self, writer: IndexWriter, documents: DocumentSnapshot) -> FeedResult:
         assert self._groups is not None and self._entries is not None, "start comes first"
         result = FeedResult(0)
@@ -197,6 +201,10 @@ class AutoReduceFeeder:
         assert self._groups is not None, "start comes first"
         fed = self._groups.feed_tombstones(documents, collection, since_etag, documents_max=documents_max)
         return FeedResult.of(fed)
+
+    def remove(self, writer: IndexWriter, id: str) -> None:
+        assert self._groups is not None, "start comes first"
+        self._groups.delete(id)
 
     def finish(self, writer: IndexWriter, documents: DocumentSnapshot) -> FeedResult:
         assert self._groups is not None and self._entries is not None, "start comes first"

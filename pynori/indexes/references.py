@@ -107,17 +107,24 @@ def feed_references(
 def _changed_items(
     documents: DocumentSnapshot, collection: str, since: int
 ) -> tuple[list[tuple[str, int]], int | None]:
-    """(id, etag) of documents and tombstones of a collection after an etag; and where to go on, None at the end."""
+    """(id, etag) of what was written, deleted or left a collection after an etag; where to go on, None at the end."""
+    count = limits.INDEX_BATCH_DOCUMENTS_MAX
+    departed = [(id, etag) for etag, id, _ in documents.departed_since(collection, since, count=count)]
+    until = departed[-1][1] if len(departed) == count else None
     found: list[tuple[str, int]] = []
-    last = since
     with documents.items_since(since) as items:
         for item in items:
-            if len(found) == limits.INDEX_BATCH_DOCUMENTS_MAX:
-                return found, last
-            last = item.etag
+            if len(found) == count or (until is not None and item.etag > until):
+                until = found[-1][1] if len(found) == count else until
+                break
             if item.collection.lower() == collection:
-                found.append((item.id, last))
-    return found, None
+                found.append((item.id, item.etag))
+    changed = sorted((*found, *departed), key=_etag_of)
+    return [each for each in changed if until is None or each[1] <= until], until
+
+
+def _etag_of(changed: tuple[str, int]) -> int:
+    return changed[1]
 
 
 def _add(total: FeedResult, part: FeedResult) -> None:

@@ -38,7 +38,7 @@ LIFE_CUTS = 10
 JOURNAL_BYTES_SMALL = 262144
 JOURNAL_BYTES_MAX = 67108864
 HUNT_IMAGES = 400  # of one history
-SEQUENCE_KINDS = ("put", "overwrite", "delete", "big", "checkpoint", "roll", "grow", "close")
+SEQUENCE_KINDS = ("put", "overwrite", "delete", "move", "big", "checkpoint", "roll", "grow", "close")
 NONE, EVERYTHING, PREFIX, RANDOM, GARBAGE, HALF, LAST_WRITE, FIRST_LOST, OMIT, OMIT_PAIR, SUBSET, REVERSED = range(12)
 
 

@@ -15,6 +15,7 @@ from pynori_core.check import check_environment
 from pynori_core.check_documents import check_documents
 from pynori_core.check_trees import check_transaction
 from pynori_core.command import Batch
+from pynori_core.document_snapshot import DocumentSnapshot
 from pynori_core.document_writer import DocumentWriter
 from pynori_core.env import Env, WriteTxn
 from pynori_core.errors import Busy, ConcurrencyError, NotFound
@@ -29,6 +30,8 @@ NEVER = 1 << 40  # a checkpoint comes when the history says so, not when the jou
 TREES = (b"first", b"second")
 USER = (b"", b"last user transaction")
 JOURNAL_ROLL_TRIES_MAX = 40
+PLACES, LEFT = 0, 1  # in a state of documents, beside its ids
+DEPARTURES_MAX = 10_000
 
 
 class World:
@@ -354,10 +357,14 @@ class TreeWorld(World):
 
 
 class DocumentWorld(World):
-    """Batches of puts and deletes through the merger, on a document store."""
+    """Batches of puts and deletes through the merger, on a document store.
 
-    kinds = ("put", "overwrite", "delete", "batch", "refused", "big", "checkpoint", "overlap", "roll", "close")
-    weights = (6, 8, 5, 6, 2, 3, 4, 3, 1, 2)
+    The state holds documents by id; under PLACES the collection of every id, also of a deleted one; under LEFT which id
+    has left which collection for another one.
+    """
+
+    kinds = ("put", "overwrite", "delete", "batch", "move", "refused", "big", "checkpoint", "overlap", "roll", "close")
+    weights = (6, 8, 5, 6, 3, 2, 3, 4, 3, 1, 2)
 
     def __init__(self, disk: SimDisk, states: dict[int, State] | None = None, last: int = 0) -> None:
         super().__init__(disk, {0: {}} if states is None else states, last)
@@ -371,10 +378,18 @@ class DocumentWorld(World):
             self.store = DocumentStore.open(disk, "A")
         self.writer = DocumentWriter(self.store)
 
-    def put(self, batch: Batch, state: State, id: str, size: int, dice: random.Random) -> None:
+    def put(
+        self, batch: Batch, state: State, id: str, size: int, dice: random.Random, collection: str | None = None
+    ) -> None:
         self.serial += 1
         text = "x" * size if dice.random() < 0.5 else dice.randbytes(size // 2).hex()
-        body = {"serial": self.serial, "last": self.last, "text": text, "@metadata": {"@collection": id.split("/")[0]}}
+        places = state.get(PLACES, {})
+        before = places.get(id)
+        collection = before if id in state else collection or id.split("/")[0]
+        if before not in (None, collection):
+            state[LEFT] = state.get(LEFT, frozenset()) | {(before, id)}
+        state[PLACES] = {**places, id: collection}
+        body = {"serial": self.serial, "last": self.last, "text": text, "@metadata": {"@collection": collection}}
         batch.put(id, json.dumps(body).encode())
         del body["@metadata"]
         state[id] = body
@@ -404,7 +419,8 @@ class DocumentWorld(World):
         self.execute(batch, state)
 
     def some(self, dice: random.Random) -> str:
-        return dice.choice(sorted(self.state)) if self.state else self.id(dice)
+        ids = ids_of(self.state)
+        return dice.choice(ids) if ids else self.id(dice)
 
     def step_put(self, dice: random.Random) -> None:
         self.puts(dice, [self.id(dice)], dice.choice((10, 100, 1500)))
@@ -416,18 +432,31 @@ class DocumentWorld(World):
         self.puts(dice, [self.id(dice)], dice.randrange(4000, 40000))
 
     def step_delete(self, dice: random.Random) -> None:
-        if self.state:
+        if ids_of(self.state):
             batch, state = Batch(), dict(self.state)
             id = self.some(dice)
             batch.delete(id)
             del state[id]
             self.execute(batch, state)
 
+    def step_move(self, dice: random.Random) -> None:
+        """A document goes to another collection, in one batch or in two."""
+        self.step_delete(dice)
+        batch, state = Batch(), dict(self.state)
+        gone = sorted(set(state.get(PLACES, ())) - set(ids_of(state)))
+        for id in dice.sample(gone, min(len(gone), 3)):
+            self.put(batch, state, id, 100, dice, dice.choice(("users", "orders", "moved")))
+        id = self.some(dice)
+        batch.delete(id)
+        state.pop(id, None)
+        self.put(batch, state, id, 100, dice, dice.choice(("users", "orders", "moved")))
+        self.execute(batch, state)
+
     def mixed(self, dice: random.Random) -> tuple[Batch, State]:
         batch, state = Batch(), dict(self.state)
         for _ in range(dice.randrange(2, 12)):
-            if state and dice.random() < 0.3:
-                id = dice.choice(sorted(state))
+            if ids_of(state) and dice.random() < 0.3:
+                id = dice.choice(ids_of(state))
                 batch.delete(id)
                 del state[id]
             else:
@@ -482,19 +511,34 @@ class DocumentWorld(World):
         store = DocumentStore.open(disk, "A")
         number = store.environment()["published_txn"]
         state: State = {}
+        places = {}
         for item in DocumentStream.items_since(store, 0):
+            places[item.id] = item.collection
             if item.kind == "DOCUMENT":
                 body = json.loads(item.json)
                 body.pop("@metadata", None)
                 state[item.id] = body
         counted = store.counts()[0]
-        store.close()
         assert counted == len(state), f"{counted} documents are counted, {len(state)} are there"
+        snapshot = DocumentSnapshot(store)
+        left = {
+            (name, id)
+            for name, _, _, _ in snapshot.collections()
+            for _, id, _ in snapshot.departed_since(name, 0, count=DEPARTURES_MAX)
+        }
+        snapshot.close()
+        state.update({key: found for key, found in ((PLACES, places), (LEFT, frozenset(left))) if found})
+        store.close()
         if deep:
             with Env.open(disk, read_only=True) as env, env.read() as txn:
                 findings = check_transaction(txn, env.statistics()["file_pages"])[0] + check_documents(txn)
             assert not findings, "\n".join(findings)
         return number, state
+
+
+def ids_of(state: State) -> list[str]:
+    """Of the documents of a state."""
+    return sorted(key for key in state if isinstance(key, str))
 
 
 PROFILES: dict[str, type[TreeWorld] | type[DocumentWorld]] = {"trees": TreeWorld, "documents": DocumentWorld}

@@ -186,6 +186,11 @@ def test_new_files_equal_the_old_ones(tmp_path: Path, seed: int) -> None:
         database.put(dice.sample(ids, 400) + [f"new/{dice.randrange(500)}" for _ in range(50)])
         database.delete([*dice.sample(ids, 200), "l/2"])
         database.put(["l/1", "m/1"], large)
+        moving = dice.sample(ids, 50)
+        database.delete(moving)
+        for body in (b'{"@metadata":{"@collection":"Moved"}}', b'{"@metadata":{"@collection":"MovedOn"}}'):
+            database.put(moving, body)
+            database.delete(moving)
         compaction.catch_up()
     expected, counts, collections = items(database.store), database.store.counts(), database.store.collections()
     compaction.finish()

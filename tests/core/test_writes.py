@@ -9,6 +9,7 @@ import pytest
 from pynori_core.check_documents import check_documents
 from pynori_core.check_trees import check_transaction
 from pynori_core.command import Batch, CommandResult
+from pynori_core.document_snapshot import DocumentSnapshot
 from pynori_core.document_writer import DocumentWriter
 from pynori_core.env import Env
 from pynori_core.errors import CollectionMismatch, ConcurrencyError, EngineError, InvalidArgument, JsonError, TooLarge
@@ -242,6 +243,94 @@ def test_a_collection_cannot_be_changed_by_an_update(engine: Engine) -> None:
     ]  # fmt: skip
 
 
+def departures(engine: Engine, collection: str, since: int = 0, count: int = 100) -> list[tuple[int, str, str | None]]:
+    snapshot = DocumentSnapshot(engine.store)
+    try:
+        return snapshot.departed_since(collection, since, count=count)
+    finally:
+        snapshot.close()
+
+
+def test_a_collection_hears_what_has_left_it(engine: Engine) -> None:
+    """An id that was deleted and is used in another collection is told to the first one; the item stream is as ever."""
+    for name in ("users/1", "Users/2"):
+        engine.put(name, collection="Users")
+        engine.delete(name)
+    assert departures(engine, "Users") == []
+    moved = engine.put("USERS/1", collection="Dogs").etag
+    assert departures(engine, "users") == [(moved, "USERS/1", "Dogs")]
+    assert departures(engine, "Users", moved) == departures(engine, "Dogs") == departures(engine, "Cats") == []
+    assert {name: last for name, _, _, last in engine.store.collections()} == {"Users": moved, "Dogs": moved}
+    assert [(i.kind, i.id, i.etag) for i in DocumentStream.items_since(engine.store, 0)] == [
+        ("TOMBSTONE", "Users/2", 4), ("DOCUMENT", "USERS/1", 5),
+    ]  # fmt: skip
+    engine.delete("users/1")
+    assert departures(engine, "Users") == [(moved, "USERS/1", None)]
+    back = engine.put("users/1", collection="Users").etag
+    assert departures(engine, "Users") == [(moved, "USERS/1", "Users")]
+    assert departures(engine, "Dogs") == [(back, "users/1", "Users")]
+    engine.delete("users/1")
+    again = engine.put("users/1", collection="Dogs").etag
+    engine.put("users/2", collection="Dogs")
+    assert departures(engine, "Users") == [(again, "users/1", "Dogs"), (again + 1, "users/2", "Dogs")]
+    assert departures(engine, "Users", count=1) == [(again, "users/1", "Dogs")]
+    if engine.directory is not None:
+        engine.reopen()
+        assert departures(engine, "Users", again) == [(again + 1, "users/2", "Dogs")]
+
+
+def test_departures_go_with_the_tombstones(engine: Engine) -> None:
+    """A purge forgets departures up to its etag, those of every collection, and no more than it is told."""
+    for number in range(40):
+        id = f"x/{number}"
+        engine.put(id, collection=f"From{number % 3}")
+        engine.delete(id)
+        engine.put(id, collection="To")
+
+    def purge(etag_max: int, count_max: int) -> int:
+        batch = Batch()
+        batch.purge_tombstones(etag_max, count_max)
+        return engine.writer.execute(batch)[0].purged
+
+    def left() -> int:
+        return sum(len(departures(engine, f"From{number}")) for number in range(3))
+
+    assert left() == 40
+    assert purge(2, 100) == 0 and purge(30, 4) == 4 and purge(30, 100) == 6
+    assert left() == 30
+    engine.delete("x/39")
+    assert purge(10_000, 100) == 30 and left() == 0
+    assert engine.store.counts()[1] == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "finding"),
+    [
+        (b"l\0\0\0\1users/1", None, "not found by its id"),
+        (b"e\0\0\0\1\0\0\0\0\0\0\0\3", None, "0 departures by etag, 1 by id"),
+        (b"e\0\0\0\1\0\0\0\0\0\0\0\2", b"users/2", "no row of that etag"),
+        (b"e\0\0\0\5\0\0\0\0\0\0\0\3", b"users/1", "never given"),
+    ],
+)
+def test_a_departure_that_is_wrong_is_found(tmp_path: Path, key: bytes, value: bytes | None, finding: str) -> None:
+    """The check names D6 for a departure that is noted on one side only, of no row, or of no collection."""
+    engine = Engine(tmp_path / "db")
+    engine.put("users/1", collection="Users")
+    engine.delete("users/1")
+    engine.put("users/1", collection="Dogs")
+    engine.close()
+    with Env.open(str(tmp_path / "db")) as env:
+        with env.write() as txn:
+            if value is None:
+                assert txn.tree(b"collections").delete(key)
+            else:
+                txn.tree(b"collections").put(key, value)
+        with env.read() as txn:
+            findings = check_documents(txn)
+    assert findings and all(each.startswith("D6:") for each in findings)
+    assert any(finding in each for each in findings), findings
+
+
 def test_deletes_leave_tombstones(engine: Engine) -> None:
     """A delete is an item with an etag and a change vector of its own; deleting what is not there is none."""
     engine.put("users/1", collection="Users")
@@ -374,6 +463,11 @@ def test_model(tmp_path: Path, seed: int) -> None:
             model = draft
         except (ConcurrencyError, CollectionMismatch):
             assert expected_failure, f"seed {seed} step {step}"
+        if step % 150 == 149:
+            batch = Batch()
+            etag_max = dice.randrange(model.last_etag + 1)
+            batch.purge_tombstones(etag_max, 10_000)
+            assert engine.writer.execute(batch)[0].purged == model.purge(etag_max), f"seed {seed} step {step}"
         if step % 50 == 49:
             if dice.random() < 0.5:
                 engine.reopen()
@@ -387,12 +481,14 @@ class Model:
     def __init__(self) -> None:
         self.documents: dict[str, tuple[str, int, str, int]] = {}  # key -> id, etag, collection, number
         self.tombstones: dict[str, tuple[str, int, str]] = {}
+        self.departures: dict[tuple[str, str], tuple[int, str]] = {}  # collection, key -> etag, id
         self.last_etag = 0
         self.etags: list[int] = []
 
     def copy(self) -> "Model":
         made = Model()
         made.documents, made.tombstones = dict(self.documents), dict(self.tombstones)
+        made.departures = dict(self.departures)
         made.last_etag, made.etags = self.last_etag, []
         return made
 
@@ -423,8 +519,19 @@ class Model:
         if not is_right or (there and there[2] != collection):
             return False
         self.documents[key] = (there[0] if there else id, self.take_etag(), collection, number)
-        self.tombstones.pop(key, None)
+        _, _, before = self.tombstones.pop(key, ("", 0, collection))
+        if before != collection:
+            self.departures[before, key] = (self.last_etag, self.documents[key][0])
         return True
+
+    def purge(self, etag_max: int) -> int:
+        gone = [key for key, (_, etag, _) in self.tombstones.items() if etag <= etag_max and etag != self.last_etag]
+        left = [place for place, (etag, _) in self.departures.items() if etag <= etag_max]
+        for key in gone:
+            del self.tombstones[key]
+        for place in left:
+            del self.departures[place]
+        return len(gone) + len(left)
 
     def take_etag(self) -> int:
         self.last_etag += 1
@@ -442,6 +549,11 @@ class Model:
             assert found is not None and (found.id, found.etag, found.collection) == (id, etag, collection), where
             assert json.loads(found.json)["n"] == number, where
         for name, documents, tombstones, _ in engine.store.collections():
+            left = [
+                (etag, id, self.documents[key][2] if key in self.documents else None)
+                for (collection, key), (etag, id) in self.departures.items() if collection == name
+            ]  # fmt: skip
+            assert departures(engine, name, count=10_000) == sorted(left), where
             assert documents == sum(c == name for _, _, c, _ in self.documents.values()), where
             assert tombstones == sum(c == name for _, _, c in self.tombstones.values()), where
             listed = json.loads(engine.reader.list_collection(name))["Results"]

@@ -149,3 +149,22 @@ def test_deploying_again_and_changing(store: DocumentStore) -> None:
     wait(store)
     assert store.maintenance.send(GetIndexNamesOperation(0, 10)) == ["People"]
     assert not store.maintenance.send(IndexHasChangedOperation(definition))
+
+
+def test_documents_that_change_their_collection(orders: DocumentStore) -> None:
+    """What is deleted and stored again in another collection is found there, and in no index of the first."""
+    with orders.open_session() as session:
+        assert len(list(session.query(object_type=Order).where_equals("product", "milk"))) == 2
+        session.delete("orders/0")
+        session.save_changes()
+    with orders.open_session() as session:
+        session.store(Company("Milk"), "orders/0")
+        session.save_changes()
+    wait(orders)
+    with orders.open_session() as session:
+        query = session.query_index_type(SalesByProduct, Sales).order_by_descending("total").of_type(Sales)
+        assert [(each.product, each.total, each.count) for each in query] == [("milk", 4, 1), ("bread", 2.5, 1)]
+        assert [each.total for each in session.query(object_type=Order).where_equals("product", "milk")] == [4.0]
+        assert len(list(session.query(object_type=Order))) == 2
+        assert {each.name for each in session.query(object_type=Company)} == {"Fine Cheese", "Milk"}
+        assert [each.name for each in session.query(object_type=Company).where_equals("name", "milk")] == ["Milk"]

@@ -41,7 +41,7 @@ async def running(folder: Path, *, fresh: bool) -> AsyncIterator[Desk]:
 
 
 async def change(desk: Desk, chance: Chance, kept: dict[str, Document]) -> None:
-    """Put some documents, new and known ones, and delete some, in one batch."""
+    """Put some documents, new and known ones, and delete some, in one batch; others come from and go to Others."""
     commands: list[dict[str, Any]] = []
     touched = set()
     for _ in range(chance.random.randrange(1, 30)):
@@ -52,7 +52,12 @@ async def change(desk: Desk, chance: Chance, kept: dict[str, Document]) -> None:
         if id in kept and chance.random.random() < 0.3:
             commands.append({"Type": "DELETE", "Id": id})
             del kept[id]
+            if chance.random.random() < 0.5:
+                document = {**chance.document(), "@metadata": {"@collection": "Others"}}
+                commands.append({"Type": "PUT", "Id": id, "Document": document})
         else:
+            if id not in kept:
+                commands.append({"Type": "DELETE", "Id": id})
             kept[id] = chance.document()
             document = {**kept[id], "@metadata": {"@collection": "Things"}}
             commands.append({"Type": "PUT", "Id": id, "Document": document})
