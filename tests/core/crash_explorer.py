@@ -22,8 +22,10 @@ from typing import NamedTuple
 from pynori_core.journal import limit_journals
 from pynori_core.sim_disk import MODES, SimDisk
 
-from tests.core.crash_history import PROFILES, State
+from tests.core.crash_history import DocumentWorld, State, TreeWorld, World
+from tests.indexes.crash_world import IndexWorld
 
+PROFILES: dict[str, type[World]] = {"trees": TreeWorld, "documents": DocumentWorld, "indexes": IndexWorld}
 SECTORS = (4096, 512)
 ALL, SOME = -1, -2  # changes of names
 SUBSET_UNITS_MAX = 10
@@ -32,13 +34,11 @@ RECOVERY_DEPTH = 3
 LIVES = 3
 DEEP_SHARE = 8
 RECOVERY_SHARE = 8
-LIFE_SHARE = 24
 LIFE_STEPS_MAX = 5
 LIFE_CUTS = 10
 JOURNAL_BYTES_SMALL = 262144
 JOURNAL_BYTES_MAX = 67108864
 HUNT_IMAGES = 400  # of one history
-SEQUENCE_KINDS = ("put", "overwrite", "delete", "move", "big", "checkpoint", "roll", "grow", "close")
 NONE, EVERYTHING, PREFIX, RANDOM, GARBAGE, HALF, LAST_WRITE, FIRST_LOST, OMIT, OMIT_PAIR, SUBSET, REVERSED = range(12)
 
 
@@ -167,7 +167,7 @@ def root(profile: str, seed: str, kinds: tuple[str, ...] | None = None) -> Node:
         if kinds is None:
             world.run(seed, dice.randrange(3, 14))
         else:
-            world.step("put", dice)
+            world.step(world.first_kind, dice)
             for kind in kinds:
                 world.step(kind, dice)
         if dice.random() < 0.5 or kinds is not None:
@@ -301,7 +301,7 @@ def explore(node: Node, images_max: int, totals: Totals, whole: bool = False) ->
             made = node.crash(cut, totals)
             if dice.randrange(RECOVERY_SHARE) == 0:
                 explore_recovery(made, dice, totals)
-            if dice.randrange(LIFE_SHARE) == 0:
+            if dice.randrange(PROFILES[node.profile].life_share) == 0:
                 explore_life(made, dice, totals)
 
 
@@ -348,7 +348,7 @@ def replay(profile: str, path: str) -> None:
 
 def sequences(profile: str, length: int) -> list[tuple[str, ...]]:
     """All sequences of steps of up to that length."""
-    kinds = [kind for kind in SEQUENCE_KINDS if hasattr(PROFILES[profile], f"step_{kind}")]
+    kinds = PROFILES[profile].sequence_kinds
     return [steps for size in range(1, length + 1) for steps in product(kinds, repeat=size)]
 
 

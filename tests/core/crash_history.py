@@ -39,12 +39,15 @@ class World:
 
     kinds: tuple[str, ...] = ()
     weights: tuple[int, ...] = ()
+    first_kind = "put"  # before the steps of a sequence
+    sequence_kinds: tuple[str, ...] = ()
+    life_share = 24  # every so-manieth image lives on
 
-    def __init__(self, disk: SimDisk, states: dict[int, State], last: int) -> None:
+    def __init__(self, disk: SimDisk, states: dict[int, State] | None = None, last: int = 0) -> None:
         self.disk = disk
-        self.states = states
+        self.states: dict[int, State] = {0: {}} if states is None else states
         self.last = last
-        self.state: State = dict(states[last]) if last in states else {}
+        self.state: State = dict(self.states.get(last, {}))
         self.serial = 0
 
     def step(self, kind: str, dice: random.Random) -> None:
@@ -76,9 +79,10 @@ class TreeWorld(World):
         "overlap", "straddle", "busy", "sealed", "roll", "grow", "close",
     )  # fmt: skip
     weights = (6, 8, 6, 3, 4, 4, 1, 1, 2, 5, 4, 2, 1, 3, 1, 1, 2)
+    sequence_kinds = ("put", "overwrite", "delete", "big", "checkpoint", "roll", "grow", "close")
 
     def __init__(self, disk: SimDisk, states: dict[int, State] | None = None, last: int = 0) -> None:
-        super().__init__(disk, {0: {}} if states is None else states, last)
+        super().__init__(disk, states, last)
         if states is None:
             self.env = Env.create(disk, checkpoint_bytes=NEVER)
         else:
@@ -365,9 +369,10 @@ class DocumentWorld(World):
 
     kinds = ("put", "overwrite", "delete", "batch", "move", "refused", "big", "checkpoint", "overlap", "roll", "close")
     weights = (6, 8, 5, 6, 3, 2, 3, 4, 3, 1, 2)
+    sequence_kinds = ("put", "overwrite", "delete", "move", "big", "checkpoint", "roll", "close")
 
     def __init__(self, disk: SimDisk, states: dict[int, State] | None = None, last: int = 0) -> None:
-        super().__init__(disk, {0: {}} if states is None else states, last)
+        super().__init__(disk, states, last)
         if states is None:
             self.store = DocumentStore.create(disk, bytes(range(16)), "A")
             self.last = self.store.environment()["published_txn"]
@@ -539,6 +544,3 @@ class DocumentWorld(World):
 def ids_of(state: State) -> list[str]:
     """Of the documents of a state."""
     return sorted(key for key in state if isinstance(key, str))
-
-
-PROFILES: dict[str, type[TreeWorld] | type[DocumentWorld]] = {"trees": TreeWorld, "documents": DocumentWorld}
