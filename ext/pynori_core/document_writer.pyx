@@ -77,6 +77,10 @@ cdef extern from *:
         while (read(watched, bytes, sizeof bytes) == sizeof bytes) {}
     #endif
     }
+    static void pyn_wake_up(int written) {
+        uint64_t one = 1;
+        if (write(written, &one, sizeof one) < 0) return;  /* full: it is readable already */
+    }
     static void pyn_wake_wait(int watched) {
         struct pollfd one = { watched, POLLIN, 0 };
         poll(&one, 1, -1);
@@ -85,6 +89,7 @@ cdef extern from *:
     int wake_open "pyn_wake_open"(int* watched, int* written) noexcept nogil
     void wake_close "pyn_wake_close"(int watched, int written) noexcept nogil
     void wake_clear "pyn_wake_clear"(int watched) noexcept nogil
+    void wake_up "pyn_wake_up"(int written) noexcept nogil
     void wake_wait "pyn_wake_wait"(int watched) noexcept nogil
 
 
@@ -178,6 +183,10 @@ cdef class Dispatcher:
 
     def unlisten(self, listener):
         self.listeners = tuple(each for each in self.listeners if each != listener)
+
+    def wake(self):
+        """From any thread: something was committed that no future of this loop waited for. The listeners hear of it."""
+        wake_up(self.sink.wake_fd)
 
     def drain(self):
         """Resolve the futures of everything that is completed, then tell the listeners that there may be more."""

@@ -19,6 +19,7 @@ cdef list fields_list(IndexTrees* trees)
 cdef bytes meta_key(str key)
 # None when it is not there; `code` is then OK.
 cdef bytes meta_read(IndexTrees* trees, bytes key, int* code)
-# Raise what the transaction keeps, or, when it keeps nothing, what the code says.
-cdef int raise_txn(Txn* txn, int code) except -1
+# Raise what the transaction keeps, or, when it keeps nothing, what the code says. Damage is told with the index's
+# directory: a message that names `data.pynori` alone could be of any environment.
+cdef int raise_txn(Txn* txn, int code, str directory) except -1
 cdef int raise_plain(int code, const char* text) except -1

@@ -7,7 +7,17 @@ from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t
 
 from pynori_core.btree cimport Value, tree_get
-from pynori_core.errors cimport E_NO_MEMORY, E_NOT_FOUND, OK, ErrorDetail, error_clear, error_set, raise_error
+from pynori_core.errors cimport (
+    E_NO_MEMORY,
+    E_NOT_FOUND,
+    OK,
+    ErrorDetail,
+    error_clear,
+    error_exception,
+    error_set,
+    raise_error,
+)
+from pynori_core.errors import CorruptError
 from pynori_core.index_trees cimport FIELD_EXACT, FIELD_TEXT, META_KEY_SIZE_MAX, field_name
 
 
@@ -18,9 +28,12 @@ cdef int raise_plain(int code, const char* text) except -1:
     return raise_error(&error)
 
 
-cdef int raise_txn(Txn* txn, int code) except -1:
+cdef int raise_txn(Txn* txn, int code, str directory) except -1:
     if txn.error.code != OK:
-        return raise_error(&txn.error)
+        error = error_exception(&txn.error)
+        if directory and isinstance(error, CorruptError):
+            error = CorruptError(f"{directory}/{error}", error.offset)
+        raise error
     return raise_plain(code, b"no memory for an index" if code == E_NO_MEMORY else b"the index cannot do that")
 
 
@@ -51,7 +64,7 @@ cdef list fields_list(IndexTrees* trees):
     for number in range(1, trees.state.fields + 1):
         code = field_name(trees, number, &name, &size)
         if code != OK:
-            raise_txn(trees.txn, code)
+            raise_txn(trees.txn, code, "")
         field = IndexField.__new__(IndexField)
         field.number = number
         field.name = PyUnicode_DecodeUTF8(<const char*>name, <Py_ssize_t>size, NULL)

@@ -24,6 +24,7 @@ cdef struct View:                      # what one call works on
 cdef class IndexSnapshot:
     cdef ReadTxn txn
     cdef IndexTrees trees
+    cdef public object on_damage       # called with a CorruptError before it is raised; may raise another. None: nobody
     cdef list known                    # IndexFields, or None: not read yet
     cdef uint64_t state                # SnapshotState and calls inside, atomic
     cdef object __weakref__

@@ -12,6 +12,7 @@ from pynori_core.bits cimport atomic_add64, atomic_load64, compare_swap64, load3
 from pynori_core.btree cimport Value
 from pynori_core.cursor cimport Cursor, cursor_init, cursor_next, cursor_seek, cursor_value
 from pynori_core.errors cimport E_CLOSED, E_CORRUPT, E_NOT_FOUND, OK, error_clear
+from pynori_core.errors import CorruptError
 from pynori_core.identifier cimport ID_KEY_SIZE_MAX, ID_SIZE_MAX, identifier_key
 from pynori_core.index_entry cimport EntryView, FieldView, entry_find, field_term
 from pynori_core.index_field cimport fields_list, meta_key, meta_read, raise_plain, raise_txn
@@ -106,7 +107,7 @@ cdef IndexSnapshot snapshot_open(ReadTxn txn):
     snapshot.txn = txn
     if code != OK:
         try:
-            raise_txn(&txn.memory, code)
+            raise_txn(&txn.memory, code, txn.owner.directory)
         finally:
             txn.close()
     snapshot.state = 0
@@ -158,7 +159,12 @@ cdef class IndexSnapshot:
     cdef int leave(self, View* view, int code) except -1:
         self.exit()
         if code != OK:
-            raise_txn(&view.txn, code)
+            try:
+                raise_txn(&view.txn, code, self.txn.owner.directory)
+            except CorruptError as error:
+                if self.on_damage is not None:
+                    self.on_damage(error)
+                raise
         return 0
 
     cdef int field_flags(self, uint32_t field) except -1:

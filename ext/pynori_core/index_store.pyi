@@ -14,6 +14,7 @@ from typing import Self, final
 
 from pynori_core.disk import DiskHandle
 from pynori_core.document_snapshot import DocumentSnapshot
+from pynori_core.errors import CorruptError
 from pynori_core.index_feed import FeedProgram, TextAnalyzer
 from pynori_core.matches import Matches, Ordered
 
@@ -146,6 +147,9 @@ class IndexSnapshot:
     Wherever `within` is given, only entries of it are answered, and what is cheaper is done: reading the terms, or
     looking at each entry of `within`. `field` is a field's number; ValueError when there is none.
     """
+
+    # Called with damage that was met, before it is raised; may raise something else in its place.
+    on_damage: Callable[[CorruptError], object] | None
 
     def close(self) -> None: ...
     def __enter__(self) -> Self: ...

@@ -34,7 +34,7 @@ cdef class IndexStore:
         code = trees_create(&txn.memory, &trees)
         trees_release(&trees)
         if code != OK:
-            raise_txn(&txn.memory, code)
+            raise_txn(&txn.memory, code, "")
         txn.commit()
         return store
 

@@ -12,6 +12,7 @@ from pynori_core.bits cimport load16
 from pynori_core.btree cimport PUT_UPSERT, tree_delete, tree_put
 from pynori_core.document_snapshot cimport DocumentSnapshot, snapshot_view
 from pynori_core.errors cimport E_CLOSED, E_NO_MEMORY, E_NOT_FOUND, OK
+from pynori_core.errors import CorruptError
 from pynori_core.identifier cimport ID_KEY_SIZE_MAX, ID_SIZE_MAX, identifier_key
 from pynori_core.index_batch cimport (
     batch_bytes,
@@ -90,7 +91,7 @@ cdef class IndexWriter:
 
     cdef int checked(self, int code) except -1:
         if code != OK:
-            raise_txn(&self.txn.memory, code)
+            raise_txn(&self.txn.memory, code, self.txn.owner.directory)
         return 0
 
     cdef int flush(self) except -1:
@@ -256,7 +257,10 @@ cdef class IndexWriter:
             raise
         self.ended = True
         batch_release(&self.batch)
-        self.txn.commit()
+        try:
+            self.txn.commit()
+        except CorruptError as error:
+            raise CorruptError(f"{self.txn.owner.directory}/{error}", error.offset) from None
 
     def abort(self):
         """Undo everything. Ending twice does no harm."""
@@ -274,7 +278,7 @@ cdef IndexWriter writer_open(WriteTxn txn):
     code = trees_open(&txn.memory, &writer.trees)
     if code != OK:
         try:
-            raise_txn(&txn.memory, code)
+            raise_txn(&txn.memory, code, txn.owner.directory)
         finally:
             writer.abort()
     writer.numbers = {field.name: field.number for field in fields_list(&writer.trees)}

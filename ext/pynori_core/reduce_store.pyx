@@ -455,7 +455,7 @@ cdef object entries_of(ReduceStore store, Tree* tree):
     store.writer.live()
     header = tree_header(tree)
     if header == NULL:
-        raise_txn(store.state.trees.txn, store.state.trees.txn.error.code)
+        raise_txn(store.state.trees.txn, store.state.trees.txn.error.code, store.writer.txn.owner.directory)
     return header.entries
 
 

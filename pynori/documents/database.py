@@ -314,7 +314,7 @@ class Database:
         """Call `listener()` on the loop soon after each commit from now on: there may be more to read.
 
         It carries nothing: `last_etag` and `collection_etags` say what there is. It must be short, and may come more
-        often than commits. What `execute` writes wakes nobody.
+        often than commits.
         """
         self._dispatcher.listen(listener)
 
@@ -430,6 +430,8 @@ class Database:
             return self._writer.execute(batch)
         except EngineError as error:
             raise from_engine(error) from error
+        finally:
+            self._dispatcher.wake()  # also after a failure of which nobody knows what it left
 
     # ---- id ranges
 

@@ -8,6 +8,7 @@ is renamed aside, for people to look at.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -26,6 +27,8 @@ OWNER_KEY = "owner"
 HIDDEN = "."
 DAMAGED = ".damaged-"
 NAME_SHOWN_MAX = 60
+PROBE = ".probe"
+PROBE_BYTES = 1_048_576
 REFERENCES = ".references"
 BESIDE = (REFERENCES,)  # ends of the names of environments that go with another one
 
@@ -113,6 +116,20 @@ class IndexFolders:
         for entry in self._directory.iterdir():
             if entry.name.startswith(HIDDEN) and not entry.name.startswith(DAMAGED):
                 shutil.rmtree(entry, ignore_errors=True)
+
+    def takes_writes(self, path: Path) -> bool:
+        """Whether the disk of an environment takes a file of some size at the moment."""
+        probe = path / PROBE
+        try:
+            with probe.open("wb") as file:
+                file.write(bytes(PROBE_BYTES))
+                file.flush()
+                os.fsync(file.fileno())
+            return True
+        except OSError:
+            return False
+        finally:
+            probe.unlink(missing_ok=True)
 
     def remove(self, path: Path | None) -> None:
         """Remove an environment that nobody has open, and what goes with it."""

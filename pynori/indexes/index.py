@@ -13,10 +13,10 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 from weakref import WeakSet
 
-from pynori_core.errors import Closed
+from pynori_core.errors import Closed, CorruptError
 from pynori_core.index_store import IndexSnapshot, IndexStore
 
 from pynori import limits
@@ -29,6 +29,7 @@ from pynori.indexes.fields import FieldOptions
 from pynori.indexes.progress import IndexingError, Progress, read_errors, write_errors
 from pynori.indexes.references import References
 from pynori.indexes.tables import Definition
+from pynori.runtime import log
 
 if TYPE_CHECKING:
     from pynori.documents.database import Database
@@ -91,6 +92,7 @@ class Index:
         self.hurry = 0  # how many wait for it
         self.retry_at_ms = 0.0
         self.wake: Callable[[], None] = _nobody
+        self.tell_broken: Callable[[], object] = _nobody  # from any thread
         self._database = database
         self._clock = clock
         self._moved = asyncio.Event()
@@ -171,13 +173,30 @@ class Index:
         assert index.store is not None
         try:
             snapshot = index.store.read()
+            snapshot.on_damage = index.isolate
             with index._snapshots_lock:
                 index._snapshots.add(snapshot)
             return snapshot
+        except CorruptError as error:
+            index.isolate(error)
         except Closed:
             if index.successor is not None:
                 return index.successor.read()
             raise IndexDoesNotExist(f"There is no index with '{index.name}' name.") from None
+
+    def isolate(self, error: CorruptError) -> NoReturn:
+        """A reader has met damage in its files: nobody reads or writes them from now on. From any thread.
+
+        Raises: OperationFailed, as every query from now on.
+        """
+        if self.broken is None:
+            self.broken = str(error)
+            log.error("indexes", f"index {self.name} is damaged: {error}", db=self._database.name)
+            self.tell_broken()
+        raise OperationFailed(self._why_faulty()) from error
+
+    def _why_faulty(self) -> str:
+        return f"Index '{self.name}' is faulty and cannot be queried: {self.broken}"
 
     def end_reading(self) -> None:
         """Close every snapshot that was handed out, since the database is closing."""
@@ -189,7 +208,7 @@ class Index:
     def check_usable(self) -> None:
         """Raises: OperationFailed when it cannot answer queries, with the reason."""
         if self.broken is not None:
-            raise OperationFailed(f"Index '{self.name}' is faulty and cannot be queried: {self.broken}")
+            raise OperationFailed(self._why_faulty())
         if self.progress.failure is not None:
             why = self.progress.failure
             raise OperationFailed(f"Index '{self.name}' is in error state and cannot be queried: {why}")
@@ -273,7 +292,10 @@ class Index:
     # ------------------------------------------------------------ waiting
 
     async def wait_non_stale(self, cutoff_etag: int | None = None, timeout_s: float = 15.0) -> bool:
-        """Wait until documents up to an etag (None: all there are now) are in the index; False when time ran out."""
+        """Wait until documents up to an etag (None: all there are now) are in the index.
+
+        False when time ran out, or the index has failed meanwhile and will not come to them.
+        """
         cutoff = self._database.last_etag if cutoff_etag is None else cutoff_etag
         index: Index = self
         try:
@@ -283,13 +305,19 @@ class Index:
                         index = index.successor
                     if not index.is_stale(cutoff):
                         return True
+                    if index.state == "Error":
+                        return False
                     await index.wait_moved()
         except TimeoutError:
             return False
 
     async def wait_or_fail(self, cutoff_etag: int | None = None, timeout_s: float = 15.0) -> None:
-        """As wait_non_stale; raises RequestTimeout when time ran out."""
+        """As wait_non_stale. Raises: RequestTimeout when time ran out, OperationFailed when the index has failed."""
         if not await self.wait_non_stale(cutoff_etag, timeout_s):
+            index: Index = self
+            while index.successor is not None:
+                index = index.successor
+            index.check_usable()
             raise RequestTimeout(f"Waited {timeout_s:g} s for the index '{self.name}', but it is still stale")
 
     async def wait_moved(self) -> None:

@@ -66,6 +66,7 @@ class Indexes:
         self._workers: dict[Index, Worker] = {}
         self._turn = asyncio.Lock()  # of changes of what there is
         self._tasks = Tasks()  # each of which ends by itself
+        self._closing = asyncio.Event()
         self._housekeeper = Tasks()
         self._doomed: set[Index] = set()  # on their way out
         self._seen_etag = -1
@@ -246,6 +247,7 @@ class Indexes:
     async def close(self) -> None:
         """Stop all work and close the files. What is not indexed yet is so after the next start."""
         self._closed = True
+        self._closing.set()
         if self._look is not None:
             self._look.cancel()
         self._database.unlisten(self._committed)
@@ -278,7 +280,7 @@ class Indexes:
                 if definition is not None:
                     owner = Owner(self._database.id, definition.name, content_of(definition), "")
                     # What was put aside is not the index's any more: its path may be given to the next one.
-                    found.append((owner, f"{type(error).__name__}: {error}", None if is_aside else path))
+                    found.append((owner, f"{type(error).__name__}: {path}/{error}", None if is_aside else path))
                 continue
             if owner.database_id != self._database.id or owner.name.lower() not in wanted:
                 store.close()
@@ -354,19 +356,21 @@ class Indexes:
 
     def _assemble(self, definition: Definition, store: IndexStore, path: Path | None, created: str) -> Index:
         """An index over its open environment. Blocks."""
+        references = None
         try:
             feeder = make_feeder(definition, self._database)
-            references = None
             if feeder.loaded_collections:
                 references = References(self._folders.make_beside(path, REFERENCES))
                 feeder.references = references
+            return Index(
+                definition, self._database, self._clock, created, store=store, path=path, feeder=feeder,
+                references=references,
+            )  # fmt: skip
         except (PynoriError, EngineError, OSError) as error:
+            if references is not None:
+                references.close()
             store.close()
             return Index(definition, self._database, self._clock, created, path=path, broken=str(error))
-        return Index(
-            definition, self._database, self._clock, created, store=store, path=path, feeder=feeder,
-            references=references,
-        )  # fmt: skip
 
     def _add(self, key: str, index: Index) -> None:
         self._indexes[key] = index
@@ -379,7 +383,7 @@ class Indexes:
 
     def _start(self, index: Index) -> None:
         self._hold(index)
-        worker = Worker(index, self._database, self._threads, self._clock, self._moved)
+        worker = Worker(index, self._database, self._threads, self._clock, self._moved, self._start_reopening)
         self._workers[index] = worker
         worker.start()
         self._moved(index)
@@ -494,6 +498,60 @@ class Indexes:
                 if index.is_auto and now_ms - index.queried_ms > limits.INDEX_IDLE_MS + limits.INDEX_IDLE_KEPT_MS:
                     log.info("indexes", f"index {index.name} goes: nobody has asked it", db=self._database.name)
                     await self.delete(index.name)
+
+    # ------------------------------------------------------------ after a failed write
+
+    def _start_reopening(self, index: Index) -> None:
+        if index.path is not None:
+            self._tasks.start(f"opening index {index.name} again", self._reopen(index, index.path))
+
+    async def _reopen(self, index: Index, path: Path) -> None:
+        """Nobody knows what the disk has of the last write, so the files are opened anew once it takes writes again.
+
+        Until then the index answers with what it has.
+        """
+        while not await _in_thread(functools.partial(self._folders.takes_writes, path)) or not await self._renew(
+            index, path
+        ):
+            try:
+                async with asyncio.timeout(limits.INDEX_RETRY_MS / 1_000):
+                    await self._closing.wait()
+                return
+            except TimeoutError:
+                continue
+
+    async def _renew(self, index: Index, path: Path) -> bool:
+        """Open the files of an index anew; False: not yet."""
+        async with self._turn:
+            key = index.definition.name.lower()
+            owners = [each for each in (self._indexes, self._replacements) if each.get(key) is index]
+            if self._closed or not owners:
+                return True
+            index.broken = "its files are being opened again after a write that failed"
+            worker = self._workers.pop(index, None)
+            if worker is not None:
+                await worker.stop()
+                await self._close(index)
+            found = await _in_thread(functools.partial(self._open_again, path))
+            if found is None:
+                return False
+            fresh = await self._open(index.definition, (Owner(self._database.id, "", {}, index.created), found, path))
+            fresh.is_replacement, fresh.is_paused = index.is_replacement, index.is_paused
+            fresh.last_query, fresh.queried_ms = index.last_query, index.queried_ms
+            owners[0][key] = fresh
+            self._start(fresh)
+            index.retire(fresh)
+            return True
+
+    def _open_again(self, path: Path) -> IndexStore | str | None:
+        """The environment, or why it cannot be opened any more; None: later perhaps. Blocks."""
+        try:
+            return self._folders.open(path)[0]
+        except CorruptError as error:
+            return f"{type(error).__name__}: {path}/{error}"
+        except (EngineError, OSError) as error:
+            log.error("indexes", f"the index in {path} does not open: {error}", db=self._database.name)
+            return None
 
     # ------------------------------------------------------------ the end of an index
 

@@ -2,8 +2,9 @@
 
 Batches run in a small pool of threads that all databases share and that stands back behind those that serve. After a
 commit that nobody waited for the next one keeps a little distance, so that a steady stream of writes costs the disk
-some syncs of the index a second, not one for each write. What fails is tried again later; an index that fails for too
-many of its documents, or whose files are damaged, stops and says why.
+some syncs of the index a second, not one for each write. What fails is tried again later, after opening the files anew
+when the engine writes to them no more; an index that fails for too many of its documents, or whose files are damaged,
+stops and says why.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from pynori_core.errors import CorruptError, EngineError, InvariantError
+from pynori_core.errors import CorruptError, EngineError, InvariantError, Poisoned, UnknownOutcome
 
 from pynori import limits
 from pynori.documents.database import Database
@@ -52,9 +53,11 @@ class Worker:
     """Drives one index. Belongs to the event loop."""
 
     def __init__(
-        self, index: Index, database: Database, threads: IndexThreads, clock: Clock, moved: Callable[[Index], None]
-    ) -> None:
+        self, index: Index, database: Database, threads: IndexThreads, clock: Clock, moved: Callable[[Index], None],
+        reopen: Callable[[Index], None],
+    ) -> None:  # fmt: skip
         self._index = index
+        self._reopen = reopen  # called when nothing can be written any more; whoever hears it stops this worker
         self._database = database
         self._threads = threads
         self._clock = clock
@@ -64,6 +67,7 @@ class Worker:
         self._stopping = False
         self._last_commit_ms = -1e9
         index.wake = self.wake
+        index.tell_broken = functools.partial(asyncio.get_running_loop().call_soon_threadsafe, self._is_broken)
 
     def start(self) -> None:
         self.wake()
@@ -154,6 +158,9 @@ class Worker:
         if isinstance(error, CorruptError | InvariantError):
             self._break(str(error))
             return False
+        if isinstance(error, UnknownOutcome | Poisoned):
+            self._reopen(index)
+            return False
         # A full disk, a database that is being closed: later it may go.
         try:
             async with asyncio.timeout(limits.INDEX_RETRY_MS / 1_000):
@@ -167,6 +174,9 @@ class Worker:
 
     def _break(self, why: str) -> None:
         self._index.broken = why
+        self._is_broken()
+
+    def _is_broken(self) -> None:
         self._index.move()
         self._moved_on(self._index)
 

@@ -410,3 +410,24 @@ def test_many_databases_come_and_go() -> None:
 
     asyncio.run(run())
     assert threading.active_count() <= before + 64
+
+
+def test_listeners_hear_of_every_commit(tmp_path: Path) -> None:
+    """Of those that a future waits for, and of those that a thread executes; of none when they have unlistened."""
+
+    async def body(database: Database) -> None:
+        heard = asyncio.Event()
+        database.listen(heard.set)
+        await database.put("users/1", document("Users"))
+        await asyncio.wait_for(heard.wait(), 5)
+        heard.clear()
+        batch = database.batch()
+        batch.put("users/2", document("Users"))
+        await asyncio.to_thread(database.execute, batch)
+        await asyncio.wait_for(heard.wait(), 5)
+        database.unlisten(heard.set)
+        heard.clear()
+        await database.put("users/3", document("Users"))
+        assert not heard.is_set()
+
+    with_database(body, tmp_path / "db")

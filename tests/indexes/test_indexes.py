@@ -151,3 +151,25 @@ def test_idle_automatic_indexes(run: Run, monkeypatch: pytest.MonkeyPatch) -> No
         assert [each.name for each in shop.indexes.all()] == ["People"]
 
     run(steps)
+
+
+def test_what_a_thread_writes_is_indexed_too(run: Run) -> None:
+    """A write that no future of the loop waits for wakes the indexes, though nobody asks them."""
+
+    async def steps(shop: Shop) -> None:
+        await shop.put("users/1", "Users", Name="Ada")
+        index = await shop.define("People", "from u in docs.Users select new { u.Name }")
+        await shop.settle(index)
+
+        def write() -> None:
+            batch = shop.database.batch()
+            batch.put("users/2", b'{"Name":"Bob","@metadata":{"@collection":"Users"}}')
+            shop.database.execute(batch)
+
+        await asyncio.to_thread(write)
+        async with asyncio.timeout(10):
+            while index.is_stale():
+                await asyncio.sleep(0.01)
+        assert await shop.ids(index, "Name", "bob") == ["users/2"]
+
+    run(steps)
