@@ -29,7 +29,9 @@ FOUND_BYTES_MAX = 6_000        # of the inputs kept for one target
 SECONDS_MAX = 10               # for one input; the instrumented build is about ten times slower than the release
 MALLOC_MEGABYTES_MAX = 200     # in one piece: the largest document has 64 MB
 RSS_MEGABYTES_MAX = 3000
-INPUT_BYTES_MAX = {"json_text": 4096, "blittable": 2048, "page": 256, "journal": 512, "http": 1500}
+INPUT_BYTES_MAX = {
+    "json_text": 4096, "blittable": 2048, "page": 256, "journal": 512, "linq": 600, "program": 1024, "http": 1500,
+}  # fmt: skip
 INPUT_BYTES_USUAL = 300
 
 

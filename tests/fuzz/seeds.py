@@ -1,11 +1,16 @@
 """Where each fuzzer begins: inputs that are right, or nearly, so that a run need not find the format first."""
 
+import contextlib
 import random
 import struct
 from collections.abc import Iterator
 
 from pynori_core.blittable import blittable_bytes
 
+from pynori.errors import PynoriError
+from pynori.expr.compile import compile
+from pynori.linq.lower import parse_map, parse_reduce
+from tests.expr.test_evaluate import Drawer
 from tests.fuzz.images import PAGES_MAX
 
 JSON = (
@@ -38,10 +43,26 @@ REQUESTS = (
     b"GET /databases/db/changes HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
     b"DELETE /databases/db/docs?id=a%00%ff HTTP/1.1\r\nHost: a\r\nContent-Length: 0, 0\r\n\r\n",
 )
+LINQ = (
+    "from u in docs.Users select new { u.Name, u.Age, City = u.Address.City, Long = u.Name.Length > 3 }",
+    "from u in docs.Users from l in u.Lines where l.Price > 1 && u.Age > 0 select new { l.Product, V = l.Price * 2 }",
+    'docs.Users.Where(u => u.Name.StartsWith("A") || u.Tags.Any(t => t == "b")).Select(u => new { u.Name })',
+    'from u in docs.Users let b = LoadDocument(u.B, "Users") select new { B = b.Name ?? "", _ = CreateField("x", 1) }',
+    "from u in docs.Users select new { u.Name, Count = 1, Sum = u.Score }\0\0"
+    "from r in results group r by r.Name into g "
+    "select new { Name = g.Key, Count = g.Sum(x => x.Count), Sum = g.Max(x => x.Sum) }",
+    "from u in docs.Users select new { u.Name }\0from d in docs.Dogs select new { Name = d.Owner }",
+    "docs.Users.SelectMany(u => u.Lines, (u, l) => new { P = l.Product.Substring(0, 2).ToUpper(), N = (int?)l.Price })",
+    'from u in docs.Users select new { u.When.Year, M = MetadataFor(u)["@id"], A = u.Age / (u.Age - 36), N = -u.Age}',
+    'from u in docs.Users select new { S = u.Lines.Sum(x => x.Price), J = string.Join(",", u.Tags) }',
+    "from u in docs.Users select new { N = " + "(" * 40 + "1" + ")" * 40 + " }",
+    "from u in docs.Users select",
+)
 EDGES = (
     0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, (1 << 63) - 1, (1 << 64) - 1,
 )
 PATCHES = 600  # one field each
+EXPRESSIONS = 30
 
 
 def patches(seed: int, numbers: int, header_size: int) -> Iterator[bytes]:
@@ -53,6 +74,16 @@ def patches(seed: int, numbers: int, header_size: int) -> Iterator[bytes]:
         offset = rand.randrange(0, header_size, width) if rand.random() < 0.7 else rand.randrange(8192)
         piece = value.to_bytes(width, "little")
         yield struct.pack("<BHB", rand.randrange(numbers), offset, width) + piece
+
+
+def programs() -> Iterator[bytes]:
+    """What the maps and reduces of LINQ are compiled to, and random expressions."""
+    for seed in range(EXPRESSIONS):
+        yield compile(Drawer(random.Random(seed)).tree(3)).data
+    for text in LINQ:
+        for part in text.replace("\0\0", "\0").split("\0"):
+            with contextlib.suppress(PynoriError):
+                yield (parse_reduce(part) if "results" in part else parse_map(part)).program.data
 
 
 def seeds(target: str) -> Iterator[bytes]:
@@ -67,6 +98,10 @@ def seeds(target: str) -> Iterator[bytes]:
         yield from IDENTIFIERS
     elif target == "framing":
         yield from (b"\x03" + array for array in ARRAYS)
+    elif target == "linq":
+        yield from (text.encode() for text in LINQ)
+    elif target == "program":
+        yield from programs()
     elif target == "http":
         yield from (b"\x40" + request for request in REQUESTS)
     elif target == "page":

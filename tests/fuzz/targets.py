@@ -6,6 +6,7 @@ to expect are caught here; whatever else leaves a target is a finding, as are a 
 
 import asyncio
 import contextlib
+import json
 import os
 import resource
 import shutil
@@ -13,16 +14,20 @@ import signal
 import tempfile
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from pynori_core.blittable import Document, Items, validate
 from pynori_core.change_vector import canonical, compare, merge
 from pynori_core.check import check
 from pynori_core.command import Batch
+from pynori_core.document_snapshot import DocumentSnapshot
 from pynori_core.document_writer import DocumentWriter
 from pynori_core.errors import EngineError, JsonError
+from pynori_core.expr import Program
 from pynori_core.framing import ArrayFramer
 from pynori_core.identifier import key_of
+from pynori_core.index_store import IndexStore
 from pynori_core.items import DocumentStore
 from pynori_core.json import JsonCodec
 from pynori_core.reads import DocumentReader, DocumentStream
@@ -30,10 +35,13 @@ from pynori_core.salvage import Salvage
 from pynori_core.tables import verify_documents
 
 from pynori.config import Settings
+from pynori.errors import PynoriError
 from pynori.http.listener import Listener, ListenerLimits
 from pynori.http.protocol import Connection
 from pynori.http.router import Router
 from pynori.http.routes import ROUTES
+from pynori.indexes.definition import IndexDefinition
+from pynori.indexes.feeders import make_feeder
 from pynori.server.server import Server
 from tests.core.json_oracle import judge
 from tests.fuzz.images import Image, parse_patches, write_documents
@@ -240,6 +248,71 @@ def journal(data: bytes) -> None:
         use(image().records(parse_patches(data[1:])))
 
 
+# ---- index definitions and programs
+
+DOCUMENTS = [
+    {"Name": "Ann", "Age": 36, "Tags": ["a", "b", 3], "Address": {"City": "Oslo", "Zip": None}, "Score": 1.5,
+     "When": "2024-02-29T10:11:12.0000000Z",
+     "Lines": [{"Product": "p/1", "Price": 2}, {"Product": "p/2", "Price": 0.5}]},
+    {"Name": "", "Age": -(1 << 63), "Tags": [], "Address": None, "Score": 1e300, "Lines": [None, 5, {"Price": "x"}]},
+    {"Name": 7, "Age": None, "Tags": {"a": 1}, "Lines": [[1], [2, [3]]]},
+    {},
+]  # fmt: skip
+
+
+@cache
+def folks() -> tuple[DocumentStore, DocumentSnapshot]:
+    """A database with the documents as collection Users, and a snapshot of it."""
+    store = DocumentStore.create("", bytes(16), "A", in_memory=True)
+    writer = DocumentWriter(store)
+    batch = Batch()
+    for number, document in enumerate(DOCUMENTS):
+        body = {**document, "@metadata": {"@collection": "Users"}}
+        batch.put(f"users/{number}", json.dumps(body).encode())
+    writer.execute(batch)
+    writer.close()
+    return store, DocumentSnapshot(store)
+
+
+def linq(data: bytes) -> None:
+    """A definition is refused with a place in its text, or feeds an index; only its documents can fail.
+
+    Texts are separated by zero bytes: maps, then a reduce behind an empty one.
+    """
+    maps, _, reduce = data.decode("utf-8", "replace").partition("\0\0")
+    given = {"Name": "Fuzzed", "Maps": maps.split("\0")[:4], "Reduce": reduce or None}
+    try:
+        definition = IndexDefinition.from_json(given)
+        if definition.type.startswith("JavaScript"):
+            return
+        feeder = make_feeder(definition, SimpleNamespace(scripts=None))
+    except PynoriError:
+        return
+    _, snapshot = folks()
+    with IndexStore.create(None) as index:
+        for etag in (0, 2):  # the second time some are put again
+            with index.write() as writer:
+                feeder.start(writer)
+                feeder.feed(writer, snapshot, "Users", etag, 100)
+                feeder.finish(writer, snapshot)
+        with index.read() as read:
+            assert read.document_count <= 100
+
+
+def program(data: bytes) -> None:
+    """Bytes that pass for a program run over any document, within bounds, or fail as programs do."""
+    try:
+        made = Program(data)
+    except ValueError:
+        return
+    _, snapshot = folks()
+    for number, document in enumerate(DOCUMENTS):
+        source = Document.from_json(json.dumps(document).encode())
+        for run in (made.run, made.documents) if made.is_map else (made.value, made.test):
+            with contextlib.suppress(EngineError):
+                run(source, id=f"users/{number}", snapshot=snapshot, references=[])
+
+
 # ---- HTTP
 
 
@@ -325,4 +398,4 @@ def http(data: bytes) -> None:
     server.loop.run_until_complete(server.exchange([piece for piece in (data[1:cut], data[cut:]) if piece]))
 
 
-TARGETS = (json_text, blittable, change_vector, identifier, framing, page, journal, http)
+TARGETS = (json_text, blittable, change_vector, identifier, framing, page, journal, linq, program, http)
