@@ -14,6 +14,7 @@ from pynori.errors import PynoriError
 from pynori.http.handlers import (
     batches,
     bulk_insert,
+    channel,
     collections,
     compare_exchange,
     configuration,
@@ -92,6 +93,7 @@ def whole(
 
 NONE, READ, WRITE = Permission.NONE, Permission.READ, Permission.WRITE
 DATABASE_ADMIN, OPERATOR = Permission.DATABASE_ADMIN, Permission.OPERATOR
+CLUSTER_ADMIN = Permission.CLUSTER_ADMIN
 
 ROUTES: tuple[Route, ...] = (
     whole("POST", "/admin/compact", databases.compact, OPERATOR),
@@ -105,6 +107,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/admin/operations/kill", operations.kill_of_server, OPERATOR),
     Route("GET", "/admin/operations/next-operation-id", operations.next_id_of_server, OPERATOR),
     Route("GET", "/build/version", topology.build_version, NONE),
+    Route("GET", "/cluster/channel", channel.open_channel, CLUSTER_ADMIN),
     Route("GET", "/cluster/node-info", topology.node_info, READ),
     Route("GET", "/cluster/topology", topology.cluster, READ),
     Route("GET", "/configuration/client", configuration.get_server, READ),
