@@ -87,7 +87,7 @@ class Player:
             membership, data = last.membership, entry.data
             if entry.kind != EntryKind.NORMAL:
                 change = decode_change(entry.kind, entry.data)
-                membership, data = self.node.apply_change(change), change.context
+                membership, data = self.node.apply_change(change, entry.index), change.context
             self.storage.history.append(Snapshot(entry.index, entry.term, membership, last.data + data))
 
 

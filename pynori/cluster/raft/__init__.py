@@ -14,8 +14,9 @@ What goes in
 
 What comes out, and the order in which the caller does it
     1. ready()
-    2. Store hard_state, entries and snapshot; if must_sync (or there is a snapshot), durably. Entries replace what is
-       stored from the index of their first one on. A snapshot replaces the whole log, and the state machine.
+    2. Store hard_state, entries and snapshot in one atomic write; if must_sync (or there is a snapshot), durably.
+       Entries replace what is stored from the index of their first one on. A snapshot replaces the whole log, and the
+       state machine.
     3. Send messages. Not before 2: some promise what 2 makes durable. A leader's appends may go before, while its own
        disk works (they are those of kind APPEND, HEARTBEAT and SNAPSHOT). They may be lost, doubled and reordered, but
        what is delivered must be what was sent: the transport checks that.
@@ -32,15 +33,19 @@ are delivered: those for this node by step(), others by the network. All other m
 kind VOTE wait until the STORAGE_APPEND that came with them is durable. advance() is not called. So the next round need
 not wait for the disk, and several writes share one sync.
 
-Why a VOTE waits: it names the candidate's last entry. If a crash lost that entry and the new term with it, the candidate
-could ask again at the same term with a shorter log, and a vote that was given to the longer one would still count.
+A snapshot may arrive while older entries are still being applied. Entries that the state machine already has, by such a
+snapshot, are not applied to it again; and when apply_change raises Superseded, the rest of that order is left undone,
+because the snapshot is about to replace its work. Its responses are delivered all the same.
+
+Why a VOTE waits: it names the candidate's last entry. If a crash lost that entry and the new term with it, the
+candidate could ask again at the same term with a shorter log, and a vote given to the longer one would still count.
 
 After a restart: Storage as it was left, Options.applied as the state machine has it, Storage.initial_state() with the
 membership that was stored with that applied index. What storage lost behind the last sync it may lose; nothing else.
 
-With lease reads (Options.lease_reads) ticks stand for time: a driver that was held up lets the ticks that it missed pass
-before anything else. A lease lasts half an election time from the sending of the heartbeat that a quorum answered, so
-clocks may differ in speed by more than a half. Beyond the lease, and after a transfer, a read asks the quorum.
+With lease reads (Options.lease_reads) ticks stand for time: a driver that was held up lets the ticks that it missed
+pass before anything else. A lease lasts half an election time from the sending of the heartbeat that a quorum answered,
+so clocks may differ in speed by more than a half. Beyond the lease, and after a transfer, a read asks the quorum.
 
 A first membership is a snapshot at some index > 0 that all first members install before they start; a node that joins
 later starts with nothing, and gets its snapshot from the leader.
@@ -99,6 +104,7 @@ from pynori.cluster.raft.types import (
     Role,
     Snapshot,
     SoftState,
+    Superseded,
 )
 
 __all__ = [
@@ -134,7 +140,7 @@ __all__ = [
     "SoftState",
     "Status",
     "Storage",
-    "Transition",
+    "Superseded", "Transition",
     "decode_change",
     "encode_change",
 ]  # fmt: skip

@@ -5,6 +5,7 @@ from pynori.cluster.raft.election import (
     answer_vote_request,
     is_in_lease,
     is_lease_promised,
+    learn_commit,
     refuse_vote,
     stand,
     step_candidate,
@@ -43,6 +44,8 @@ def step(raft: RaftState, message: Message) -> None:
 
     Raises: ProposalDropped for a proposal that is not taken.
     """
+    if message.reject and message.context:
+        learn_commit(raft, message)
     if message.term > raft.term:
         if not _enter_higher_term(raft, message):
             return

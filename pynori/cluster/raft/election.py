@@ -4,6 +4,8 @@ With pre-vote a node asks first whether it would be elected, without touching it
 the election. So a node that was cut off does not come back with a high term and depose a leader that works.
 """
 
+import struct
+
 from pynori.cluster.raft.describe import Sentence
 from pynori.cluster.raft.follower import LEADER_KINDS
 from pynori.cluster.raft.leader import become_leader
@@ -19,6 +21,8 @@ from pynori.cluster.raft.types import (
     Role,
 )
 
+# The context of a refused vote: index and term of an entry that is committed.
+_COMMIT = struct.Struct("<QQ")
 RESPONSE_OF = {MessageKind.VOTE: MessageKind.VOTE_RESPONSE, MessageKind.PRE_VOTE: MessageKind.PRE_VOTE_RESPONSE}
 
 
@@ -77,7 +81,7 @@ def _lease_ticks(raft: RaftState) -> int:
     if raft.leader != NO_NODE:
         return ticks - raft.election_elapsed
     # Before its restart this node may have answered a leader that it no longer knows.
-    return ticks - raft.ticks if raft.options.lease_reads else 0
+    return ticks - raft.ticks if raft.options.lease_reads and raft.may_have_promised else 0
 
 
 def is_lease_promised(raft: RaftState) -> bool:
@@ -111,9 +115,23 @@ def answer_vote_request(raft: RaftState, message: Message) -> None:
 
 
 def refuse_vote(raft: RaftState, message: Message) -> None:
-    """Refuse a vote, with our term, from which a candidate may learn that it is behind."""
+    """Refuse a vote, with our term and commit index, from which a candidate may learn that it is behind.
+
+    The commit index breaks a knot: a leader that removed itself and stepped down is the only one to know so, while the
+    others have that entry, do not know it to be committed, and still need the vote of the one whom it removes.
+    """
     _say_vote(raft, Sentence.VOTE_REFUSED, message)
-    raft.send(Message(RESPONSE_OF[message.kind], message.source, term=raft.term, reject=True))
+    index = min(raft.log.committed, message.index)
+    context = _COMMIT.pack(index, raft.log.term(index) or 0)
+    raft.send(Message(RESPONSE_OF[message.kind], message.source, term=raft.term, reject=True, context=context))
+
+
+def learn_commit(raft: RaftState, message: Message) -> None:
+    """Commit what a refusal says to be committed, where our log agrees with it; true at whatever term."""
+    if len(message.context) == _COMMIT.size:
+        index, term = _COMMIT.unpack(message.context)
+        if term and raft.log.matches(index, term):
+            raft.log.commit_to(index)
 
 
 def _say_vote(raft: RaftState, sentence: Sentence, message: Message, *more: object) -> None:

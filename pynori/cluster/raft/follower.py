@@ -77,6 +77,7 @@ def _restore(raft: RaftState, snapshot: Snapshot) -> bool:
     log.restore(snapshot)
     # Nothing that was known of the members is worth keeping: this log begins anew.
     raft.tracker.clear()
+    raft.membership_index = snapshot.index
     switch_membership(raft, snapshot.membership)
     last, last_term = log.last_id()
     raft.say(Sentence.SNAPSHOT_TAKEN, raft.node_id, log.committed, last, last_term, snapshot.index, snapshot.term)

@@ -223,7 +223,7 @@ def _on_heartbeat_response(raft: RaftState, message: Message, progress: Progress
 
 def _on_read_index(raft: RaftState, message: Message) -> None:
     """Find the index up to which a read must see the state, once it is sure that nobody else leads."""
-    if raft.tracker.is_singleton():
+    if raft.tracker.decides_alone(raft.node_id):
         _answer_read(raft, message, raft.log.committed)
     elif raft.log.term(raft.log.committed) == raft.term:
         _confirm_read(raft, message)

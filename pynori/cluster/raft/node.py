@@ -64,17 +64,19 @@ class RaftNode:
         stored, membership = storage.initial_state()
         switch_membership(raft, membership)
         if not stored.is_empty():
-            if not log.committed <= stored.commit <= log.last_index():
+            if stored.commit > log.last_index():
                 raise InvariantBroken(
                     f"{raft.node_id:x} state.commit {stored.commit} is out of range "
                     f"[{log.committed}, {log.last_index()}]"
                 )
-            raft.term, raft.vote, log.committed = stored.term, stored.vote, stored.commit
+            # The commit index is stored without a sync, so snapshot and log may know better.
+            raft.term, raft.vote, log.committed = stored.term, stored.vote, max(stored.commit, log.committed)
+            raft.may_have_promised = True
         if options.applied:
-            # The commit index is stored without a sync, so the application may know better: what it applied was
-            # committed, and stored before.
+            # The same holds for the application: what it applied was committed, and stored before.
             log.commit_to(options.applied)
             log.end_applying(options.applied, 0)
+        raft.membership_index = log.applied
         raft.become_follower(raft.term, NO_NODE)
         last, last_term = log.last_id()
         peers = ",".join([f"{voter:x}" for voter in sorted(membership.all_voters())])
@@ -119,12 +121,13 @@ class RaftNode:
         entry = Entry(kind=kind, data=data)
         step(self._raft, Message(MessageKind.PROPOSE, source=self._raft.node_id, entries=(entry,)))
 
-    def apply_change(self, change: MembershipChange) -> Membership:
-        """Take over a change whose entry the application applies; return the membership, to be stored with it.
+    def apply_change(self, change: MembershipChange, index: int) -> Membership:
+        """Take over a change whose entry `index` the application applies; return the membership, to be stored with it.
 
-        Raises: ChangeRefused if it does not fit; the application then goes on without it, as all nodes do.
+        Raises: ChangeRefused if it does not fit; the application then goes on without it, as all nodes do. Superseded
+        if a snapshot came meanwhile that has this entry; the application then applies nothing more before it.
         """
-        return apply_membership_change(self._raft, change)
+        return apply_membership_change(self._raft, change, index)
 
     def step(self, message: Message) -> None:
         """Take a message from another node, or from local storage.

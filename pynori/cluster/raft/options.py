@@ -67,8 +67,8 @@ class Options:
             raise ValueError("CheckQuorum must be enabled when ReadOnlyOption is ReadOnlyLeaseBased")
 
     def applying_bytes(self) -> int:
-        """Return the bound on what is being applied."""
-        return self.applying_bytes_max or self.message_bytes_max
+        """Return the bound on what is being applied; with a bound of 1 entries are applied one at a time."""
+        return self.applying_bytes_max or self.message_bytes_max or 1
 
     def uncommitted_bytes(self) -> int:
         """Return the bound on uncommitted data."""

@@ -79,8 +79,8 @@ class Progress:
     """
 
     __slots__ = (
-        "is_flow_paused", "is_learner", "lease_tick", "match", "next", "pending_snapshot", "recent_active", "sent_commit",
-        "state", "window",
+        "is_flow_paused", "is_learner", "lease_tick", "match", "next", "pending_snapshot", "recent_active",
+        "sent_commit", "state", "window",
     )  # fmt: skip
 
     def __init__(self, match: int, next_index: int, window: Window, is_learner: bool, recent_active: bool) -> None:

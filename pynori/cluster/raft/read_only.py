@@ -4,8 +4,8 @@ A leader may have been replaced without having heard of it. So a read takes the 
 answered only after a quorum acknowledged a heartbeat that was sent later. Reads are numbered; a heartbeat carries the
 number of the newest, and one acknowledgement confirms that read and all before it.
 
-With lease reads a heartbeat carries the tick of its sending too. While a quorum has answered a heartbeat of the last half
-election time, no other node can have been elected: everybody who answered refuses its vote for a whole election time.
+With lease reads a heartbeat carries the tick of its sending too. While a quorum has answered a heartbeat of the last
+half election time, nobody else can have been elected: who answered refuses its vote for a whole election time.
 """
 
 import struct

@@ -4,15 +4,19 @@ from pynori.cluster.raft.describe import Sentence, describe_membership
 from pynori.cluster.raft.membership import MembershipChange, apply_change, check_membership
 from pynori.cluster.raft.replication import advance_commit, broadcast_append
 from pynori.cluster.raft.state import RaftState
-from pynori.cluster.raft.types import NO_NODE, Membership, Role
+from pynori.cluster.raft.types import NO_NODE, Membership, Role, Superseded
 
 
-def apply_membership_change(raft: RaftState, change: MembershipChange) -> Membership:
-    """Take over an applied change; return the membership it leads to.
+def apply_membership_change(raft: RaftState, change: MembershipChange, index: int) -> Membership:
+    """Take over the change of the entry `index`; return the membership it leads to.
 
-    Raises: ChangeRefused if it does not fit the membership. Then every node refuses it in the same way.
+    Raises: ChangeRefused if it does not fit the membership. Then every node refuses it in the same way. Superseded if
+    the membership is already that of a snapshot with this entry.
     """
+    if index <= raft.membership_index:
+        raise Superseded(f"change {index} is part of the snapshot {raft.membership_index}")
     membership = apply_change(raft.tracker.membership, change)
+    raft.membership_index = index
     switch_membership(raft, membership)
     return membership
 

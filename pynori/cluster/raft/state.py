@@ -38,16 +38,19 @@ class RaftState:
     outbox: messages that may go at once. durable_outbox: answers that promise something; they go, also those to this
         node itself, once all that was decided before them is durable: a vote that a crash forgets could be given twice.
     pending_change_index: at or behind the last membership change that may be unapplied; no other is taken before.
+    membership_index: the tracker has the membership as of this entry, or of one before without a change between them.
     uncommitted_bytes: a leader's estimate of proposed data without a quorum; never too high.
-    ticks: ticks since the start of the node, at least 1. is_lease_void: a transfer was ordered at this term; whoever got
+    ticks: ticks since the start of the node, at least 1. is_lease_void: a transfer was ordered at this term; who got
         the order may be elected at any time, lease or not.
+    may_have_promised: this node ran before its last start, and may have answered a leader that it no longer knows.
     waiting_reads: reads that came before this leader committed an entry of its own term.
     """
 
     __slots__ = (
         "durable_outbox", "election_elapsed", "election_timeout", "heartbeat_elapsed", "is_learner", "is_lease_void",
-        "leader", "log", "node_id", "options", "outbox", "pending_change_index", "read_queue", "read_states", "role",
-        "term", "ticks", "tracker", "transferee", "uncommitted_bytes", "vote", "waiting_reads",
+        "leader", "log", "may_have_promised", "membership_index", "node_id", "options", "outbox",
+        "pending_change_index", "read_queue",
+        "read_states", "role", "term", "ticks", "tracker", "transferee", "uncommitted_bytes", "vote", "waiting_reads",
     )  # fmt: skip
 
     def __init__(self, options: Options, storage: Storage) -> None:
@@ -69,6 +72,8 @@ class RaftState:
         self.waiting_reads: list[Message] = []
         self.pending_change_index = 0
         self.uncommitted_bytes = 0
+        self.membership_index = 0
+        self.may_have_promised = False
         self.ticks = 1
         self.is_lease_void = False
         # Ticks since the last word of a leader (follower), the start of the election, or the last count (leader).

@@ -55,9 +55,9 @@ class Tracker:
     def _window(self) -> Window:
         return Window(self.window_count_max, self.window_size_bytes_max)
 
-    def is_singleton(self) -> bool:
-        """Say whether one voter decides alone."""
-        return len(self.membership.voters) == 1 and not self.membership.outgoing
+    def decides_alone(self, node_id: int) -> bool:
+        """Say whether a node is the only voter. A leader that was removed is not, even if one voter is left."""
+        return self.membership.voters == {node_id} and not self.membership.outgoing
 
     def committed(self) -> int:
         """Return the largest index that a quorum has acknowledged."""

@@ -38,6 +38,10 @@ class ChangeRefused(RaftError):
     """The membership change leads to no valid membership."""
 
 
+class Superseded(RaftError):
+    """The change is part of a snapshot that replaces the state machine; it must not be applied any more."""
+
+
 class Compacted(RaftError):
     """The wanted entries are no longer in the log: they are part of a snapshot."""
 
@@ -215,7 +219,8 @@ class Message:
 
     index and log_term name the entry before `entries` in APPEND, the last entry of a candidate in VOTE, the
     acknowledged entry in responses. reject_hint: in a refused append the place where the logs may still agree.
-    context: the number of reads that a heartbeat confirms, or TRANSFER_CONTEXT in a vote that the leader ordered.
+    context: what a heartbeat confirms, TRANSFER_CONTEXT in a vote that the leader ordered, what is committed in a
+    refused vote.
     responses: what a storage message wants delivered once its work is done.
     """
 
