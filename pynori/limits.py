@@ -201,6 +201,7 @@ COMPARE_EXCHANGE_VALUE_SIZE_BYTES_MAX: Final = 2 * MIB
 CLUSTER_TRANSACTIONS_STEP: Final = 64  # read at once to be applied
 CLUSTER_TRANSACTIONS_REPORTED: Final = 64  # applied ones that are removed from the state together
 COMPARE_EXCHANGE_PURGE_STEP: Final = 1_024  # values of a database that is gone, removed by one command
+DATABASE_MADE_WAIT_MS: Final = 10_000  # until another node has made the files of a new database
 RAFT_INDEX_WAIT_MS_MAX: Final = 30_000
 DATABASE_NAME_SIZE_MAX: Final = 128  # characters; the name is a folder's name
 DATABASES_MAX: Final = 10_000

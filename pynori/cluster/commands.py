@@ -22,6 +22,7 @@ from typing import Any, Protocol
 
 from pynori import limits
 from pynori.cluster import compare_exchange, index_commands
+from pynori.cluster.records import instances
 from pynori.errors import AlreadyExists, DatabaseDoesNotExist, InvalidArgument, LimitExceeded, RaftConcurrency
 
 TABLES = (
@@ -174,7 +175,7 @@ def _delete_database(view: View, fields: Fields, index: int) -> bool:
         view.delete("identities", identity)
     compare_exchange.forget_database(view, record)
     if fields["hard"]:
-        view.put("deleting", key, {"name": record["DatabaseName"]})
+        view.put("deleting", key, {"name": record["DatabaseName"], "nodes": instances(record)})
     return True
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -43,6 +43,7 @@ from pynori.cluster.raft.types import (
     MessageRefused,
     ProposalDropped,
     Snapshot,
+    Superseded,
 )
 from pynori.cluster.raft_log import RaftLog
 from pynori.cluster.store import Loaded, Round, Store, Tables
@@ -63,6 +64,7 @@ from pynori.runtime.rand import Rand
 from pynori.runtime.tasks import Tasks
 
 Outcome = tuple[int, Any]  # raft index, what apply returned
+Changed = Set[tuple[str, str]]  # (table, key) of what has changed
 
 
 class _Proposal:
@@ -92,7 +94,7 @@ class Driver:
 
     def __init__(self, store: Store, loaded: Loaded, node_id: int, rand: Rand) -> None:
         self.applied_index = loaded.applied
-        self.on_publish: Callable[[set[str]], None] = lambda tables: None  # names of the tables that have changed
+        self.on_publish: Callable[[Changed], None] = lambda changed: None
         self.on_leader: Callable[[], None] = lambda: None
         self.node_id = node_id
         self._store = store
@@ -371,7 +373,9 @@ class Driver:
         applies = list(self._applies)
         self._applies.clear()
         votes, self._votes = self._votes, []
-        applied = self._apply([entry for order in applies for entry in order.entries]) if applies else None
+        # A snapshot may have brought the state beyond entries that were handed out before it.
+        due = [entry for order in applies for entry in order.entries if entry.index > self.applied_index]
+        applied = self._apply(due) if due else None
         work = self._round_of(appends, applied)
         try:
             await self._loop.run_in_executor(self._executor, self._store.write, work)
@@ -382,6 +386,8 @@ class Driver:
         if work.before is not None:
             self._log.compact(work.before)
         if applied is not None:
+            if applied.membership is not None:
+                self._log.hold(None)  # a node that is new takes no state in which it is not yet a member
             self._publish(applied)
         for vote in votes:
             self.transport.send(vote)
@@ -466,7 +472,9 @@ class Driver:
     def _apply_change(self, entry: Entry, applied: _Applied) -> None:
         change = decode_change(entry.kind, entry.data)
         try:
-            applied.membership = self._node.apply_change(change)
+            applied.membership = self._node.apply_change(change, entry.index)
+        except Superseded:
+            return  # the state as a whole is on its way, and has this change
         except ChangeRefused as error:
             log.warn("cluster", f"a change of the membership does not fit: {error}")
             return
@@ -476,9 +484,7 @@ class Driver:
         self._arm()
 
     def _publish(self, applied: _Applied) -> None:
-        changed = set()
         for (table, key), value in applied.changes.items():
-            changed.add(table)
             small = self._tables.get(table)
             if small is None:
                 continue  # read where it lies
@@ -495,8 +501,8 @@ class Driver:
                 proposal.future.set_exception(outcome)
             else:
                 proposal.future.set_result(outcome)
-        if changed:
-            self.on_publish(changed)
+        if applied.changes:
+            self.on_publish(applied.changes.keys())
 
     def _moved_to(self, index: int) -> None:
         self.applied_index = index
@@ -541,6 +547,7 @@ class Driver:
         except Exception as error:
             self._fail(error)
             return
+        before = {(name, key) for name, table in self._tables.items() for key in table}
         for name, table in self._tables.items():
             table.clear()
             table.update(loaded.tables[name])
@@ -549,7 +556,7 @@ class Driver:
         if order.entries:
             self._appends.appendleft(replace(order, snapshot=None))
         self._moved_to(snapshot.index)
-        self.on_publish(set(self._tables))
+        self.on_publish({(name, key) for name, table in self._tables.items() for key in table} | before)
         if not order.entries:
             self._deliver(list(order.responses))
 

@@ -82,9 +82,10 @@ class Nodes:
         members = topology.urls(self._state.topology, topology.MEMBER)
         if role == topology.WATCHER and tag in members and len(members) == 1:
             raise OperationFailed(f"Node '{tag}' is the last voting member of the cluster")
+        ends = (topology.PROMOTABLE, topology.MEMBER) if role == topology.PROMOTABLE else (role,)
         await self._change(
             topology.addition(tag, node["id"], node["url"], role),
-            lambda: topology.nodes(self._state.topology).get(tag, {}).get("role") in (role, topology.MEMBER),
+            lambda: topology.nodes(self._state.topology).get(tag, {}).get("role") in ends,
         )
 
     def _node(self, tag: str) -> topology.Node:

@@ -31,7 +31,7 @@ from pynori.cluster.compare_exchange import (
     read_transaction,
     transaction_place,
 )
-from pynori.cluster.driver import Driver
+from pynori.cluster.driver import Changed, Driver
 from pynori.cluster.raft.types import Membership
 from pynori.cluster.store import Loaded, Store
 from pynori.errors import (
@@ -54,7 +54,7 @@ class ClusterState:
         self, store: Store, driver: Driver, node: dict[str, Any], tables: dict[str, dict[str, Any]], clock: Clock,
         rand: Rand,
     ) -> None:  # fmt: skip
-        self.on_change: Callable[[set[str]], None] = lambda tables: None  # names of the tables that have changed
+        self.on_change: Callable[[Changed], None] = lambda changed: None
         self.url = ""  # where this node is reached, once it listens
         self._store = store
         self._node = node
@@ -160,12 +160,40 @@ class ClusterState:
 
     async def create_database(self, given: dict[str, Any], replication_factor: int) -> tuple[int, records.Record]:
         """Add a database; its files are the caller's to make, and `database_created` to be called afterwards."""
-        if replication_factor > 1:
-            raise InvalidArgument(f"Replication factor {replication_factor} is larger than the cluster's 1 node")
         ids = (base64_id(self._rand), base64_id(self._rand))
-        record = records.new_record(given, self.node_tag, max(1, replication_factor), ids)
+        record = records.new_record(given, self._place(given, replication_factor), ids)
         index, _ = await self._driver.propose("database.create", {"record": record})
         return index, records.complete(self._record(record["DatabaseName"]))
+
+    def _place(self, given: dict[str, Any], replication_factor: int) -> list[str]:
+        """The nodes for a new database: those that the client names, or this one.
+
+        A database has one instance: documents do not travel between nodes.
+        """
+        nodes = topology.nodes(self.topology)
+        named = (given.get("Topology") or {}).get("Members") or [self.node_tag]
+        for tag in named:
+            if tag not in nodes:
+                raise InvalidArgument(f"Node '{tag}' is not in the cluster, so it cannot hold the database")
+        wanted = max(replication_factor, len(named))
+        if wanted > len(nodes):
+            raise InvalidArgument(f"Replication factor {wanted} is larger than the cluster's {len(nodes)} nodes")
+        if wanted > 1:
+            raise InvalidArgument(f"Replication factor {wanted}: a database has one instance, on one of the nodes")
+        return list(named)
+
+    def is_here(self, name: str) -> bool:
+        """Whether this node has an instance of the database. Raises: DatabaseDoesNotExist."""
+        return self.node_tag in records.instances(self._record(name))
+
+    def is_unmade(self, name: str) -> bool:
+        """Whether a new database has no files yet."""
+        return name.lower() in self._tables["creating"]
+
+    def deleted_here(self, name: str) -> str | None:
+        """The name of a deleted database as it was spelt, if its files on this node are still to be removed."""
+        note = self._tables["deleting"].get(name.lower())
+        return None if note is None or self.node_tag not in note.get("nodes", [self.node_tag]) else str(note["name"])
 
     async def database_created(self, name: str) -> None:
         """Note that the files of a new database are there."""
@@ -193,7 +221,7 @@ class ClusterState:
     def unfinished(self) -> tuple[list[str], list[str]]:
         """Databases whose files were being made, and those whose files were being removed, when the server ended."""
         creating = [str(self._record(key)["DatabaseName"]) for key in self._tables["creating"]]
-        deleting = [str(note["name"]) for note in self._tables["deleting"].values()]
+        deleting = [name for key in self._tables["deleting"] if (name := self.deleted_here(key)) is not None]
         return creating, deleting
 
     async def update_record(self, name: str, change: Callable[[records.Record], None]) -> int:
@@ -336,7 +364,7 @@ class ClusterState:
         Raises: OperationFailed when this node has databases, or others beside it.
         """
         if self._tables["records"] or self._driver.membership.members() != {self._driver.node_id}:
-            raise OperationFailed("This node has databases or belongs to a cluster of several nodes; it cannot join one")
+            raise OperationFailed("This node has databases or belongs to a cluster of several nodes already")
         old = self._driver
         node = {**self._node, "tag": tag, "topology_id": topology_id, "id": _new_id(self._rand)}
         await old.leave()
@@ -352,8 +380,8 @@ class ClusterState:
         self.take_part()
         return int(node["id"])
 
-    def _published(self, changed: set[str]) -> None:
-        if "cluster" in changed:
+    def _published(self, changed: Changed) -> None:
+        if topology.KEY in changed:
             self._name_peers()
         self.on_change(changed)
 

@@ -1,4 +1,4 @@
-"""Where a node's part of the cluster lies on disk: one engine environment, and the only module here that knows the engine.
+"""A node's part of the cluster on disk: one engine environment, and the only module here that knows the engine.
 
 It holds the state (a number of tables of values under text keys) and the Raft log before it. Small tables hold JSON and
 are loaded whole; tables that grow with the data hold bytes and are read where they lie. One `write` is one transaction

@@ -1,7 +1,8 @@
 """What `/health/quick` and `/health` say, for balancers and for people.
 
 Quick is a few comparisons in memory. Full adds what is worth a look: databases that could not be opened, a full disk.
-The shard list holds shard 0, the group of the cluster's own state, which has a leader as long as a majority of its members is up.
+The shard list holds shard 0, the group of the cluster's own state, which has a leader as long as a majority of its
+members is up.
 """
 
 from __future__ import annotations
