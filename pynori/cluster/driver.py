@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Set
+from collections.abc import Callable, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -375,8 +375,10 @@ class Driver:
         votes, self._votes = self._votes, []
         # A snapshot may have brought the state beyond entries that were handed out before it.
         due = [entry for order in applies for entry in order.entries if entry.index > self.applied_index]
+        work = self._round_of(appends)
+        due += self._agreed_alone(work.entries, due[-1].index if due else self.applied_index)
         applied = self._apply(due) if due else None
-        work = self._round_of(appends, applied)
+        self._add_applied(work, applied)
         try:
             await self._loop.run_in_executor(self._executor, self._store.write, work)
         except Exception as error:
@@ -402,7 +404,19 @@ class Driver:
                 break
         return taken
 
-    def _round_of(self, appends: list[Message], applied: _Applied | None) -> Round:
+    def _agreed_alone(self, entries: Sequence[Entry], applied_index: int) -> list[Entry]:
+        """Of entries that are about to be stored, those that are agreed on by that: who votes alone applies them with
+        the same sync. The core hands them out once more when it learns of it; they are passed over then."""
+        if not entries or not self._is_alone() or not self._node.is_leader:
+            return []
+        found: list[Entry] = []
+        for entry in entries:
+            if entry.index != applied_index + 1 + len(found) or entry.kind != EntryKind.NORMAL:
+                break
+            found.append(entry)
+        return found
+
+    def _round_of(self, appends: list[Message]) -> Round:
         entries: list[Entry] = []
         hard_state = None
         for order in appends:
@@ -413,16 +427,16 @@ class Driver:
                 entries += order.entries
             if order.term or order.vote or order.commit:
                 hard_state = HardState(order.term, order.vote, order.commit)
-        work = Round(
+        return Round(
             entries=entries, last_index=self._log.last_index(), hard_state=hard_state,
             first_index=self._log.first_index(),
         )  # fmt: skip
+
+    def _add_applied(self, work: Round, applied: _Applied | None) -> None:
         if applied is not None:
             work.applied, work.applied_term = applied.index, applied.term
             work.changes, work.membership = applied.changes, applied.membership
-            if not entries:
-                work.before = self._log.due_compaction(applied.index)
-        return work
+            work.before = self._log.due_compaction(applied.index)
 
     def _deliver(self, responses: list[Message]) -> None:
         """What is durable may be said: to the core itself and to other nodes."""

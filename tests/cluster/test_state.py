@@ -139,6 +139,28 @@ def test_commands_of_one_turn_share_a_transaction() -> None:
     asyncio.run(main())
 
 
+def test_the_log_of_one_node_stays_bounded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A node that is alone drops entries that it has applied, and starts again from what is left."""
+    monkeypatch.setattr(limits, "RAFT_LOG_ENTRIES_KEPT", 20)
+    monkeypatch.setattr(limits, "RAFT_REPEAT_WINDOW", 20)
+
+    async def steps(state: ClusterState) -> None:
+        if state.record("shop") is None:
+            await create(state)
+        for _ in range(100):
+            await state.next_identity("shop", "users|")
+        log = state.driver._log
+        assert log.last_index() - log.first_index() <= 45
+
+    run(steps, tmp_path / "state")
+    run(steps, tmp_path / "state")
+
+    async def look(state: ClusterState) -> None:
+        assert state.identities("shop") == {"users|": 200}
+
+    run(look, tmp_path / "state")
+
+
 def test_a_command_sees_those_before_it_in_its_transaction() -> None:
     """Of two creations of one name in the same turn the second is refused."""
 
