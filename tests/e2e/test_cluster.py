@@ -1,4 +1,4 @@
-"""A cluster of three server processes: killed without warning while clients write, and nothing that was told is lost."""
+"""A cluster of three server processes: killed without warning while clients write; nothing that was told is lost."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def wait_for(holds: Any, seconds: float = 15) -> None:
 
 
 def test_leaders_are_killed_under_load(nodes: list[Process]) -> None:
-    """Each leader in turn is killed with SIGKILL: every value whose writing was confirmed is on all nodes afterwards."""
+    """Each leader in turn is killed with SIGKILL: every value that was confirmed is there afterwards."""
     nodes[0].ask("PUT", "/admin/databases?name=db&replicationFactor=1", {"DatabaseName": "db"})
     confirmed: set[str] = set()
     stop = threading.Event()
@@ -121,6 +121,22 @@ def test_leaders_are_killed_under_load(nodes: list[Process]) -> None:
     wait_for(lambda: len({each.ask("GET", "/health")["shards"][0]["applied_index"] for each in nodes}) == 1)
     listed = nodes[0].ask("GET", "/databases/db/cmpxchg?startsWith=&pageSize=100000")["Results"]
     assert confirmed <= {each["Key"] for each in listed}
+
+
+def test_nodes_by_the_command_line(nodes: list[Process]) -> None:
+    """`pynori cluster` shows the nodes, takes one out, and says why something cannot be done."""
+
+    def cluster(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "pynori", "cluster", *arguments, "--url", nodes[1].url]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)
+
+    shown = cluster("status").stdout
+    assert shown.startswith("node B, Follower of term") and "leader A" in shown
+    assert [line.split()[:2] for line in shown.splitlines()[1:]] == [[tag, "Member"] for tag in "ABC"]
+    assert cluster("remove", "C").returncode == 0
+    assert "no node 'C' in the cluster" in cluster("remove", "C").stderr
+    assert "in the cluster already" in cluster("add", nodes[0].url).stderr
+    assert len(cluster("status").stdout.splitlines()) == 3
 
 
 def test_a_client_finds_the_node_of_its_database(nodes: list[Process]) -> None:
