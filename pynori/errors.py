@@ -7,7 +7,7 @@ The wire name is the .NET type name that the clients look at (its last segment d
 PynoriError
 ├── BadRequest ─ InvalidArgument, InvalidJson, InvalidQuery, InvalidName, RouteNotFound, LimitExceeded, ...
 ├── Conflict ─ ConcurrencyError, DocumentConflict, ClusterTransactionConcurrency, AlreadyExists
-├── Unavailable ─ DatabaseDoesNotExist, DatabaseDisabled, DatabaseLoadFailure, WritesStopped, NoLeader, Overloaded, ...
+├── Unavailable ─ DatabaseDoesNotExist, DatabaseNotRelevant, DatabaseDisabled, WritesStopped, NoLeader, Overloaded, ...
 ├── RequestTimeout ─ TimeoutExpired                                    also a TimeoutError
 ├── Forbidden
 ├── OperationFailed ─ IndexDoesNotExist, SubscriptionDoesNotExist, JavaScriptError, CompilationError, ...
@@ -245,6 +245,14 @@ class DatabaseDoesNotExist(Unavailable):
             .replace("\r", "?")
             .replace("\n", "?")
         }
+
+
+class DatabaseNotRelevant(Unavailable):
+    """The database has no instance on this node. Clients ask for its topology again, and go where it is."""
+
+    status = 410
+    wire_name = RAVEN + "Database.DatabaseNotRelevantException"
+    code = "database_not_relevant"
 
 
 class DatabaseDisabled(Unavailable):

@@ -170,6 +170,25 @@ CHANNEL_SILENCE_MS: Final = 10_000  # a peer that says nothing for so long is ta
 CHANNEL_OPEN_MS: Final = 5_000  # from the connection's begin to the answer
 CHANNEL_REFUSAL_SIZE_BYTES_MAX: Final = 64 * 1024  # of the body of an answer that refuses
 
+# ---- raft
+RAFT_TICK_MS: Final = 50  # a leader speaks this often
+RAFT_ELECTION_TICKS: Final = 6  # without a word from a leader for 300 to 600 ms a node stands for election
+RAFT_UNCOMMITTED_BYTES_MAX: Final = 64 * MIB  # proposals that wait for their quorum at the leader
+RAFT_WINDOW_COUNT_MAX: Final = 256  # appends on their way to one follower
+RAFT_LOG_ENTRIES_KEPT: Final = 8_192  # applied entries that followers may still ask for
+RAFT_REPEAT_WINDOW: Final = 8_192  # entries within which a command that is proposed again is known
+LEADERLESS_WAIT_MS: Final = 2_000  # without a leader for so long, changes are refused at once
+PROPOSAL_AGAIN_MS: Final = 500  # a command that was not applied by then is proposed again
+PEER_RETRY_MS_MIN: Final = 50  # between two tries to reach a node
+PEER_RETRY_MS_MAX: Final = 2_000
+PROPOSAL_WAIT_MS: Final = 5_000  # until a change that nobody agrees on is given up
+MEMBERSHIP_RETRY_MS: Final = 200  # between two tries to change the membership
+MEMBERSHIP_LOOK_MS: Final = 10
+PROMOTION_ENTRIES_MAX: Final = 64  # a node that lacks no more has caught up
+NODE_TAG_SIZE_MAX: Final = 4
+CLUSTER_NODES_MAX: Final = 64
+STATE_SNAPSHOT_SIZE_BYTES_MAX: Final = 96 * MIB  # of the whole state, sent to a node that is far behind
+
 # ---- the cluster's state
 STATE_COMMANDS_WAITING_MAX: Final = 10_000  # commands that wait for a commit; more are refused
 STATE_GROUP_COMMANDS_MAX: Final = 512  # commands of one transaction
@@ -182,6 +201,7 @@ COMPARE_EXCHANGE_VALUE_SIZE_BYTES_MAX: Final = 2 * MIB
 CLUSTER_TRANSACTIONS_STEP: Final = 64  # read at once to be applied
 CLUSTER_TRANSACTIONS_REPORTED: Final = 64  # applied ones that are removed from the state together
 COMPARE_EXCHANGE_PURGE_STEP: Final = 1_024  # values of a database that is gone, removed by one command
+DATABASE_MADE_WAIT_MS: Final = 10_000  # until another node has made the files of a new database
 RAFT_INDEX_WAIT_MS_MAX: Final = 30_000
 DATABASE_NAME_SIZE_MAX: Final = 128  # characters; the name is a folder's name
 DATABASES_MAX: Final = 10_000
@@ -236,6 +256,8 @@ def check() -> None:
         ("a chunk fits the buffer of a stream", STREAM_CHUNK_SIZE_BYTES <= STREAM_BUFFER_SIZE_BYTES_MAX),
         ("a line fits the head", REQUEST_LINE_SIZE_BYTES_MAX <= REQUEST_HEAD_SIZE_BYTES_MAX),
         ("a group fits the waiting commands", STATE_GROUP_COMMANDS_MAX <= STATE_COMMANDS_WAITING_MAX),
+        ("what was applied lately is in the log", RAFT_REPEAT_WINDOW <= RAFT_LOG_ENTRIES_KEPT),
+        ("a snapshot of the state fits a frame", STATE_SNAPSHOT_SIZE_BYTES_MAX < CHANNEL_FRAME_SIZE_BYTES_MAX),
         ("a command of the state fits a request", STATE_COMMAND_SIZE_BYTES_MAX <= REQUEST_BODY_SIZE_BYTES_MAX),
         ("the refused share of the disk is below the warned one", DISK_FREE_REFUSE_PERCENT < DISK_FREE_WARN_PERCENT),
         ("the reserve is part of what is kept free", DISK_RESERVE_BYTES < DISK_FREE_REFUSE_BYTES),

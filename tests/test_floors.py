@@ -5,6 +5,7 @@ The floors are ARCHITECTURE.md's table. A module that needs something from above
 
 import ast
 import re
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -68,6 +69,10 @@ OWNED_LIBRARIES = {
     "httptools": {"http", "runtime"}, "websockets": {"http"}, "click": {"cli"}, "rich": {"cli"}, "lz4": {"runtime"},
     "snowballstemmer": {"text"}, "quickjs": {"js"}, "numpy": {"queries"},
 }  # fmt: skip
+
+
+# What the raft core may not even take from the standard library: whatever is not a function of its input.
+IMPURE = {"time", "datetime", "random", "secrets", "socket", "select", "asyncio", "threading", "os", "sys", "uuid"}
 
 
 def core_floor(module: str) -> int:
@@ -150,4 +155,18 @@ def test_server_packages_use_lower_floors_only() -> None:
             sideways = other_floor == floor and other not in siblings
             if other_floor > floor or sideways or (package, other) in FORBIDDEN:
                 wrong.append(f"{where} ({package}, floor {floor}) imports {other} (floor {other_floor})")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_raft_core_is_pure() -> None:
+    """The raft core imports the standard library and itself, and nothing that knows time, chance or the world."""
+    wrong = []
+    paths = sorted((SERVER / "cluster" / "raft").glob("*.py"))
+    assert paths
+    for path in paths:
+        for line, module in server_imports(path):
+            top = module.split(".")[0]
+            is_own = module == "pynori.cluster.raft" or module.startswith("pynori.cluster.raft.")
+            if not is_own and (top not in sys.stdlib_module_names or top in IMPURE):
+                wrong.append(f"{path.relative_to(ROOT)}:{line} imports {module}")
     assert not wrong, "\n".join(wrong)

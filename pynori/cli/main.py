@@ -19,6 +19,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "import": ("import_rows", "Load a file of JSON or CSV rows into a collection."),
     "export": ("export", "Write the documents of a database as JSON lines."),
     "explain": ("explain", "Show the plan and the timings of a query."),
+    "cluster": ("cluster", "Show and change the nodes of a cluster."),
     "check": ("check", "Verify the files of a database that is not open."),
     "compact": ("compact", "Write the files of a database anew, without free space."),
     "salvage": ("salvage", "Bring the documents out of files that do not open any more."),

@@ -22,6 +22,7 @@ from typing import Any, Protocol
 
 from pynori import limits
 from pynori.cluster import compare_exchange, index_commands
+from pynori.cluster.records import instances
 from pynori.errors import AlreadyExists, DatabaseDoesNotExist, InvalidArgument, LimitExceeded, RaftConcurrency
 
 TABLES = (
@@ -105,10 +106,19 @@ class Command:
 
 
 def _bootstrap(view: View, fields: Fields, index: int) -> None:
-    """First command of a new cluster. fields: server_id, topology_id, node_tag."""
+    """First command of a new cluster. fields: topology_id, topology."""
     if view.get("cluster", "identity") is not None:
         raise RaftConcurrency("The cluster exists already")
-    view.put("cluster", "identity", dict(fields))
+    view.put("cluster", "identity", {"topology_id": fields["topology_id"]})
+    view.put("cluster", "topology", fields["topology"])
+
+
+def _set_node(view: View, fields: Fields, index: int) -> None:
+    """What the others know of a node of the cluster. fields: tag, node."""
+    known = view.get("cluster", "topology")
+    if fields["tag"] in known["nodes"]:
+        nodes = {**known["nodes"], fields["tag"]: fields["node"]}
+        view.put("cluster", "topology", {**known, "nodes": nodes, "etag": index})
 
 
 def _create_database(view: View, fields: Fields, index: int) -> None:
@@ -165,7 +175,7 @@ def _delete_database(view: View, fields: Fields, index: int) -> bool:
         view.delete("identities", identity)
     compare_exchange.forget_database(view, record)
     if fields["hard"]:
-        view.put("deleting", key, {"name": record["DatabaseName"]})
+        view.put("deleting", key, {"name": record["DatabaseName"], "nodes": instances(record)})
     return True
 
 
@@ -228,6 +238,7 @@ COMMANDS: dict[tuple[str, int], Command] = {
     (command.name, command.version): command
     for command in (
         Command("cluster.bootstrap", 1, _bootstrap),
+        Command("cluster.node", 1, _set_node),
         Command("client_configuration.put", 1, _put_client_configuration),
         Command("compare_exchange.put", 1, compare_exchange.put),
         Command("compare_exchange.delete", 1, compare_exchange.delete),

@@ -96,8 +96,11 @@ def check_name(name: object) -> str:
     return name
 
 
-def new_record(given: Mapping[str, Any], node_tag: str, replication_factor: int, ids: tuple[str, str]) -> Record:
-    """A complete record from what a client gave; ids: of the topology and of the cluster transactions, base64."""
+def new_record(given: Mapping[str, Any], members: list[str], ids: tuple[str, str]) -> Record:
+    """A complete record from what a client gave, with an instance on each of `members`.
+
+    ids: of the topology and of the cluster transactions, base64.
+    """
     check_name(given.get("DatabaseName"))
     lock_mode = given.get("LockMode") or "Unlock"
     if lock_mode not in _LOCK_MODES:
@@ -105,7 +108,7 @@ def new_record(given: Mapping[str, Any], node_tag: str, replication_factor: int,
     record = complete(given)
     asked = given.get("Topology") or {}
     record["Topology"] = {
-        "Members": [node_tag],
+        "Members": members,
         "Promotables": [],
         "Rehabs": [],
         "PredefinedMentors": {},
@@ -113,12 +116,18 @@ def new_record(given: Mapping[str, Any], node_tag: str, replication_factor: int,
         "PromotablesStatus": {},
         "Stamp": {"Index": 0, "Term": 0, "LeadersTicks": -2},
         "DynamicNodesDistribution": bool(asked.get("DynamicNodesDistribution")),
-        "ReplicationFactor": replication_factor,
+        "ReplicationFactor": len(members),
         "DatabaseTopologyIdBase64": ids[0],
         "ClusterTransactionIdBase64": ids[1],
         "PriorityOrder": [],
     }
     return record
+
+
+def instances(record: Mapping[str, Any]) -> list[str]:
+    """Tags of the nodes that have an instance of the database, or are to have one."""
+    topology = record["Topology"]
+    return [*topology["Members"], *topology["Promotables"], *topology["Rehabs"]]
 
 
 def complete(record: Mapping[str, Any]) -> Record:

@@ -1,8 +1,7 @@
 """The cluster's state as the rest of the server sees it: records, identities, client configuration, topologies.
 
-Reads are answered from memory. Every change is a command of `commands.py` that takes the next raft index and is durable
-when the call returns. This node is a cluster of one: tag A, leader of term 1; everything else reads as it would in a
-larger one.
+Reads are answered from memory. Every change is a command of `commands.py` that the cluster agrees on under the next
+raft index, and that is durable and applied here when the call returns. A new node is a cluster of one with tag A.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from pynori import limits
-from pynori.cluster import records
+from pynori.cluster import records, topology
 from pynori.cluster.commands import TABLES
 from pynori.cluster.compare_exchange import (
     TABLE,
@@ -32,28 +31,38 @@ from pynori.cluster.compare_exchange import (
     read_transaction,
     transaction_place,
 )
-from pynori.cluster.proposals import Proposals
-from pynori.cluster.store import Store
-from pynori.errors import DatabaseDoesNotExist, InvalidArgument, RaftConcurrency, RequestTimeout
+from pynori.cluster.driver import Changed, Driver
+from pynori.cluster.raft.types import Membership
+from pynori.cluster.store import Loaded, Store
+from pynori.errors import (
+    DatabaseDoesNotExist,
+    InvalidArgument,
+    OperationFailed,
+    RaftConcurrency,
+    RequestTimeout,
+)
 from pynori.runtime.clock import Clock
 from pynori.runtime.rand import Rand, base64_id, guid
 
-NODE_TAG = "A"
-TERM = 1
+FIRST_TAG = "A"
 
 
 class ClusterState:
     """The state of the cluster on this node. Open with `open`; belongs to one event loop."""
 
     def __init__(
-        self, store: Store, proposals: Proposals, tables: dict[str, dict[str, Any]], clock: Clock, rand: Rand
-    ) -> None:
+        self, store: Store, driver: Driver, node: dict[str, Any], tables: dict[str, dict[str, Any]], clock: Clock,
+        rand: Rand,
+    ) -> None:  # fmt: skip
+        self.on_change: Callable[[Changed], None] = lambda changed: None
+        self.url = ""  # where this node is reached, once it listens
         self._store = store
-        self._proposals = proposals
+        self._node = node
         self._tables = tables
         self._clock = clock
         self._rand = rand
-        self._started_ms = clock.monotonic_ms()
+        self._leader_since_ms = clock.monotonic_ms()
+        self._driver = driver
         # Changes of one record take turns here, so that they do not have to be repeated; gone when nobody holds one.
         self._record_locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -67,48 +76,69 @@ class ClusterState:
     async def over(cls, store: Store, clock: Clock, rand: Rand) -> ClusterState:
         """The state that `store` holds, founding a cluster of one when there is none. The state closes the store."""
         loop = asyncio.get_running_loop()
-        applied_index, tables = await loop.run_in_executor(None, store.load, TABLES)
-        proposals = Proposals(store, applied_index, tables)
-        state = cls(store, proposals, tables, clock, rand)
-        if "identity" not in tables["cluster"]:
-            await proposals.propose(
-                "cluster.bootstrap", {"server_id": guid(rand), "topology_id": guid(rand), "node_tag": NODE_TAG}
-            )
-        await state.purge()
+        loaded = await loop.run_in_executor(None, _opened, store, rand)
+        assert loaded.node is not None
+        state = cls(store, Driver(store, loaded, loaded.node["id"], rand), loaded.node, loaded.tables, clock, rand)
+        state.take_part()
+        if loaded.membership.members() == {loaded.node["id"]}:
+            await state._found(loaded)
         return state
 
+    def take_part(self) -> None:
+        """Begin to speak with the other nodes."""
+        driver = self._driver
+        driver.on_publish = self._published
+        driver.on_leader = self._leader_changed
+        driver.transport.introduce(self._hello)
+        self._name_peers()
+        driver.start()
+
+    def _hello(self) -> dict[str, Any]:
+        """What this node says of itself to the others."""
+        topology_id = self.topology_id or self._node["topology_id"]
+        return {"topology": topology_id, "node": self.node_tag, "id": self._driver.node_id, "url": self.url}
+
+    async def _found(self, loaded: Loaded) -> None:
+        """This node is alone: its cluster is founded, unless that has happened before."""
+        if "identity" not in loaded.tables["cluster"]:
+            node_topology = topology.first(FIRST_TAG, self._driver.node_id, self.url)
+            fields = {"topology_id": self._node["topology_id"], "topology": node_topology}
+            await self._driver.propose("cluster.bootstrap", fields)
+        await self.purge()
+
     async def close(self) -> None:
-        await self._proposals.close()
+        await self._driver.close()
 
     # ------------------------------------------------------------ identity of this node and of the cluster
 
     @property
     def node_tag(self) -> str:
-        return str(self._tables["cluster"]["identity"]["node_tag"])
+        return str(self._node["tag"])
 
     @property
     def server_id(self) -> str:
         """GUID of this server, made when its state was created."""
-        return str(self._tables["cluster"]["identity"]["server_id"])
+        return str(self._node["server_id"])
 
     @property
     def topology_id(self) -> str:
-        return str(self._tables["cluster"]["identity"]["topology_id"])
+        identity = self._tables["cluster"].get("identity")
+        return "" if identity is None else str(identity["topology_id"])
 
     @property
     def raft_index(self) -> int:
         """Index of the last change."""
-        return self._proposals.applied_index
+        return self._driver.applied_index
 
     @property
     def failure(self) -> BaseException | None:
         """Why the state takes no more changes, or None."""
-        return self._proposals.failure
+        return self._driver.failure
 
     async def wait_for_index(self, index: int, timeout: float = limits.RAFT_INDEX_WAIT_MS_MAX / 1_000) -> None:
         """Return when this node has applied raft index `index`; timeout in seconds. Raises: RequestTimeout."""
         try:
-            await self._proposals.wait_for_index(index, timeout)
+            await self._driver.wait_for_index(index, timeout)
         except TimeoutError as error:
             raise RequestTimeout(
                 f"Waited {timeout:g} s for raft index {index}, but this node has applied {self.raft_index}"
@@ -130,40 +160,68 @@ class ClusterState:
 
     async def create_database(self, given: dict[str, Any], replication_factor: int) -> tuple[int, records.Record]:
         """Add a database; its files are the caller's to make, and `database_created` to be called afterwards."""
-        if replication_factor > 1:
-            raise InvalidArgument(f"Replication factor {replication_factor} is larger than the cluster's 1 node")
         ids = (base64_id(self._rand), base64_id(self._rand))
-        record = records.new_record(given, self.node_tag, max(1, replication_factor), ids)
-        index, _ = await self._proposals.propose("database.create", {"record": record})
+        record = records.new_record(given, self._place(given, replication_factor), ids)
+        index, _ = await self._driver.propose("database.create", {"record": record})
         return index, records.complete(self._record(record["DatabaseName"]))
+
+    def _place(self, given: dict[str, Any], replication_factor: int) -> list[str]:
+        """The nodes for a new database: those that the client names, or this one.
+
+        A database has one instance: documents do not travel between nodes.
+        """
+        nodes = topology.nodes(self.topology)
+        named = (given.get("Topology") or {}).get("Members") or [self.node_tag]
+        for tag in named:
+            if tag not in nodes:
+                raise InvalidArgument(f"Node '{tag}' is not in the cluster, so it cannot hold the database")
+        wanted = max(replication_factor, len(named))
+        if wanted > len(nodes):
+            raise InvalidArgument(f"Replication factor {wanted} is larger than the cluster's {len(nodes)} nodes")
+        if wanted > 1:
+            raise InvalidArgument(f"Replication factor {wanted}: a database has one instance, on one of the nodes")
+        return list(named)
+
+    def is_here(self, name: str) -> bool:
+        """Whether this node has an instance of the database. Raises: DatabaseDoesNotExist."""
+        return self.node_tag in records.instances(self._record(name))
+
+    def is_unmade(self, name: str) -> bool:
+        """Whether a new database has no files yet."""
+        return name.lower() in self._tables["creating"]
+
+    def deleted_here(self, name: str) -> str | None:
+        """The name of a deleted database as it was spelt, if its files on this node are still to be removed."""
+        note = self._tables["deleting"].get(name.lower())
+        return None if note is None or self.node_tag not in note.get("nodes", [self.node_tag]) else str(note["name"])
 
     async def database_created(self, name: str) -> None:
         """Note that the files of a new database are there."""
-        await self._proposals.propose("database.created", {"name": name})
+        await self._driver.propose("database.created", {"name": name})
 
     async def delete_database(self, name: str, hard: bool) -> tuple[int, bool]:
         """Take a database out of the state with its identities; returns the raft index and whether there was one.
 
         hard: its files go too; they are the caller's to remove, and `database_deleted` to be called afterwards.
         """
-        index, found = await self._proposals.propose("database.delete", {"name": name, "hard": hard})
+        index, found = await self._driver.propose("database.delete", {"name": name, "hard": hard})
         await self.purge()
         return index, bool(found)
 
     async def purge(self) -> None:
         """Remove what deleted databases have left behind; a step at a time, so that others come in between."""
         for group in list(self._tables["purging"]):
-            while not (await self._proposals.propose("compare_exchange.purge", {"group": group}))[1]:
+            while not (await self._driver.propose("compare_exchange.purge", {"group": group}))[1]:
                 pass
 
     async def database_deleted(self, name: str) -> None:
         """Note that the files of a deleted database are gone."""
-        await self._proposals.propose("database.deleted", {"name": name})
+        await self._driver.propose("database.deleted", {"name": name})
 
     def unfinished(self) -> tuple[list[str], list[str]]:
         """Databases whose files were being made, and those whose files were being removed, when the server ended."""
         creating = [str(self._record(key)["DatabaseName"]) for key in self._tables["creating"]]
-        deleting = [str(note["name"]) for note in self._tables["deleting"].values()]
+        deleting = [name for key in self._tables["deleting"] if (name := self.deleted_here(key)) is not None]
         return creating, deleting
 
     async def update_record(self, name: str, change: Callable[[records.Record], None]) -> int:
@@ -179,7 +237,7 @@ class ClusterState:
                 change(record)
                 fields = {"name": name, "record": record, "expected_index": expected_index}
                 try:
-                    index, _ = await self._proposals.propose("database.update", fields)
+                    index, _ = await self._driver.propose("database.update", fields)
                 except RaftConcurrency:
                     if not tries_left:
                         raise
@@ -194,7 +252,7 @@ class ClusterState:
 
     async def change_indexes(self, command: str, fields: Mapping[str, Any]) -> tuple[int, Any]:
         """Propose one of the commands of `index_commands.py`; returns the raft index and what the command returns."""
-        return await self._proposals.propose(command, fields)
+        return await self._driver.propose(command, fields)
 
     def _record(self, name: str) -> records.Record:
         """The stored record, shared: not to be changed."""
@@ -207,43 +265,74 @@ class ClusterState:
 
     def database_topology(self, name: str, url: str) -> dict[str, Any]:
         """What `/topology` answers for a database; url: this node's address as the client knows it."""
-        return records.topology_nodes(self._record(name), {self.node_tag: url})
+        return records.topology_nodes(self._record(name), self.node_urls(url))
 
     def database_topology_etag(self, name: str) -> int:
         """The number to compare with a request's Topology-Etag."""
         return int(self._record(name)["Topology"]["Stamp"]["Index"])
 
+    @property
+    def topology(self) -> dict[str, Any]:
+        """The nodes of the cluster, see `topology.py`; shared: not to be changed."""
+        found: dict[str, Any] | None = self._tables["cluster"].get("topology")
+        return found if found is not None else topology.first(self.node_tag, self._driver.node_id, self.url)
+
+    def node_urls(self, url: str) -> dict[str, str]:
+        """Addresses of all nodes by tag; url: this node's, as whoever asks knows it."""
+        return {**topology.urls(self.topology), self.node_tag: url}
+
+    @property
+    def leader_tag(self) -> str:
+        """Tag of the leader, "" when none is known."""
+        return topology.tag_of(self.topology, self._driver.leader_id)
+
     def cluster_topology(self, url: str) -> dict[str, Any]:
         """What `/cluster/topology` answers."""
-        tag = self.node_tag
+        known = self.topology
+        mine = {self.node_tag: url}
+
+        def having(role: str) -> dict[str, str]:
+            found = topology.urls(known, role)
+            return {tag: mine.get(tag, found[tag]) for tag in found}
+
         return {
-            "Leader": tag,
-            "LeaderShipDuration": int(self._clock.monotonic_ms() - self._started_ms),
-            "CurrentState": "Leader",
-            "NodeTag": tag,
-            "CurrentTerm": TERM,
+            "Leader": self.leader_tag or None,
+            "LeaderShipDuration": int(self._clock.monotonic_ms() - self._leader_since_ms),
+            "CurrentState": self._driver.role,
+            "NodeTag": self.node_tag,
+            "CurrentTerm": self._driver.term,
             "NodeLicenseDetails": {},
             "LastStateChangeReason": "",
-            "Etag": 1,
+            "Etag": known["etag"],
             "Topology": {
                 "TopologyId": self.topology_id,
-                "AllNodes": {tag: url},
-                "Members": {tag: url},
-                "Promotables": {},
-                "Watchers": {},
-                "LastNodeId": tag,
-                "Etag": 1,
+                "AllNodes": self.node_urls(url),
+                "Members": having(topology.MEMBER),
+                "Promotables": having(topology.PROMOTABLE),
+                "Watchers": having(topology.WATCHER),
+                "LastNodeId": known["last"],
+                "Etag": known["etag"],
             },
-            "Status": {},
+            "Status": self._status(),
+        }
+
+    def _status(self) -> dict[str, Any]:
+        """Which of the other nodes this one has a channel to."""
+        connected = self._driver.transport.connected()
+        return {
+            tag: {"Name": tag, "Connected": connected.get(node["id"], False)}
+            for tag, node in topology.nodes(self.topology).items()
+            if tag != self.node_tag
         }
 
     def node_info(self) -> dict[str, Any]:
         """What `/cluster/node-info` answers. Needs no database and costs little: test drivers poll it."""
+        role = self._driver.role
         return {
             "NodeTag": self.node_tag,
             "TopologyId": self.topology_id,
             "Certificate": None,
-            "ClusterStatus": f"Leader, {TERM}",
+            "ClusterStatus": f"{role}, {self._driver.term}",
             "NumberOfCores": os.cpu_count() or 1,
             "InstalledMemoryInGb": _INSTALLED_MEMORY_GB,
             "UsableMemoryInGb": _INSTALLED_MEMORY_GB,
@@ -256,23 +345,65 @@ class ClusterState:
                 "Is64Bit": True,
             },
             "ServerId": self.server_id,
-            "CurrentState": "Leader",
-            "ServerRole": "Member",
+            "CurrentState": role,
+            "ServerRole": topology.nodes(self.topology).get(self.node_tag, {}).get("role", "None"),
             "HasFixedPort": True,
             "ServerSchemaVersion": 1,
         }
+
+    # ------------------------------------------------------------ nodes
+
+    @property
+    def driver(self) -> Driver:
+        """This node's part in the agreement."""
+        return self._driver
+
+    async def begin_anew(self, topology_id: str, tag: str) -> int:
+        """Leave the cluster of one that this node was, and wait for another one's leader; returns the new raft id.
+
+        Raises: OperationFailed when this node has databases, or others beside it.
+        """
+        if self._tables["records"] or self._driver.membership.members() != {self._driver.node_id}:
+            raise OperationFailed("This node has databases or belongs to a cluster of several nodes already")
+        old = self._driver
+        node = {**self._node, "tag": tag, "topology_id": topology_id, "id": _new_id(self._rand)}
+        await old.leave()
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, self._store.begin, node, Membership(), 0)
+        loaded = await loop.run_in_executor(None, self._store.load, TABLES)
+        for name, table in self._tables.items():
+            table.clear()
+            table.update(loaded.tables[name])
+        loaded.tables = self._tables
+        self._node = node
+        self._driver = Driver(self._store, loaded, node["id"], self._rand)
+        self.take_part()
+        return int(node["id"])
+
+    def _published(self, changed: Changed) -> None:
+        if topology.KEY in changed:
+            self._name_peers()
+        self.on_change(changed)
+
+    def _name_peers(self) -> None:
+        nodes = topology.nodes(self.topology).values()
+        others = {node["id"]: node["url"] for node in nodes if node["id"] != self._driver.node_id and node["url"]}
+        self._driver.transport.set_peers(others)
+
+    def _leader_changed(self) -> None:
+        self._leader_since_ms = self._clock.monotonic_ms()
 
     # ------------------------------------------------------------ identities
 
     async def next_identity(self, db: str, name: str, count: int = 1) -> int:
         """Take `count` identities in a row; returns the first of them."""
-        _, first = await self._proposals.propose("identity.next", {"database": db, "name": name, "count": count})
+        _, first = await self._driver.propose("identity.next", {"database": db, "name": name, "count": count})
         return int(first)
 
     async def seed_identity(self, db: str, name: str, value: int, force: bool = False) -> int:
         """Set an identity so that the next one is `value` + 1, downwards only by force; returns what holds now."""
         fields = {"database": db, "name": name, "value": value, "force": force}
-        _, now = await self._proposals.propose("identity.seed", fields)
+        _, now = await self._driver.propose("identity.seed", fields)
         return int(now)
 
     def identities(self, db: str) -> dict[str, int]:
@@ -303,14 +434,14 @@ class ClusterState:
     async def put_compare_exchange(self, db: str, key: str, index: int, value: bytes) -> Outcome:
         """Write a value if its present index is `index`; 0: if there is none. value: JSON text."""
         fields = {"database": db, "key": check_key(key), "index": index, "value": value.decode()}
-        _, outcome = await self._proposals.propose("compare_exchange.put", fields)
+        _, outcome = await self._driver.propose("compare_exchange.put", fields)
         assert isinstance(outcome, Outcome)
         return outcome
 
     async def delete_compare_exchange(self, db: str, key: str, index: int) -> Outcome:
         """Remove a value if its present index is `index`."""
         fields = {"database": db, "key": check_key(key), "index": index}
-        _, outcome = await self._proposals.propose("compare_exchange.delete", fields)
+        _, outcome = await self._driver.propose("compare_exchange.delete", fields)
         assert isinstance(outcome, Outcome)
         return outcome
 
@@ -325,7 +456,7 @@ class ClusterState:
         for change in changes:
             check_key(change["key"])
         fields = {"database": db, "changes": changes, "documents": documents, "guarded": guarded}
-        index, _ = await self._proposals.propose("compare_exchange.transact", fields)
+        index, _ = await self._driver.propose("compare_exchange.transact", fields)
         return index
 
     def transactions(self, db: str, count: int, above: int) -> list[Transaction]:
@@ -337,7 +468,7 @@ class ClusterState:
 
     async def transactions_applied(self, db: str, until: int) -> None:
         """Note that all instances of a database have applied its transactions up to a raft index."""
-        await self._proposals.propose("compare_exchange.applied", {"database": db, "until": until})
+        await self._driver.propose("compare_exchange.applied", {"database": db, "until": until})
 
     # ------------------------------------------------------------ client configuration
 
@@ -361,7 +492,7 @@ class ClusterState:
     async def put_client_configuration(self, db: str | None, configuration: dict[str, Any] | None) -> int:
         """Set the client configuration of a database, or the server-wide one for None; returns the raft index."""
         if db is None:
-            index, _ = await self._proposals.propose("client_configuration.put", {"configuration": configuration})
+            index, _ = await self._driver.propose("client_configuration.put", {"configuration": configuration})
             return index
         # A configuration that goes leaves a disabled one behind, whose etag tells clients that something has changed.
         value = {"Disabled": True} if configuration is None else configuration
@@ -376,3 +507,25 @@ def _installed_memory_gb() -> float:
 
 
 _INSTALLED_MEMORY_GB = _installed_memory_gb()
+
+
+def _opened(store: Store, rand: Rand) -> Loaded:
+    """Everything that the store holds, made first for a new node. Blocks."""
+    loaded = store.load(TABLES)
+    if loaded.node is not None:
+        return loaded
+    node_id = _new_id(rand)
+    node = {"server_id": guid(rand), "topology_id": guid(rand), "tag": FIRST_TAG, "id": node_id}
+    membership = Membership(frozenset((node_id,)))
+    identity = loaded.tables["cluster"].get("identity")
+    if identity is None:
+        store.begin(node, membership, 1)
+    else:
+        # The state of a version that had no other nodes.
+        store.adopt({**node, "server_id": identity["server_id"], "topology_id": identity["topology_id"]}, membership)
+    return store.load(TABLES)
+
+
+def _new_id(rand: Rand) -> int:
+    """A raft id that no node ever had."""
+    return int.from_bytes(rand.random_bytes(7), "big") | 1

@@ -1,37 +1,83 @@
-"""Where the cluster's state lies on disk: one engine environment, and the only module here that knows the engine.
+"""A node's part of the cluster on disk: one engine environment, and the only module here that knows the engine.
 
-A state is a number of tables of values under text keys. Small tables hold JSON and are loaded whole; tables that grow
-with the data hold bytes and are read where they lie. One `write` is one transaction: the changed values of all its
-commands together with the raft index of the last of them, so that a restart can neither skip nor repeat one.
+It holds the state (a number of tables of values under text keys) and the Raft log before it. Small tables hold JSON and
+are loaded whole; tables that grow with the data hold bytes and are read where they lie. One `write` is one transaction
+and one sync: new entries, term and vote, and the changes of the entries that are applied together with the index of the
+last of them, so that a restart can neither skip nor repeat one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from pynori_core.env import Env
 
+from pynori.cluster import wire
+from pynori.cluster.entries import Mark, marks_of
+from pynori.cluster.raft.types import Entry, HardState, Membership
+
 # Changes of one transaction: (table, key) -> the new value, bytes in a table of LARGE_TABLES; None to remove.
 Changes = Mapping[tuple[str, str], Any]
+Tables = dict[str, dict[str, Any]]
 
 # Tables that are never loaded: compare-exchange values, and transactions that databases have still to apply.
 LARGE_TABLES = ("compare_exchange", "transactions")
 
 _STATE_TREE = b"state"
+_LOG_TREE = b"raft.log"
 _APPLIED_KEY = b"applied"
+_APPLIED_TERM_KEY = b"applied_term"
+_MEMBERSHIP_KEY = b"membership"
+_HARD_STATE_KEY = b"hard_state"
+_BEFORE_KEY = b"before_log"  # index and term of the entry before the first one that is kept
+_NODE_KEY = b"node"
+_RECENT_KEY = b"recent"  # marks of commands before the log, of a state that came as a whole
+_RECENT_PART = "@recent"  # of a dump
 _TABLE_PREFIX = "table."
 
 
-class Store:
-    """The tables of the state in one environment. Calls block on the disk: not for the event loop."""
+@dataclass(slots=True)
+class Loaded:
+    """Everything that is read when a node starts."""
 
-    __slots__ = ("_env",)
+    applied: int = 0
+    applied_term: int = 0
+    membership: Membership = field(default_factory=Membership)
+    hard_state: HardState = field(default_factory=HardState)
+    before: tuple[int, int] = (0, 0)
+    entries: list[Entry] = field(default_factory=list)
+    recent: list[Mark] = field(default_factory=list)  # see `entries.py`
+    node: dict[str, Any] | None = None  # what this node knows of itself; None: it is new
+    tables: Tables = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Round:
+    """What one transaction writes. entries: over what stands there from the first of them on."""
+
+    entries: Sequence[Entry] = ()
+    last_index: int = 0  # of the log before this round: what lies behind the new entries goes
+    hard_state: HardState | None = None
+    applied: int = 0  # 0: nothing was applied
+    applied_term: int = 0
+    changes: Changes = field(default_factory=dict)
+    membership: Membership | None = None
+    before: tuple[int, int] | None = None  # entries up to this one are no longer needed
+    first_index: int = 0  # of the log before this round
+
+
+class Store:
+    """The node's files. Calls block on the disk: not for the event loop, but for single reads."""
+
+    __slots__ = ("_env", "_tables")
 
     def __init__(self, env: Env) -> None:
         self._env = env
+        self._tables: tuple[str, ...] = ()  # all of them, once loaded
 
     @classmethod
     def open(cls, directory: Path | None) -> Store:
@@ -42,32 +88,80 @@ class Store:
             return cls(Env.open(str(directory)))
         return cls(Env.create(str(directory)))
 
-    def load(self, tables: tuple[str, ...]) -> tuple[int, dict[str, dict[str, Any]]]:
-        """The raft index of the last applied command (0: none) and everything in `tables`."""
-        found: dict[str, dict[str, Any]] = {table: {} for table in tables}
+    def load(self, tables: tuple[str, ...]) -> Loaded:
+        """Read what a node starts from; `tables`: the small ones."""
+        self._tables = (*tables, *LARGE_TABLES)
         with self._env.write() as txn:
             # A table that is new in this version gets its tree here: nothing below has to ask whether it is there.
-            for name in (_STATE_TREE, *map(_tree_name, (*tables, *LARGE_TABLES))):
+            for name in (_STATE_TREE, *map(_tree_name, self._tables)):
                 txn.tree(name, create=True)
+            txn.tree(_LOG_TREE, create=True, integer=True)
+        loaded = Loaded(tables={table: {} for table in tables})
         with self._env.read() as txn:
-            applied = txn.tree(_STATE_TREE).get(_APPLIED_KEY)
-            if applied is None:
-                return 0, found
+            state = txn.tree(_STATE_TREE)
+            node = state.get(_NODE_KEY)
+            loaded.node = None if node is None else msgspec.json.decode(bytes(node))
+            loaded.applied = _number(state.get(_APPLIED_KEY))
+            loaded.applied_term = _number(state.get(_APPLIED_TERM_KEY))
+            membership, hard_state = state.get(_MEMBERSHIP_KEY), state.get(_HARD_STATE_KEY)
+            if membership is not None:
+                loaded.membership = wire.decode_membership(bytes(membership))
+            if hard_state is not None:
+                loaded.hard_state = HardState(*msgspec.json.decode(bytes(hard_state), type=tuple[int, int, int]))
+            before = state.get(_BEFORE_KEY)
+            if before is not None:
+                loaded.before = msgspec.json.decode(bytes(before), type=tuple[int, int])
+            loaded.recent = _recent(txn, loaded.applied)
+            loaded.entries = [wire.decode_entry(bytes(value)) for _, value in txn.tree(_LOG_TREE, integer=True).items()]
             for table in tables:
                 for key, value in txn.tree(_tree_name(table)).items():
-                    found[table][bytes(key).decode("utf-8")] = msgspec.json.decode(bytes(value))
-        return int.from_bytes(bytes(applied), "big"), found
+                    loaded.tables[table][bytes(key).decode("utf-8")] = msgspec.json.decode(bytes(value))
+        return loaded
 
-    def write(self, applied_index: int, changes: Changes) -> None:
-        """Make `changes` and the index durable in one transaction, or raise and leave the state as it was."""
+    def begin(self, node: Mapping[str, Any], membership: Membership, index: int) -> None:
+        """Make this node one that has applied everything up to `index`, with an empty log and empty tables."""
         with self._env.write() as txn:
-            for (table, key), value in changes.items():
+            self._clear(txn)
+            self._put_start(txn, index, 1 if index else 0, membership)
+            txn.tree(_STATE_TREE).put(_NODE_KEY, msgspec.json.encode(node))
+
+    def adopt(self, node: Mapping[str, Any], membership: Membership) -> None:
+        """Make the state of an earlier version, which had no log, the state of this node."""
+        with self._env.write() as txn:
+            index = _number(txn.tree(_STATE_TREE).get(_APPLIED_KEY))
+            self._put_start(txn, index, 1, membership)
+            txn.tree(_STATE_TREE).put(_NODE_KEY, msgspec.json.encode(node))
+
+    def write(self, work: Round) -> None:
+        """Make a round durable in one transaction, or raise and leave everything as it was."""
+        with self._env.write() as txn:
+            state, log = txn.tree(_STATE_TREE), txn.tree(_LOG_TREE, integer=True)
+            if work.entries:
+                first = work.entries[0].index
+                for index in range(first + len(work.entries), work.last_index + 1):
+                    log.delete(index)
+                for entry in work.entries:
+                    log.put(entry.index, wire.encode_entry(entry))
+            if work.hard_state is not None:
+                hard = work.hard_state
+                state.put(_HARD_STATE_KEY, msgspec.json.encode((hard.term, hard.vote, hard.commit)))
+            if work.applied:
+                state.put(_APPLIED_KEY, _bytes(work.applied))
+                state.put(_APPLIED_TERM_KEY, _bytes(work.applied_term))
+            if work.membership is not None:
+                state.put(_MEMBERSHIP_KEY, wire.encode_membership(work.membership))
+            if work.before is not None:
+                for index in range(work.first_index, work.before[0] + 1):
+                    log.delete(index)
+                state.put(_BEFORE_KEY, msgspec.json.encode(work.before))
+            for (table, key), value in work.changes.items():
                 tree = txn.tree(_tree_name(table))
                 if value is None:
                     tree.delete(key.encode("utf-8"))
                 else:
                     tree.put(key.encode("utf-8"), value if table in LARGE_TABLES else msgspec.json.encode(value))
-            txn.tree(_STATE_TREE).put(_APPLIED_KEY, applied_index.to_bytes(8, "big"))
+
+    # ---- large tables, read where they lie
 
     def get(self, table: str, key: str) -> bytes | None:
         """A durable value of a large table."""
@@ -92,9 +186,78 @@ class Store:
                 if limit is not None:
                     limit -= 1
 
+    # ---- the whole state, for a node that has fallen too far behind
+
+    def dump(self) -> tuple[int, int, Membership, bytes]:
+        """(applied index, its term, membership, all tables) as of one transaction."""
+        with self._env.read() as txn:
+            state = txn.tree(_STATE_TREE)
+            content = {
+                table: [(bytes(key), bytes(value)) for key, value in txn.tree(_tree_name(table)).items()]
+                for table in self._tables
+            }
+            membership = state.get(_MEMBERSHIP_KEY)
+            applied = _number(state.get(_APPLIED_KEY))
+            content[_RECENT_PART] = [(b"", msgspec.json.encode(_recent(txn, applied)))]
+            return (
+                applied,
+                _number(state.get(_APPLIED_TERM_KEY)),
+                Membership() if membership is None else wire.decode_membership(bytes(membership)),
+                msgspec.msgpack.encode(content),
+            )
+
+    def install(self, index: int, term: int, membership: Membership, data: bytes, hard_state: HardState | None) -> None:
+        """Replace the whole state and the log by a dump, in one transaction."""
+        content = msgspec.msgpack.decode(data, type=dict[str, list[tuple[bytes, bytes]]])
+        with self._env.write() as txn:
+            self._clear(txn)
+            self._put_start(txn, index, term, membership)
+            if hard_state is not None:
+                hard = (hard_state.term, hard_state.vote, hard_state.commit)
+                txn.tree(_STATE_TREE).put(_HARD_STATE_KEY, msgspec.json.encode(hard))
+            for _, marks in content.get(_RECENT_PART, ()):
+                txn.tree(_STATE_TREE).put(_RECENT_KEY, marks)
+            for table in self._tables:
+                tree = txn.tree(_tree_name(table))
+                for key, value in content.get(table, ()):
+                    tree.put(key, value)
+
+    def _clear(self, txn: Any) -> None:
+        log = txn.tree(_LOG_TREE, integer=True)
+        for index in list(log):
+            log.delete(index)
+        for table in self._tables:
+            tree = txn.tree(_tree_name(table))
+            for key in [bytes(key) for key in tree]:
+                tree.delete(key)
+
+    def _put_start(self, txn: Any, index: int, term: int, membership: Membership) -> None:
+        state = txn.tree(_STATE_TREE)
+        state.put(_APPLIED_KEY, _bytes(index))
+        state.put(_APPLIED_TERM_KEY, _bytes(term))
+        state.put(_MEMBERSHIP_KEY, wire.encode_membership(membership))
+        state.put(_BEFORE_KEY, msgspec.json.encode((index, term)))
+        state.put(_HARD_STATE_KEY, msgspec.json.encode((term, 0, index)))
+
     def close(self) -> None:
         self._env.close()
 
 
+def _recent(txn: Any, applied: int) -> list[Mark]:
+    """Marks of the last commands that were applied: from before the log, and from the log itself."""
+    kept = txn.tree(_STATE_TREE).get(_RECENT_KEY)
+    marks = [] if kept is None else msgspec.json.decode(bytes(kept), type=list[Mark])
+    entries = (wire.decode_entry(bytes(value)) for _, value in txn.tree(_LOG_TREE, integer=True).items())
+    return marks + marks_of(entries, applied)
+
+
 def _tree_name(table: str) -> bytes:
     return (_TABLE_PREFIX + table).encode("ascii")
+
+
+def _bytes(number: int) -> bytes:
+    return number.to_bytes(8, "big")
+
+
+def _number(value: Any) -> int:
+    return 0 if value is None else int.from_bytes(bytes(value), "big")

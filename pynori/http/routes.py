@@ -96,6 +96,10 @@ DATABASE_ADMIN, OPERATOR = Permission.DATABASE_ADMIN, Permission.OPERATOR
 CLUSTER_ADMIN = Permission.CLUSTER_ADMIN
 
 ROUTES: tuple[Route, ...] = (
+    Route("POST", "/admin/cluster/demote", topology.demote_node, CLUSTER_ADMIN),
+    Route("DELETE", "/admin/cluster/node", topology.remove_node, CLUSTER_ADMIN),
+    Route("PUT", "/admin/cluster/node", topology.add_node, CLUSTER_ADMIN),
+    Route("POST", "/admin/cluster/promote", topology.promote_node, CLUSTER_ADMIN),
     whole("POST", "/admin/compact", databases.compact, OPERATOR),
     whole("PUT", "/admin/configuration/client", configuration.put_server, OPERATOR),
     whole("DELETE", "/admin/databases", databases.delete, OPERATOR),

@@ -19,6 +19,10 @@ class Rand(Protocol):
         """`count` bytes; unpredictable in production."""
         ...
 
+    def below(self, bound: int) -> int:
+        """A whole number from 0 up to `bound`, exclusive."""
+        ...
+
 
 class SystemRand:
     """The kernel's randomness."""
@@ -27,6 +31,9 @@ class SystemRand:
 
     def random_bytes(self, count: int) -> bytes:
         return os.urandom(count)
+
+    def below(self, bound: int) -> int:
+        return random.randrange(bound)
 
 
 class SeededRand:
@@ -39,6 +46,9 @@ class SeededRand:
 
     def random_bytes(self, count: int) -> bytes:
         return self._random.randbytes(count)
+
+    def below(self, bound: int) -> int:
+        return self._random.randrange(bound)
 
     def between(self, low: int, high: int) -> int:
         """A whole number from `low` to `high`, both included."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -22,6 +22,7 @@ from weakref import WeakValueDictionary
 from pynori_core.errors import EngineError
 
 from pynori import limits
+from pynori.cluster.driver import Changed
 from pynori.cluster.records import Record, check_name
 from pynori.cluster.state import ClusterState
 from pynori.documents.database import Database, DatabaseOptions
@@ -29,6 +30,7 @@ from pynori.errors import (
     DatabaseDisabled,
     DatabaseDoesNotExist,
     DatabaseLoadFailure,
+    DatabaseNotRelevant,
     OperationFailed,
     PynoriError,
     Unavailable,
@@ -72,6 +74,7 @@ class Databases:
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._index_threads = IndexThreads()
         self._closing = False
+        state.on_change = self._state_changed
 
     # ------------------------------------------------------------ reading
 
@@ -88,7 +91,9 @@ class Databases:
             raise DatabaseLoadFailure(str(failure)) from failure
         if self._closing:
             raise Unavailable("The server is stopping")
-        if self._state.is_disabled(name):  # raises when there is none
+        if not self._state.is_here(name):  # raises when there is none
+            raise DatabaseNotRelevant(f"Database '{name}' is not on node {self._state.node_tag}")
+        if self._state.is_disabled(name):
             raise DatabaseDisabled(f"The database '{name}' is disabled")
         # Its record is there and its files are on their way in or out.
         raise DatabaseLoadFailure(f"The database '{name}' is being opened or closed; try again")
@@ -116,6 +121,9 @@ class Databases:
             path = self._path(name)
             is_kept = path is not None and path.exists()  # by a deletion that was not hard
             raft_index, complete = await self._state.create_database(record, replication_factor)
+            if not self._state.is_here(name):
+                await self._made_elsewhere(name)
+                return CreatedDatabase(raft_index, complete["DatabaseName"], complete["Topology"])
             try:
                 if not complete["Disabled"]:
                     await self._make(complete, is_kept)
@@ -195,6 +203,52 @@ class Databases:
         if record is not None:
             await self._open_recorded(record, may_make=False)
 
+    # ------------------------------------------------------------ what other nodes have decided
+
+    def _state_changed(self, changed: Changed) -> None:
+        """Bring the databases whose records have changed in line with them, one task for each that has to change."""
+        for table, key in changed:
+            if table in ("records", "deleting") and not self._closing and self._is_due(key):
+                self._tasks.start(f"record of {key}", self._follow(key))
+
+    def _is_due(self, key: str) -> bool:
+        record = self._state.record(key)
+        if record is None:
+            return key in self._open or self._state.deleted_here(key) is not None
+        is_wanted = self._state.is_here(key) and not record["Disabled"]
+        return is_wanted != (key in self._open) and key not in self._failures
+
+    async def _follow(self, key: str) -> None:
+        """Do for one database what its record says. Whoever changed the record here holds its turn, and has done it."""
+        async with self._turn(key):
+            record = self._state.record(key)
+            if record is not None:
+                name = record["DatabaseName"]
+                is_wanted = self._state.is_here(name) and not record["Disabled"]
+                if is_wanted and key not in self._open and key not in self._failures:
+                    await self._open_recorded(record, may_make=self._state.is_unmade(name))
+                elif not is_wanted and key in self._open:
+                    await self._close(key)
+                return
+            database = await self._close(key)
+            gone = self._state.deleted_here(key)
+            if gone is None:
+                return
+            name = gone
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(None, remove_indexes, self._index_path(name))
+            if database is not None:
+                await loop.run_in_executor(None, database.delete_files)
+            else:
+                await loop.run_in_executor(None, self._remove_leftovers, name)
+            await self._state.database_deleted(name)
+
+    async def _made_elsewhere(self, name: str) -> None:
+        """Wait until the node that has a new database has made its files, for a bounded time."""
+        deadline = asyncio.get_running_loop().time() + limits.DATABASE_MADE_WAIT_MS / 1_000
+        while self._state.is_unmade(name) and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(limits.MEMBERSHIP_LOOK_MS / 1_000)
+
     # ------------------------------------------------------------ start and end of the server
 
     async def open_all(self) -> None:
@@ -206,7 +260,8 @@ class Databases:
         loop = asyncio.get_running_loop()
         for name in deleting:
             await loop.run_in_executor(None, self._remove_leftovers, name)
-            await self._state.database_deleted(name)
+            # The cluster may have no leader yet: others start at the same time.
+            self._tasks.start(f"deletion of {name}", self._forget_deleted(name))
         if self._directory is not None:
             await loop.run_in_executor(None, self._sweep)
         gate = asyncio.Semaphore(limits.DATABASES_OPENING_MAX)
@@ -215,7 +270,7 @@ class Databases:
         async def open_one(name: str) -> None:
             async with gate, self._turn(name):
                 record = self._state.record(name)
-                if record is not None and not record["Disabled"]:
+                if record is not None and not record["Disabled"] and self._state.is_here(name):
                     await self._open_recorded(record, may_make=name.lower() in new)
 
         await asyncio.gather(*(open_one(name) for name in self.names()))
@@ -270,6 +325,10 @@ class Databases:
 
     # ------------------------------------------------------------ helpers
 
+    def _database_options(self) -> DatabaseOptions:
+        """With the node's tag of now: a node that joins a cluster gets another one."""
+        return replace(self._options, node_tag=self._state.node_tag)
+
     def _turn(self, name: str) -> asyncio.Lock:
         return self._turns.setdefault(name.lower(), asyncio.Lock())
 
@@ -286,9 +345,9 @@ class Databases:
         name = record["DatabaseName"]
         path = self._path(name)
         if path is not None and is_kept:
-            database = await Database.open(path, name, self._options)
+            database = await Database.open(path, name, self._database_options())
         else:
-            database = await Database.create(path, name, self._options)
+            database = await Database.create(path, name, self._database_options())
         await self._add(name, database)
 
     async def _open_recorded(self, record: Record, may_make: bool) -> None:
@@ -297,11 +356,11 @@ class Databases:
         path = self._path(name)
         try:
             if path is None or (may_make and not path.exists()):
-                database = await Database.create(path, name, self._options)
+                database = await Database.create(path, name, self._database_options())
             elif not path.exists():
                 raise DatabaseLoadFailure(f"The files of database '{name}' are missing: there is no folder {path}")
             else:
-                database = await Database.open(path, name, self._options)
+                database = await Database.open(path, name, self._database_options())
         except (EngineError, PynoriError, OSError) as error:
             ours = from_engine(error) if isinstance(error, EngineError) else error
             failure = ours if isinstance(ours, PynoriError) else DatabaseLoadFailure(str(error))
@@ -310,7 +369,7 @@ class Databases:
             return
         await self._add(name, database)
         if may_make:
-            await self._state.database_created(name)
+            self._tasks.start(f"creation of {name}", self._state.database_created(name))
 
     async def _add(self, name: str, database: Database) -> None:
         """Open the indexes of an open database, and serve it."""
@@ -346,8 +405,9 @@ class Databases:
     async def _delete(self, name: str, hard: bool) -> int:
         async with self._turn(name):
             hard_on_disk = hard and self._directory is not None
+            was_here = self._state.record(name) is not None and self._state.is_here(name)
             raft_index, found = await self._state.delete_database(name, hard_on_disk)
-            if not found:
+            if not found or not was_here:
                 return raft_index
             database = await self._close(name.lower())
             self._failures.pop(name.lower(), None)

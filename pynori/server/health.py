@@ -1,7 +1,8 @@
 """What `/health/quick` and `/health` say, for balancers and for people.
 
 Quick is a few comparisons in memory. Full adds what is worth a look: databases that could not be opened, a full disk.
-The shard list holds shard 0, the group of the cluster's own state, of which a cluster of one is always the leader.
+The shard list holds shard 0, the group of the cluster's own state, which has a leader as long as a majority of its
+members is up.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pynori import limits
-from pynori.cluster.state import TERM
 
 if TYPE_CHECKING:
     from pynori.server.disk_watch import DiskSpace
@@ -49,8 +49,8 @@ def full(server: Server) -> dict[str, Any]:
             {
                 "id": 0,
                 "status": "active",
-                "is_leader": True,
-                "term": TERM,
+                "is_leader": server.state.driver.is_leader,
+                "term": server.state.driver.term,
                 "commit_index": index,
                 "applied_index": index,
             }

@@ -14,6 +14,7 @@ from pynori_core.errors import EngineError
 
 import pynori
 from pynori import limits
+from pynori.cluster.nodes import Nodes
 from pynori.cluster.state import ClusterState
 from pynori.config import Settings
 from pynori.documents.database import DatabaseOptions
@@ -40,6 +41,7 @@ class Server:
     state: ClusterState
     databases: Databases
     operations: Operations
+    nodes: Nodes
     scrubber: Scrubber
     metrics: Metrics
     clock: Clock
@@ -66,7 +68,11 @@ class Server:
         self.state = state
         self.tasks = Tasks()
         self.operations = Operations(clock)
-        self.channels = {}
+        self.nodes = Nodes(state)
+        self.channels = {
+            "raft": lambda hello: state.driver.transport.accept(hello),
+            "join": self.nodes.accept,
+        }
         self.query_threads = QueryThreads()
         self.metrics = Metrics(clock, pynori.__version__)
         self.scripts = Scripts()
@@ -105,6 +111,7 @@ class Server:
                 raise from_engine(error) from error
             raise
         server.is_running = True
+        server.nodes.start()
         server.tasks.start("watch over databases", server.databases.watch())
         if server.disk_watch is not None:
             await server.disk_watch.look()
@@ -123,7 +130,7 @@ class Server:
 
     def announce(self, url: str, tcp_url: str) -> None:
         """The listeners are up: remember where, and write `run.json`."""
-        self.url = self.settings.public_url or url
+        self.url = self.state.url = self.settings.public_url or url
         self.tcp_url = tcp_url
         if self.data_directory is not None:
             self.data_directory.write_run_file(
@@ -135,6 +142,7 @@ class Server:
         self.is_running = False
         self.operations.kill_all()
         await self.tasks.cancel()
+        await self.nodes.stop()
         try:
             await self.databases.close_all()
             self.query_threads.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
+from pynori.cluster.topology import PROMOTABLE, WATCHER
 from pynori.errors import DatabaseDoesNotExist
 from pynori.http.request import Request
 from pynori.http.response import SERVER_VERSION, Response, encode_json, json_response
@@ -41,6 +42,32 @@ def database(request: Request) -> Response:
 def cluster(request: Request) -> Response:
     """The nodes of the cluster and their leader."""
     return json_response(request.server.state.cluster_topology(request.base_url()))
+
+
+async def add_node(request: Request) -> Response:
+    """Take the node at an address into the cluster."""
+    tag = request.text("tag") or None
+    url = request.required("url")
+    await request.server.nodes.add(url, tag, request.flag("watcher"))
+    return Response(204)
+
+
+async def remove_node(request: Request) -> Response:
+    """Take a node out of the cluster."""
+    await request.server.nodes.remove(request.required("nodetag"))
+    return Response(204)
+
+
+async def promote_node(request: Request) -> Response:
+    """Make a watcher a member."""
+    await request.server.nodes.set_role(request.required("nodetag"), PROMOTABLE)
+    return Response(204)
+
+
+async def demote_node(request: Request) -> Response:
+    """Make a member a watcher."""
+    await request.server.nodes.set_role(request.required("nodetag"), WATCHER)
+    return Response(204)
 
 
 def node_info(request: Request) -> Response:

@@ -1,0 +1,93 @@
+"""`pynori cluster`: the nodes of a cluster as one of them sees it; nodes added, removed, promoted, demoted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlencode
+
+import click
+
+from pynori.cli.terminal import end_for, say
+from pynori.client.http import HttpClient, RequestFailed, ServerNotReachable
+
+URL = click.option(
+    "--url", default="http://127.0.0.1:8080", envvar="PYNORI_URL", show_default=True, help="A node of the cluster."
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def command() -> None:
+    """The nodes of a cluster.
+
+    \b
+    pynori cluster status
+    pynori cluster add http://10.0.0.2:8080                 a fresh node joins the cluster of --url
+    pynori cluster add http://10.0.0.3:8080 --watcher       it follows, and does not vote
+    pynori cluster remove C
+    """
+
+
+@command.command()
+@URL
+def status(url: str) -> None:
+    """Who leads, who is a member, and who can be reached from the node that is asked."""
+    known = _asked(url, lambda client: client.get_json("/cluster/topology"))
+    topology, reached = known["Topology"], known["Status"]
+    leader = known["Leader"] or "-"
+    click.echo(f"node {known['NodeTag']}, {known['CurrentState']} of term {known['CurrentTerm']}; leader {leader}")
+    for role in ("Members", "Promotables", "Watchers"):
+        for tag, address in topology[role].items():
+            connected = "this one" if tag == known["NodeTag"] else _reached(reached.get(tag))
+            click.echo(f"{tag:4} {role.removesuffix('s'):10} {address:36} {connected}")
+
+
+@command.command()
+@URL
+@click.argument("address")
+@click.option("--tag", help="1 to 4 letters from A to Z; the next free one by default.")
+@click.option("--watcher", is_flag=True, help="It follows, and does not vote.")
+def add(url: str, address: str, tag: str | None, watcher: bool) -> None:
+    """Take the fresh node at ADDRESS into the cluster."""
+    query = {"url": address, "watcher": str(watcher).lower()} | ({"tag": tag} if tag else {})
+    _asked(url, lambda client: client.request("PUT", f"/admin/cluster/node?{urlencode(query)}"))
+    say(f"{address} has joined")
+
+
+@command.command()
+@URL
+@click.argument("tag")
+def remove(url: str, tag: str) -> None:
+    """Take node TAG out of the cluster."""
+    _asked(url, lambda client: client.request("DELETE", f"/admin/cluster/node?{urlencode({'nodeTag': tag})}"))
+    say(f"node {tag} was removed")
+
+
+@command.command()
+@URL
+@click.argument("tag")
+def promote(url: str, tag: str) -> None:
+    """Make watcher TAG a member, which votes."""
+    _asked(url, lambda client: client.request("POST", f"/admin/cluster/promote?{urlencode({'nodeTag': tag})}"))
+    say(f"node {tag} becomes a member as soon as it has caught up")
+
+
+@command.command()
+@URL
+@click.argument("tag")
+def demote(url: str, tag: str) -> None:
+    """Make member TAG a watcher, which does not vote."""
+    _asked(url, lambda client: client.request("POST", f"/admin/cluster/demote?{urlencode({'nodeTag': tag})}"))
+    say(f"node {tag} is a watcher")
+
+
+def _reached(status: Any) -> str:
+    return "reached" if status and status.get("Connected") else "not reached"
+
+
+def _asked(url: str, ask: Callable[[HttpClient], Any]) -> Any:
+    try:
+        with HttpClient(url) as client:
+            return ask(client)
+    except (RequestFailed, ServerNotReachable) as error:
+        end_for(error)

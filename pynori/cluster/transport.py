@@ -1,0 +1,137 @@
+"""Raft messages to and from the other nodes: a channel to each, opened when there is something to say.
+
+A message that cannot be sent now is dropped and the core is told, as Raft allows; nothing is heaped up for a node that
+is away. A channel that breaks is opened again, with pauses that grow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pynori import limits
+from pynori.cluster.raft.types import Message, MessageKind
+from pynori.cluster.wire import decode_message, encode_message
+from pynori.errors import Forbidden
+from pynori.runtime import log
+from pynori.runtime.channel import Channel, ChannelClosed, connect
+from pynori.runtime.tasks import Tasks
+
+OPERATION = "raft"
+_MESSAGE = 1  # the one kind of frame
+_COMPRESSED_FROM = 16 * 1024  # bytes of a message
+
+
+class _Peer:
+    """One other node, by its raft id."""
+
+    __slots__ = ("channel", "is_guest", "is_opening", "next_try", "pause_s", "url")
+
+    def __init__(self, url: str, is_guest: bool = False) -> None:
+        self.url = url
+        self.is_guest = is_guest  # known by its own word alone, as the leader is to a node that has just joined
+        self.channel: Channel | None = None
+        self.is_opening = False
+        self.pause_s = 0.0
+        self.next_try = 0.0
+
+
+class Transport:
+    """Sends for one node. `receive` gets what others send; `unreachable` the ids of nodes that a message missed."""
+
+    def __init__(self, receive: Callable[[Message], None], unreachable: Callable[[int], None]) -> None:
+        self._receive = receive
+        self._unreachable = unreachable
+        self._peers: dict[int, _Peer] = {}
+        self._incoming: set[Channel] = set()
+        self._hello: Callable[[], dict[str, Any]] = dict
+        self._tasks = Tasks()
+        self._closed = False
+
+    def introduce(self, hello: Callable[[], dict[str, Any]]) -> None:
+        """What this node says of itself when it opens a channel: topology, node, id, url."""
+        self._hello = hello
+
+    def set_peers(self, urls: Mapping[int, str]) -> None:
+        """The other nodes of the cluster, by raft id; channels to those that are gone or have moved are closed."""
+        for node_id, peer in list(self._peers.items()):
+            if urls.get(node_id) != peer.url and not (peer.is_guest and node_id not in urls):
+                del self._peers[node_id]
+                if peer.channel is not None:
+                    peer.channel.close("the node has left the cluster")
+        for node_id, url in urls.items():
+            self._peers.setdefault(node_id, _Peer(url)).is_guest = False
+
+    def accept(self, hello: dict[str, Any]) -> Channel:
+        """A channel on which another node sends. Raises: Forbidden when it is not of this cluster."""
+        if hello.get("topology") != self._hello()["topology"]:
+            raise Forbidden(f"node {hello.get('node')} belongs to another cluster")
+        node_id, url = hello.get("id"), hello.get("url")
+        if isinstance(node_id, int) and isinstance(url, str) and len(self._peers) < limits.CLUSTER_NODES_MAX:
+            self._peers.setdefault(node_id, _Peer(url, is_guest=True))
+        channel: Channel
+
+        def lost(reason: str) -> None:
+            self._incoming.discard(channel)
+
+        channel = Channel(self._take, lost)
+        self._incoming.add(channel)
+        return channel
+
+    def send(self, message: Message) -> None:
+        peer = self._peers.get(message.target)
+        if peer is None:
+            return
+        channel = peer.channel
+        if channel is None or not channel.is_open or channel.is_full:
+            if channel is None or not channel.is_open:
+                self._open(message.target, peer)
+            self._unreachable(message.target)
+            return
+        data = encode_message(message)
+        channel.send(_MESSAGE, data, compress=len(data) >= _COMPRESSED_FROM)
+
+    def connected(self) -> dict[int, bool]:
+        """Whether there is a channel, by raft id."""
+        return {node_id: peer.channel is not None and peer.channel.is_open for node_id, peer in self._peers.items()}
+
+    async def close(self) -> None:
+        self._closed = True
+        for peer in self._peers.values():
+            if peer.channel is not None:
+                peer.channel.close("the server is stopping")
+        self._peers.clear()
+        for channel in list(self._incoming):
+            channel.close("the server is stopping")
+        await self._tasks.cancel()
+
+    def _take(self, kind: int, payload: bytes) -> None:
+        message = decode_message(payload)
+        if kind != _MESSAGE or message.kind in (MessageKind.STORAGE_APPEND, MessageKind.STORAGE_APPLY):
+            raise ValueError(f"a frame of kind {kind} with {message.kind.name}")
+        self._receive(message)
+
+    def _open(self, node_id: int, peer: _Peer) -> None:
+        now = asyncio.get_running_loop().time()
+        if not peer.is_opening and now >= peer.next_try and not self._closed:
+            peer.is_opening = True
+            self._tasks.start(f"channel to {peer.url}", self._connect(node_id, peer))
+
+    async def _connect(self, node_id: int, peer: _Peer) -> None:
+        try:
+            peer.channel = await connect(peer.url, OPERATION, self._hello(), self._refuse, lambda reason: None)
+            peer.pause_s = 0.0
+            if self._peers.get(node_id) is not peer:
+                peer.channel.close("the node has left the cluster")
+        except ChannelClosed as error:
+            if not peer.pause_s:
+                log.warn("cluster", f"node at {peer.url} cannot be reached: {error}")
+            peer.pause_s = min(peer.pause_s * 2 or limits.PEER_RETRY_MS_MIN / 1_000, limits.PEER_RETRY_MS_MAX / 1_000)
+            peer.next_try = asyncio.get_running_loop().time() + peer.pause_s
+        finally:
+            peer.is_opening = False
+
+    @staticmethod
+    def _refuse(kind: int, payload: bytes) -> None:
+        raise ValueError("nobody sends on this side of the channel")

@@ -1,0 +1,296 @@
+"""Several nodes in one process, over real sockets and files: they join, agree, lose leaders, catch up and part."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvloop
+
+from pynori import limits
+from pynori.config import Settings
+from pynori.errors import DatabaseNotRelevant, InvalidArgument, NoLeader, OperationFailed, RequestTimeout
+from pynori.http.listener import Listener, listen
+from pynori.server.server import Server
+
+VALUE = b'{"Object":1}'
+
+
+class Node:
+    """A server with its listener; can be stopped and started again on the same files and port."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.port = 0
+        self.server: Server
+        self.listener: Listener
+
+    async def start(self) -> Node:
+        self.server = await Server.start(Settings(data_dir=self.directory))
+        self.listener = await listen(self.server, "127.0.0.1", self.port)
+        self.port = self.listener.port
+        self.server.announce(self.listener.url, "")
+        return self
+
+    async def stop(self) -> None:
+        self.listener.close()
+        await self.server.stop()
+
+    @property
+    def state(self) -> Any:
+        return self.server.state
+
+
+class Cluster:
+    """Nodes of one test; those that still run are stopped at its end."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.nodes: list[Node] = []
+
+    async def add(self) -> Node:
+        """A new node, not yet of the cluster."""
+        node = await Node(self.directory / str(len(self.nodes))).start()
+        self.nodes.append(node)
+        return node
+
+    async def of(self, count: int) -> list[Node]:
+        """A cluster of so many voting members."""
+        nodes = [await self.add() for _ in range(count)]
+        for node in nodes[1:]:
+            await nodes[0].server.nodes.add(node.server.url)
+        await until(lambda: all(len(roles(node, "Members")) == count for node in nodes))
+        return nodes
+
+    async def stop(self, node: Node) -> None:
+        self.nodes.remove(node)
+        await node.stop()
+
+    async def close(self) -> None:
+        for node in self.nodes:
+            await node.stop()
+
+
+def roles(node: Node, kind: str) -> dict[str, str]:
+    found: dict[str, str] = node.state.cluster_topology(node.server.url)["Topology"][kind]
+    return found
+
+
+async def until(holds: Callable[[], bool], seconds: float = 10) -> None:
+    async with asyncio.timeout(seconds):
+        while not holds():
+            await asyncio.sleep(0.01)
+
+
+def run(directory: Path, steps: Callable[[Cluster], Awaitable[None]]) -> None:
+    async def main() -> None:
+        cluster = Cluster(directory)
+        try:
+            await asyncio.wait_for(steps(cluster), 60)
+        finally:
+            await cluster.close()
+
+    uvloop.run(main())
+
+
+async def put(node: Node, key: str, value: bytes = VALUE) -> Any:
+    return await node.state.put_compare_exchange("db", key, 0, value)
+
+
+def test_three_nodes_agree(tmp_path: Path) -> None:
+    """Nodes get the tags B and C, become members, and have the same state whichever of them was asked to change it."""
+
+    async def steps(cluster: Cluster) -> None:
+        nodes = await cluster.of(3)
+        assert [node.server.node_tag for node in nodes] == ["A", "B", "C"]
+        assert len({node.state.topology_id for node in nodes}) == 1
+        await nodes[0].server.databases.create({"DatabaseName": "db"}, 1)
+        for number in range(30):
+            assert (await put(nodes[number % 3], f"k/{number}")).successful
+        assert not (await put(nodes[2], "k/0")).successful
+        index = max(node.state.raft_index for node in nodes)
+        for node in nodes:
+            await node.state.wait_for_index(index)
+            assert len(node.state.compare_exchange_values("db", "k/", 0, 100)) == 30
+            assert node.state.record("db") == nodes[0].state.record("db")
+            assert node.state.leader_tag == "A"
+
+    run(tmp_path, steps)
+
+
+def test_the_cluster_outlives_its_leader(tmp_path: Path) -> None:
+    """While the leader goes down, what was asked of the others is done; it comes back as a follower and catches up."""
+
+    async def steps(cluster: Cluster) -> None:
+        nodes = await cluster.of(3)
+        await nodes[0].server.databases.create({"DatabaseName": "db"}, 1)
+        done: list[str] = []
+
+        async def write(node: Node, worker: int) -> None:
+            for number in range(60):
+                outcome = await put(node, f"{worker}/{number}")
+                assert outcome.successful
+                done.append(f"{worker}/{number}")
+
+        writers = [asyncio.ensure_future(write(nodes[1 + worker % 2], worker)) for worker in range(8)]
+        await asyncio.sleep(0.1)
+        await nodes[0].stop()
+        await asyncio.gather(*writers)
+        assert len(done) == 480 and {node.state.leader_tag for node in nodes[1:]} <= {"B", "C"}
+        await nodes[0].start()
+        index = nodes[1].state.raft_index
+        await nodes[0].state.wait_for_index(index, 10)
+        assert len(nodes[0].state.compare_exchange_values("db", "", 0, 1000)) == 480
+
+    run(tmp_path, steps)
+
+
+def test_a_minority_refuses_with_the_reason(tmp_path: Path) -> None:
+    """Two of three nodes are gone: changes are refused, soon at once; reads go on; with one back, changes do too."""
+
+    async def steps(cluster: Cluster) -> None:
+        nodes = await cluster.of(3)
+        await nodes[0].server.databases.create({"DatabaseName": "db"}, 1)
+        await put(nodes[0], "before")
+        await nodes[1].stop()
+        await nodes[2].stop()
+        with pytest.raises((NoLeader, RequestTimeout), match="majority"):
+            await put(nodes[0], "lost")
+        started = asyncio.get_running_loop().time()
+        with pytest.raises(NoLeader, match="majority of its 3 voting members"):
+            await put(nodes[0], "refused")
+        assert asyncio.get_running_loop().time() - started < 1
+        assert nodes[0].state.compare_exchange_value("db", "before") is not None
+        await nodes[1].start()
+        await until(lambda: bool(nodes[0].state.leader_tag))
+        assert (await put(nodes[0], "after")).successful
+        assert nodes[0].state.compare_exchange_value("db", "refused") is None
+        await nodes[2].start()
+
+    run(tmp_path, steps)
+
+
+def test_a_node_far_behind_gets_the_whole_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a node missed is no longer in anybody's log: it gets the state as a whole, and goes on from there."""
+    monkeypatch.setattr(limits, "RAFT_LOG_ENTRIES_KEPT", 20)
+    monkeypatch.setattr(limits, "RAFT_REPEAT_WINDOW", 20)
+
+    async def steps(cluster: Cluster) -> None:
+        nodes = await cluster.of(3)
+        await nodes[0].server.databases.create({"DatabaseName": "db"}, 1)
+        await nodes[2].stop()
+        for number in range(150):
+            await put(nodes[0], f"k/{number:03}")
+        assert nodes[0].state.driver._log.first_index() > 60
+        await nodes[2].start()
+        await nodes[2].state.wait_for_index(nodes[0].state.raft_index, 10)
+        assert len(nodes[2].state.compare_exchange_values("db", "k/", 0, 1000)) == 150
+        assert nodes[2].state.record("db") == nodes[0].state.record("db")
+        await nodes[2].stop()
+        await nodes[2].start()
+        await put(nodes[2], "after a restart")
+        late = await cluster.add()
+        await nodes[2].server.nodes.add(late.server.url)
+        await until(lambda: late.state.raft_index >= nodes[2].state.raft_index)
+        assert late.server.node_tag == "D" and late.state.compare_exchange_value("db", "after a restart") is not None
+
+    run(tmp_path, steps)
+
+
+def test_watchers_and_removed_nodes(tmp_path: Path) -> None:
+    """A watcher follows without a vote, is promoted, demoted and removed; who is removed hears no more."""
+
+    async def steps(cluster: Cluster) -> None:
+        nodes = await cluster.of(2)
+        watcher = await cluster.add()
+        await nodes[1].server.nodes.add(watcher.server.url, is_watcher=True)
+        await until(lambda: watcher.state.raft_index >= nodes[0].state.raft_index)
+        assert roles(nodes[0], "Watchers").keys() == {"C"} and len(nodes[0].state.driver.membership.voters) == 2
+        await watcher.server.nodes.set_role("C", "Promotable")
+        await until(lambda: roles(watcher, "Members").keys() == {"A", "B", "C"})
+        await nodes[0].server.nodes.set_role("C", "Watcher")
+        await until(lambda: len(nodes[1].state.driver.membership.voters) == 2)
+        await nodes[0].server.nodes.remove("C")
+        assert roles(nodes[0], "AllNodes").keys() == {"A", "B"}
+        await nodes[0].server.databases.create({"DatabaseName": "db"}, 1)
+        assert watcher.state.record("db") is None
+        other = await cluster.add()
+        assert await nodes[0].server.nodes.add(other.server.url) == "D"
+        with pytest.raises(InvalidArgument, match="no node 'X'"):
+            await nodes[0].server.nodes.remove("X")
+
+    run(tmp_path, steps)
+
+
+def test_who_cannot_join(tmp_path: Path) -> None:
+    """A node with databases, one of another cluster, a tag that is taken and a silent address are refused."""
+
+    async def steps(cluster: Cluster) -> None:
+        nodes = await cluster.of(2)
+        owner = await cluster.add()
+        await owner.server.databases.create({"DatabaseName": "mine"}, 1)
+        with pytest.raises(OperationFailed, match="has databases"):
+            await nodes[0].server.nodes.add(owner.server.url)
+        assert owner.state.record("mine") is not None and owner.server.node_tag == "A"
+        with pytest.raises(OperationFailed, match="several nodes"):
+            await owner.server.nodes.add(nodes[1].server.url)
+        with pytest.raises(InvalidArgument, match="in the cluster already"):
+            await nodes[0].server.nodes.add(nodes[1].server.url)
+        for tag in ("B", "b", "TOOLONG", "RAFT"):
+            with pytest.raises(InvalidArgument):
+                await nodes[0].server.nodes.add("http://127.0.0.1:1", tag)
+        with pytest.raises(Exception, match="cannot be reached"):
+            await nodes[0].server.nodes.add("http://127.0.0.1:1")
+
+    run(tmp_path, steps)
+
+
+def test_databases_live_on_the_nodes_of_their_topology(tmp_path: Path) -> None:
+    """A database that one node makes for another is there and nowhere else; its files go when it is deleted."""
+
+    async def steps(cluster: Cluster) -> None:
+        nodes = await cluster.of(3)
+        await nodes[0].server.databases.create({"DatabaseName": "far", "Topology": {"Members": ["C"]}}, 1)
+        database = nodes[2].server.databases.find("far").database
+        await database.put("users/1", b"{}")
+        with pytest.raises(DatabaseNotRelevant, match="not on node A"):
+            nodes[0].server.databases.find("far")
+        topology = nodes[1].state.database_topology("far", nodes[1].server.url)
+        assert [(each["ClusterTag"], each["Url"]) for each in topology["Nodes"]] == [("C", nodes[2].server.url)]
+        with pytest.raises(InvalidArgument, match="Node 'X' is not in the cluster"):
+            await nodes[0].server.databases.create({"DatabaseName": "x", "Topology": {"Members": ["X"]}}, 1)
+        with pytest.raises(InvalidArgument, match="larger than the cluster's 3 nodes"):
+            await nodes[0].server.databases.create({"DatabaseName": "x"}, 4)
+        await nodes[2].stop()
+        await nodes[2].start()
+        assert nodes[2].server.databases.find("far").database.get("users/1") is not None
+        folder = nodes[2].directory / "Databases" / "far"
+        assert folder.exists()
+        await nodes[1].server.databases.delete(["far"], hard=True)
+        await until(lambda: not folder.exists())
+        assert nodes[2].state.record("far") is None
+
+    run(tmp_path, steps)
+
+
+def test_all_nodes_restart(tmp_path: Path) -> None:
+    """After all nodes were down the cluster finds a leader again and has everything that it had agreed on."""
+
+    async def steps(cluster: Cluster) -> None:
+        nodes = await cluster.of(3)
+        await nodes[0].server.databases.create({"DatabaseName": "db"}, 1)
+        await asyncio.gather(*(put(nodes[number % 3], str(number)) for number in range(200)))
+        for node in nodes:
+            await node.stop()
+        for node in nodes:
+            await node.start()
+        await until(lambda: bool(nodes[1].state.leader_tag))
+        assert (await put(nodes[1], "again")).successful
+        for node in nodes:
+            await node.state.wait_for_index(nodes[1].state.raft_index)
+            assert len(node.state.compare_exchange_values("db", "", 0, 1000)) == 201
+
+    run(tmp_path, steps)
