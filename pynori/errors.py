@@ -317,6 +317,17 @@ class OperationFailed(PynoriError):
     code = "operation_failed"
 
 
+class NamedDatabaseDoesNotExist(OperationFailed):
+    """A request to the server names a database that is not there. Without `Database-Missing`: no node has it."""
+
+    wire_name = RAVEN + "Database.DatabaseDoesNotExistException"
+    code = "named_database_does_not_exist"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Database '{name}' was not found")
+        self.name = name
+
+
 class OperationCanceled(OperationFailed):
     """A long operation was ended on request."""
 

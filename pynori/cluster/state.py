@@ -276,7 +276,7 @@ class ClusterState:
         record = self._record(db)
         own = record["Client"]
         own_etag = int(own.get("Etag", 0)) if own else 0
-        if own and not own.get("Disabled"):
+        if own and (server is None or server.get("Disabled")) or own and not own.get("Disabled"):
             return max(own_etag, server_etag), copy.deepcopy(own)
         return max(own_etag, server_etag), copy.deepcopy(server)
 

@@ -29,7 +29,8 @@ Entry = Mapping[str, Any]
 Field = tuple[str, Any, FieldOptions | None]
 INTEGER_MIN, INTEGER_MAX = -(2**63), 2**63 - 1
 
-encode = msgspec.json.Encoder(decimal_format="number").encode
+# Decimals are texts, so that all their digits come back.
+encode = msgspec.json.Encoder(decimal_format="string").encode
 
 
 def analyzer_of(name: str, options: FieldOptions) -> Analyzer | None:

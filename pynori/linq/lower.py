@@ -483,6 +483,9 @@ class _Lowering:
         right = self.value(node.right, environment)
         position = node.place.position
         if node.operator in tree.ARITHMETIC:
+            if node.operator in ("/", "%") and isinstance(left, Literal) and type(left.value) is int:
+                # A number divided by what a document does not have fails, as it does where C# makes an int of it.
+                right = tree.Coalesce(right, Literal(0), position)
             return tree.Arithmetic(node.operator, left, right, position)
         if node.operator in tree.COMPARISONS:
             return tree.Compare(node.operator, left, right, position=position)
