@@ -213,8 +213,6 @@ class Index:
         reasons: list[str] = []
         if self.feeder is None:
             return ["the index is faulty"]
-        if self.is_replacement is False and self.progress.failure is not None:
-            return [f"the index is in error state: {self.progress.failure}"]
         changed = self._database.collection_etags()
         for name in self._names(changed):
             last = changed.get(name, 0)
