@@ -377,6 +377,20 @@ class SorterCompilationError(OperationFailed):
     code = "sorter_compilation"
 
 
+class AnalyzerCompilationError(OperationFailed):
+    """The definition of an analyzer cannot be used."""
+
+    wire_name = RAVEN + "Documents.Compilation.AnalyzerCompilationException"
+    code = "analyzer_compilation"
+
+
+class AnalyzerDoesNotExist(OperationFailed):
+    """No analyzer was registered under this name."""
+
+    wire_name = RAVEN + "Documents.Analyzers.AnalyzerDoesNotExistException"
+    code = "analyzer_does_not_exist"
+
+
 class SorterDoesNotExist(OperationFailed):
     """No custom sorter has this name."""
 

@@ -127,6 +127,7 @@ INDEX_SCRIPT_DOCUMENTS_MAX: Final = 1_024  # documents that go through the inter
 INDEX_SCRIPT_SHORT_CALLS_MAX: Final = 64  # calls of a script in the process of the server; more go to a child
 INDEX_BATCH_INTERVAL_MS: Final = 25  # between two commits of an index that nobody waits for
 INDEX_WRITE_BACK_BATCH: Final = 1_024  # documents of a reduce that are written in one transaction
+REGISTERED_DEFINITIONS_MAX: Final = 1_024  # analyzers of a database or of all, and sorters
 INDEX_ERRORS_KEPT_MAX: Final = 500  # of one index; the oldest go
 INDEX_ERROR_SIZE_MAX: Final = 1_000  # characters of one message
 INDEX_FAILED_PERCENT_MAX: Final = 15  # of its documents; an index that fails for more stops

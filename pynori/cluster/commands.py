@@ -5,8 +5,9 @@ the index: no clock, no randomness, no disk, so that all nodes that apply the sa
 clock or chance is put into the fields by whoever proposes. An apply that raises leaves no trace; a change of what a
 command means is a new version beside the old one, for logs outlive programs.
 
-Tables: `cluster` (ids of the cluster; server-wide client configuration), `records` (database records by lower-case
-name), `identities` (by "database/name"), `creating` and `deleting` (databases whose files are being made or removed).
+Tables: `cluster` (ids of the cluster; server-wide client configuration, analyzers, sorters), `records` (database
+records by lower-case name), `identities` (by "database/name"), `creating` and `deleting` (databases whose files are
+being made or removed).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pynori import limits
-from pynori.cluster import index_commands
+from pynori.cluster import definition_commands, index_commands
 from pynori.errors import AlreadyExists, DatabaseDoesNotExist, InvalidArgument, LimitExceeded, RaftConcurrency
 
 TABLES = ("cluster", "records", "identities", "creating", "deleting")
@@ -201,6 +202,8 @@ COMMANDS: dict[tuple[str, int], Command] = {
         Command("database.update", 1, _update_database),
         Command("database.delete", 1, _delete_database),
         Command("database.deleted", 1, _database_deleted),
+        Command("definitions.put", 1, definition_commands.put_definitions),
+        Command("definitions.delete", 1, definition_commands.delete_definition),
         Command("identity.next", 1, _next_identity),
         Command("identity.seed", 1, _seed_identity),
         Command("index.put", 1, index_commands.put_index),

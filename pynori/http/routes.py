@@ -14,6 +14,7 @@ from pynori.errors import PynoriError
 from pynori.http.handlers import (
     batches,
     bulk_insert,
+    code_definitions,
     collections,
     configuration,
     databases,
@@ -94,6 +95,8 @@ NONE, READ, WRITE = Permission.NONE, Permission.READ, Permission.WRITE
 DATABASE_ADMIN, OPERATOR = Permission.DATABASE_ADMIN, Permission.OPERATOR
 
 ROUTES: tuple[Route, ...] = (
+    Route("DELETE", "/admin/analyzers", code_definitions.delete_analyzer, OPERATOR),
+    whole("PUT", "/admin/analyzers", code_definitions.put_analyzers, OPERATOR),
     whole("POST", "/admin/compact", databases.compact, OPERATOR),
     whole("PUT", "/admin/configuration/client", configuration.put_server, OPERATOR),
     whole("DELETE", "/admin/databases", databases.delete, OPERATOR),
@@ -108,11 +111,16 @@ ROUTES: tuple[Route, ...] = (
     whole("POST", "/admin/logs/configuration", logs.set_configuration, OPERATOR),
     Route("POST", "/admin/operations/kill", operations.kill_of_server, OPERATOR),
     Route("GET", "/admin/operations/next-operation-id", operations.next_id_of_server, OPERATOR),
+    Route("DELETE", "/admin/sorters", code_definitions.delete_sorter, OPERATOR),
+    whole("PUT", "/admin/sorters", code_definitions.put_sorters, OPERATOR),
+    Route("GET", "/analyzers", code_definitions.get_analyzers, READ),
     Route("GET", "/build/version", topology.build_version, NONE),
     Route("GET", "/cluster/node-info", topology.node_info, READ),
     Route("GET", "/cluster/topology", topology.cluster, READ),
     Route("GET", "/configuration/client", configuration.get_server, READ),
     Route("GET", "/databases", databases.list_all, READ),
+    Route("DELETE", "/databases/{db}/admin/analyzers", code_definitions.delete_analyzer, DATABASE_ADMIN),
+    whole("PUT", "/databases/{db}/admin/analyzers", code_definitions.put_analyzers, DATABASE_ADMIN),
     whole("PUT", "/databases/{db}/admin/configuration/client", configuration.put_database, DATABASE_ADMIN),
     whole("PUT", "/databases/{db}/admin/configuration/settings", databases.put_settings, DATABASE_ADMIN),
     whole("PUT", "/databases/{db}/admin/indexes", indexes.put, DATABASE_ADMIN),
@@ -121,6 +129,9 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/databases/{db}/admin/indexes/start", index_administration.start, DATABASE_ADMIN),
     Route("POST", "/databases/{db}/admin/indexes/stop", index_administration.stop, DATABASE_ADMIN),
     Route("GET", "/databases/{db}/admin/record", databases.record_of_path, DATABASE_ADMIN),
+    Route("DELETE", "/databases/{db}/admin/sorters", code_definitions.delete_sorter, DATABASE_ADMIN),
+    whole("PUT", "/databases/{db}/admin/sorters", code_definitions.put_sorters, DATABASE_ADMIN),
+    Route("GET", "/databases/{db}/analyzers", code_definitions.get_analyzers, READ),
     whole("POST", "/databases/{db}/bulk_docs", batches.post, WRITE, "batch"),
     Route("POST", "/databases/{db}/bulk_insert", bulk_insert.post, WRITE, Body.STREAM, operation="bulk_insert"),
     Route("GET", "/databases/{db}/collections/docs", collections.documents, READ),
@@ -167,6 +178,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/databases/{db}/queries", queries.get, READ, operation="query"),
     whole("PATCH", "/databases/{db}/queries", queries.patch_by_query, WRITE, "patch"),
     whole("POST", "/databases/{db}/queries", queries.post, READ, "query"),
+    Route("GET", "/databases/{db}/sorters", code_definitions.get_sorters, READ),
     Route("GET", "/databases/{db}/stats", statistics.summary, READ),
     Route("GET", "/databases/{db}/stats/detailed", statistics.detailed, READ),
     Route("GET", "/databases/{db}/stats/essential", statistics.essential, READ),
@@ -183,5 +195,6 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/metrics", health.metrics, READ),
     Route("GET", "/operations/state", operations.state_of_server, READ),
     Route("GET", "/readyz", health.quick, NONE),
+    Route("GET", "/sorters", code_definitions.get_sorters, READ),
     Route("GET", "/topology", topology.database, READ),
 )

@@ -15,6 +15,7 @@ from typing import Any
 from pynori import limits
 from pynori.errors import CompilationError, InvalidArgument
 from pynori.indexes.fields import ALL_FIELDS, FieldOptions, choice
+from pynori.text.analyzers import is_called
 
 LOCK_MODES = ("Unlock", "LockedIgnore", "LockedError")
 PRIORITIES = ("Low", "Normal", "High")
@@ -48,6 +49,7 @@ class IndexDefinition:
     output_pattern_collection: str | None = None
     reduce_output_index: int | None = None
     deployment_mode: str = "Parallel"
+    analyzers: Mapping[str, str] = field(default_factory=dict)  # the code of registered ones that fields ask for
 
     @classmethod
     def from_json(cls, given: Mapping[str, Any], name: str | None = None) -> IndexDefinition:
@@ -70,6 +72,7 @@ class IndexDefinition:
                 _text(given, "PatternReferencesCollectionName"),
                 _whole_number(given, "ReduceOutputIndex"),
                 choice(given.get("DeploymentMode"), DEPLOYMENT_MODES, "Parallel", "DeploymentMode"),
+                _texts(given, "Analyzers"),
             ).checked()
         except ValueError as error:
             raise InvalidArgument(f"Index '{found}': {error}") from None
@@ -139,7 +142,16 @@ class IndexDefinition:
         """The options that hold for a field of the index, whatever the case of its name."""
         own = next((each for key, each in self.fields.items() if key.lower() == name.lower()), FieldOptions())
         general = self.fields.get(ALL_FIELDS)
-        return own if general is None else own.over(general)
+        found = own if general is None else own.over(general)
+        asked = found.analyzer
+        known = None if asked is None else next((each for each in self.analyzers if is_called(each, asked)), None)
+        return found if known is None else replace(found, analyzer=known, analyzer_code=self.analyzers[known])
+
+    def with_analyzers(self, registered: Mapping[str, str]) -> IndexDefinition:
+        """With those of the registered analyzers that its fields ask for, by name their code."""
+        asked = [each.analyzer for each in self.fields.values() if each.analyzer is not None]
+        used = {name: code for name, code in registered.items() if any(is_called(name, each) for each in asked)}
+        return self if used == self.analyzers else replace(self, analyzers=used)
 
     @property
     def missing_is_null(self) -> bool:
@@ -156,7 +168,12 @@ class IndexDefinition:
         return frozenset(name for name in self.fields if name != ALL_FIELDS)
 
     def same_content(self, other: IndexDefinition) -> bool:
-        """Whether an index of the one serves the other: all but lock mode, priority, state and deployment."""
+        """Whether an index of this one serves the other: all but lock mode, priority, state and deployment.
+
+        An analyzer that is not registered any more changes nothing for what was built with it.
+        """
+        if any(self.analyzers.get(name) != code for name, code in other.analyzers.items()):
+            return False
         return _content(self) == _content(other)
 
     def differs_from(self, other: IndexDefinition) -> bool:

@@ -20,6 +20,7 @@ from pynori.indexes.fields import FieldOptions
 from pynori.spatial.options import SpatialOptions, options_from
 from pynori.spatial.stored import SHAPE, X, Y, is_stored, stored_values
 from pynori.text.analyzers import STANDARD, Analyzer, find_analyzer
+from pynori.text.compose import analyzer_from
 
 if TYPE_CHECKING:
     from pynori_core.index_store import FieldInput, IndexWriter
@@ -37,7 +38,11 @@ def analyzer_of(name: str, options: FieldOptions) -> Analyzer | None:
     """What cuts the texts of a field into words; None for a field of whole texts. Raises: CompilationError."""
     if not options.is_text:
         return None
-    return STANDARD if options.analyzer is None else find_analyzer(options.analyzer, name)
+    if options.analyzer is None:
+        return STANDARD
+    if options.analyzer_code is not None:
+        return analyzer_from(options.analyzer, options.analyzer_code)
+    return find_analyzer(options.analyzer, name)
 
 
 def native_field(writer: IndexWriter, name: str, options: FieldOptions) -> int | None:

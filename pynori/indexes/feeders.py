@@ -42,4 +42,7 @@ def make_feeder(definition: IndexDefinition | AutoIndexDefinition, database: Dat
 
 def content_of(definition: IndexDefinition | AutoIndexDefinition) -> dict[str, Any]:
     """The definition without what changes in place: equal for two definitions that share an environment."""
-    return {name: value for name, value in definition.to_json().items() if name not in IN_PLACE}
+    content = {name: value for name, value in definition.to_json().items() if name not in IN_PLACE}
+    if isinstance(definition, IndexDefinition) and definition.analyzers:
+        content["Analyzers"] = dict(definition.analyzers)
+    return content

@@ -47,6 +47,8 @@ class Definitions(Protocol):
 
     def index_tables(self, name: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]: ...
 
+    def registered(self, kind: str, db: str | None) -> Mapping[str, str]: ...
+
     async def change_indexes(self, command: str, fields: Mapping[str, Any]) -> tuple[int, Any]: ...
 
 
@@ -116,6 +118,10 @@ class Indexes:
         await self.reconcile()
         return self.find(definition.name)
 
+    def sorters(self) -> Mapping[str, str]:
+        """The code of the registered sorters that queries may order by, by name."""
+        return self._definitions.registered("Sorters", self._database.name)
+
     # ------------------------------------------------------------ changing definitions
 
     async def put(self, given: Mapping[str, Any], *, scripts_only: bool = False, source: str = "client") -> int:
@@ -123,7 +129,7 @@ class Indexes:
 
         Raises: InvalidArgument and CompilationError for what is wrong with it; OperationFailed when it is locked.
         """
-        definition = IndexDefinition.from_json(given)
+        definition = IndexDefinition.from_json(given).with_analyzers(self._analyzers())
         if scripts_only and not definition.type.startswith("JavaScript"):
             raise InvalidArgument(f"Index '{definition.name}' is not written in JavaScript: it takes an administrator")
         feeder = await asyncio.get_running_loop().run_in_executor(None, make_feeder, definition, self._database)
@@ -157,7 +163,7 @@ class Indexes:
 
     def has_changed(self, given: Mapping[str, Any]) -> bool:
         """Whether putting this definition would change anything."""
-        definition = IndexDefinition.from_json(given)
+        definition = IndexDefinition.from_json(given).with_analyzers(self._analyzers())
         stored = self._wanted().get(definition.name.lower())
         return not isinstance(stored, IndexDefinition) or definition.differs_from(stored)
 
@@ -292,7 +298,10 @@ class Indexes:
     def _wanted(self) -> dict[str, Definition]:
         """The definitions of the record by lower-case name."""
         static, automatic = self._definitions.index_tables(self._database.name)
-        return definitions_of(static, automatic)
+        return definitions_of(static, automatic, self._analyzers())
+
+    def _analyzers(self) -> Mapping[str, str]:
+        return self._definitions.registered("Analyzers", self._database.name)
 
     async def reconcile(self) -> None:
         """Bring what there is into line with the record."""
@@ -385,7 +394,10 @@ class Indexes:
         self._moved(index)
 
     def _update(self, index: Index, definition: Definition) -> None:
-        """Take over what changes in place."""
+        """Take over what changes in place. The analyzers that it was built with stay."""
+        before = index.definition
+        if isinstance(before, IndexDefinition) and isinstance(definition, IndexDefinition):
+            definition = definition.with_analyzers(before.analyzers)
         index.definition = definition
         index.wake()
         index.move()

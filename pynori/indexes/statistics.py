@@ -89,6 +89,8 @@ def errors(index: Index) -> dict[str, Any]:
         {"Timestamp": each.timestamp, "Document": each.document, "Action": each.action, "Error": each.error}
         for each in index.errors
     ]
+    if index.broken is not None:
+        shown.append({"Timestamp": index.created, "Document": "", "Action": "Critical", "Error": index.broken})
     return {"Name": index.name, "Errors": shown}
 
 

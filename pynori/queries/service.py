@@ -7,7 +7,7 @@ own, so that long queries keep nobody waiting but other long queries.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
@@ -58,7 +58,9 @@ class QueryThreads:
 class Prepared:
     """A query that is parsed and planned, with its index and its result etag; nothing is open yet."""
 
-    __slots__ = ("_clock", "_database", "_index", "_scripts", "_timings", "plan", "request", "result_etag", "values")
+    __slots__ = (
+        "_clock", "_database", "_index", "_scripts", "_sorters", "_timings", "plan", "request", "result_etag", "values",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -70,16 +72,20 @@ class Prepared:
         scripts: Scripts,
         clock: Clock,
         timings: Timings | None,
+        sorters: Mapping[str, str],
     ) -> None:
         self._database = database
         self._clock = clock
         self._timings = timings
         self._index = index
         self._scripts = scripts
+        self._sorters = sorters
         self.plan = planned
         self.request = request
         self.values = values
-        self.result_etag = etag_number(database.id, database.last_etag, 0 if index is None else index.etag, request)
+        self.result_etag = etag_number(
+            database.id, database.last_etag, 0 if index is None else index.etag, request, sorters
+        )  # fmt: skip
 
     def begin(self) -> Execution:
         """Open snapshots and match. Blocks; belongs in a thread."""
@@ -95,7 +101,7 @@ class Prepared:
         try:
             query, request = self.plan.query, self.request
             facts = Facts(self._index_name(view), self._database.options.node_tag, self.result_etag)
-            scripts = QueryScripts(query, self.values.parameters, documents, self._scripts)
+            scripts = QueryScripts(query, self.values.parameters, documents, self._scripts, self._sorters)
             distinct = query.select is not None and query.select.distinct
             kept = view is not None and not view.auto and request.projection not in FROM_DOCUMENTS
             sources = Sources(self.values, scripts.runner, kept, request.projection, distinct)
@@ -107,8 +113,9 @@ class Prepared:
                 facts.is_stale = view.is_stale
                 once = query.select is None and not request.skip_duplicate_checking
                 reading = IndexedQuery(
-                    self.plan, view, documents, self.values, scripts.find, once=once, keeps=sources.kept
-                )
+                    self.plan, view, documents, self.values, scripts.find, once=once, keeps=sources.kept,
+                    sort=scripts.sort,
+                )  # fmt: skip
                 with span(self._timings, "Match"):
                     found, projector = reading.found(self.plan.matched_page)
                 if request.debug == "entries":
@@ -144,7 +151,7 @@ async def prepare(
     if planned.access in (Access.INDEX, Access.AUTO_INDEX):
         with span(timings, "Wait"):
             index = await open_index(indexes, planned, request.wait_ms)
-    return Prepared(database, planned, request, values, index, scripts, clock, timings)
+    return Prepared(database, planned, request, values, index, scripts, clock, timings, indexes.sorters())
 
 
 async def threaded(threads: QueryThreads, pieces: Iterator[bytes], close: Callable[[], None]) -> AsyncIterator[bytes]:

@@ -71,7 +71,7 @@ class LogConfiguration:
         elif "Mode" in given:
             self._change_mode(given)
         else:
-            raise InvalidArgument("the body must hold 'Mode', or 'Logs' with a 'MinLevel'; other logs are not kept here")
+            raise InvalidArgument("the body must hold 'Mode', or 'Logs' with a 'MinLevel'; there are no other logs")
 
     def _change_level(self, given: Mapping[str, Any]) -> None:
         level = LEVELS.get(str(given.get("MinLevel")).capitalize())
