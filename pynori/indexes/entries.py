@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 Entry = Mapping[str, Any]
 # (name, value, options that the entry itself gives)
 Field = tuple[str, Any, FieldOptions | None]
+# Behind a field's name: the field, of which no query speaks, that holds how many times an entry's value of it counts.
+BOOST = "#boost"
 INTEGER_MIN, INTEGER_MAX = -(2**63), 2**63 - 1
 
 # Decimals are texts, so that all their digits come back.
@@ -117,8 +119,9 @@ class EntryWriter:
         return taken, stored
 
     def _field(self, name: str, value: Any, taken: dict[int, FieldInput], stored: dict[str, Any]) -> None:
+        factor = 1.0
         if isinstance(value, Boosted):
-            value = value.value
+            value, factor = value.value, value.boost
         if isinstance(value, DynamicField):
             self._field(value.name, value.value, taken, stored)
             return
@@ -127,10 +130,15 @@ class EntryWriter:
             for each in value:
                 if isinstance(each, DynamicField):
                     self._field(each.name, each.value, taken, stored)
+                elif isinstance(each, Boosted):
+                    plain.append(each.value)
+                    factor *= each.boost
                 else:
-                    plain.append(each.value if isinstance(each, Boosted) else each)
+                    plain.append(each)
             value = plain
         options = self.options(name)
+        if factor != 1 and options.is_indexed:
+            taken[self._boost(name)] = factor
         if options.is_stored:
             stored[name] = value
         if options.spatial is not None or _is_place(value):
@@ -156,6 +164,12 @@ class EntryWriter:
         found = self._numbers.get(name)
         if found is None:
             found = self._numbers[name] = self._writer.field(name, exact=exact and not name.endswith((X, Y)))
+        return found
+
+    def _boost(self, name: str) -> int:
+        found = self._numbers.get(name + BOOST)
+        if found is None:
+            found = self._numbers[name + BOOST] = self._writer.field(name + BOOST)
         return found
 
     def _number(self, name: str, options: FieldOptions) -> int:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pynori_core.blittable import Document
 from pynori_core.errors import EngineError
-from pynori_core.expr import Point, Shape
+from pynori_core.expr import Boosted, Point, Shape
 from pynori_core.index_program import ExpressionFeed
 
 from pynori.errors import CompilationError, JavaScriptError, PynoriError, from_engine
@@ -218,6 +218,8 @@ def _script_field(each: EntryField) -> Field:
             value = None
         else:
             value = Point(*each.spatial)
+    elif each.boost is not None:
+        value = Boosted(value, each.boost)
     own = None
     if each.indexing is not None or each.is_stored is not None:
         storage = None if each.is_stored is None else "Yes" if each.is_stored else "No"
