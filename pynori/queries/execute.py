@@ -17,7 +17,7 @@ from pynori.errors import LimitExceeded
 from pynori.limits import QUERY_DISTINCT_MAX, QUERY_ROWS_BATCH
 from pynori.queries.access import Found
 from pynori.queries.explain import explanations_of
-from pynori.queries.filter import Condition, Filter
+from pynori.queries.filter import Condition, condition_of
 from pynori.queries.highlight import Highlightings
 from pynori.queries.include import Includes
 from pynori.queries.project import MetadataOnly, Projector, load_documents
@@ -84,7 +84,7 @@ class Execution:
         self._includes = Includes(query)
         self._distinct: set[bytes] | None = set() if query.select is not None and query.select.distinct else None
         if query.filter is not None:
-            condition = Filter(values, query.source.alias).condition(query.filter)
+            condition = condition_of(query, values, snapshot)
             limit = values.count(query.filter_limit, "filter_limit") if query.filter_limit is not None else None
             facts.scanned = 0
             self._found = Found(found.total, self._filtered(found.rows, condition, limit))
@@ -130,8 +130,7 @@ class Execution:
         facts.scanned = passed = 0
         for row in islice(rows, limit):
             facts.scanned += 1
-            load_documents(row, self.query.loads, self.query.source.alias)
-            if row.json is not None and condition(row):
+            if (row.is_group or row.stored is not None) and condition(row):
                 passed += 1
                 yield row
         facts.total = passed
