@@ -231,7 +231,7 @@ def _content(definition: IndexDefinition) -> tuple[Any, ...]:
     return (
         frozenset(_lines(text) for text in definition.maps),
         None if definition.reduce is None else _lines(definition.reduce),
-        {name: options for name, options in definition.fields.items() if options != FieldOptions()},
+        {name.lower(): options for name, options in definition.fields.items() if options != FieldOptions()},
         dict(definition.configuration),
         dict(definition.additional_sources),
         [dict(each) for each in definition.additional_assemblies],

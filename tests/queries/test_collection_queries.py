@@ -151,7 +151,7 @@ def test_filter_over_loaded_documents_groups_and_metadata(desk: Run) -> None:
         assert await desk.ids("from Teams filter id() = 'TEAMS/2'") == ["teams/2"]
         groups = "from Users group by Name filter Count >= 1 and Name in ($names) select Name, count()"
         names = {"names": ["N1", "n2"]}
-        assert sorted(each["Name"] for each in await desk.results(groups, p=names)) == ["n1", "n2"]
+        assert sorted(each["Name"] for each in await desk.results(groups, p=names)) == ["N1", "N2"]
         for text, parameters in (("Age = $x", {}), ("Age = $x", {"x": [1, 2]}), ("search(Name, 'x')", {})):
             await desk.ask(f"from Users filter {text}", 400, p=parameters)
         assert await desk.ids("from Users filter Age = $x", p={"x": [1]}) == ["users/1"]
