@@ -173,6 +173,11 @@ class ClusterState:
         """Propose one of the commands of `index_commands.py`; returns the raft index and what the command returns."""
         return await self._proposals.propose(command, fields)
 
+    def settings(self, db: str) -> Mapping[str, str | None]:
+        """The settings of a database's record, shared: not to be changed."""
+        found: Mapping[str, str | None] = self._record(db)["Settings"] or {}
+        return found
+
     def registered(self, kind: str, db: str | None) -> dict[str, str]:
         """The code of analyzers or sorters by name: those of a database over those of all, or the latter for None."""
         found: dict[str, Any] = dict(self._tables["cluster"].get(kind.lower()) or {})

@@ -15,6 +15,13 @@ from typing import Any
 from pynori import limits
 from pynori.errors import CompilationError, InvalidArgument
 from pynori.indexes.fields import ALL_FIELDS, FieldOptions, choice
+from pynori.indexes.settings import (
+    ANALYZER,
+    EMPTY_ENTRIES,
+    MISSING_AS_NULL,
+    SEARCH_ANALYZER,
+    check_configuration,
+)
 from pynori.text.analyzers import is_called
 
 LOCK_MODES = ("Unlock", "LockedIgnore", "LockedError")
@@ -79,6 +86,7 @@ class IndexDefinition:
 
     def checked(self) -> IndexDefinition:
         """This definition, when its parts fit together."""
+        check_configuration(self.name, self.configuration)
         scripts = {is_script(text) for text in self.maps}
         if len(scripts) > 1:
             raise CompilationError(
@@ -143,24 +151,39 @@ class IndexDefinition:
         own = next((each for key, each in self.fields.items() if key.lower() == name.lower()), FieldOptions())
         general = self.fields.get(ALL_FIELDS)
         found = own if general is None else own.over(general)
-        asked = found.analyzer
+        asked = self._default_analyzer(found)
+        if asked != found.analyzer:
+            found = replace(found, analyzer=asked)
         known = None if asked is None else next((each for each in self.analyzers if is_called(each, asked)), None)
         return found if known is None else replace(found, analyzer=known, analyzer_code=self.analyzers[known])
 
     def with_analyzers(self, registered: Mapping[str, str]) -> IndexDefinition:
         """With those of the registered analyzers that its fields ask for, by name their code."""
         asked = [each.analyzer for each in self.fields.values() if each.analyzer is not None]
+        asked += [name for name in map(self._setting, (ANALYZER, SEARCH_ANALYZER)) if name]
         used = {name: code for name, code in registered.items() if any(is_called(name, each) for each in asked)}
         return self if used == self.analyzers else replace(self, analyzers=used)
 
     @property
     def missing_is_null(self) -> bool:
         """Whether a field that a map gives no value is kept as null."""
-        return self._setting("Indexing.IndexMissingFieldsAsNull") == "true"
+        return self._setting(MISSING_AS_NULL).lower() == "true"
+
+    @property
+    def keeps_empty(self) -> bool:
+        """Whether an entry without any field is kept, so that its document is found by a query for everything."""
+        return self._setting(EMPTY_ENTRIES).lower() == "true"
 
     def _setting(self, name: str) -> str:
-        found = (value for key, value in self.configuration.items() if key.lower() == name.lower())
-        return next(found, "").lower()
+        found = (value for key, value in self.configuration.items() if key.lower() == name)
+        return next(found, "").strip()
+
+    def _default_analyzer(self, options: FieldOptions) -> str | None:
+        """What the configuration names for fields that name none themselves; whole texts in lower case need none."""
+        if options.analyzer is not None or not options.is_indexed or options.is_exact:
+            return options.analyzer
+        name = self._setting(SEARCH_ANALYZER if options.is_text else ANALYZER)
+        return None if not name or is_called("LowerCaseKeywordAnalyzer", name) else name
 
     @property
     def named_fields(self) -> frozenset[str]:

@@ -75,8 +75,11 @@ class EntryWriter:
             stored.append(encode(kept) if kept else None)
         self._writer.put(document_id, inputs, stored if any(stored) else None)
 
-    def put_fields(self, document_id: str, entries: Sequence[Sequence[Field]]) -> None:
-        """As put; fields may say themselves how they are kept, which wins over the definition."""
+    def put_fields(self, document_id: str, entries: Sequence[Sequence[Field]], *, keep_empty: bool = False) -> None:
+        """As put; fields may say themselves how they are kept, which wins over the definition.
+
+        keep_empty: an entry without fields is one too.
+        """
         inputs: list[dict[int, FieldInput]] = []
         stored: list[bytes | None] = []
         for entry in entries:
@@ -86,7 +89,7 @@ class EntryWriter:
                 if own is not None and name not in self._options:
                     self._options[name] = own.over(self._options_of(name))
                 self._field(name, value, taken, kept)
-            if taken or kept:
+            if taken or kept or keep_empty:
                 inputs.append(taken)
                 stored.append(encode(kept) if kept else None)
         if inputs:

@@ -30,6 +30,7 @@ def make_feeder(definition: IndexDefinition | AutoIndexDefinition, database: Dat
     for name in definition.fields:
         # An analyzer that is not there is told when the definition comes, not when the first document does.
         analyzer_of(name, definition.options_of(name))
+    analyzer_of("*", definition.options_of("*"))  # of fields without options of their own
     runner = IndexRunner(database.scripts)
     maps = make_maps(definition, runner)
     if not definition.is_map_reduce:

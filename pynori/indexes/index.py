@@ -28,6 +28,7 @@ from pynori.indexes.feeding import HILO, Feeder
 from pynori.indexes.fields import FieldOptions
 from pynori.indexes.progress import IndexingError, Progress, read_errors, write_errors
 from pynori.indexes.references import References
+from pynori.indexes.settings import WorkSettings
 from pynori.indexes.tables import Definition
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class Index:
         self.store = store  # None: Faulty
         self.feeder = feeder
         self.references = references
+        self.settings = WorkSettings()
         self.broken = broken  # why it is Faulty: it does not compile, or its files cannot be opened
         self.is_paused = False
         self.was_current = False  # queries have seen it up to date since it was opened

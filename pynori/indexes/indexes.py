@@ -26,6 +26,7 @@ from pynori.indexes.folders import REFERENCES, IndexFolders, Owner, folder_name
 from pynori.indexes.index import Index
 from pynori.indexes.output import check_no_others, check_output
 from pynori.indexes.references import References
+from pynori.indexes.settings import WorkSettings, work_settings
 from pynori.indexes.tables import Definition, definitions_of
 from pynori.indexes.worker import IndexThreads, Worker
 from pynori.runtime import log
@@ -48,6 +49,8 @@ class Definitions(Protocol):
     def index_tables(self, name: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]: ...
 
     def registered(self, kind: str, db: str | None) -> Mapping[str, str]: ...
+
+    def settings(self, db: str) -> Mapping[str, str | None]: ...
 
     async def change_indexes(self, command: str, fields: Mapping[str, Any]) -> tuple[int, Any]: ...
 
@@ -387,6 +390,7 @@ class Indexes:
         self._start(index)
 
     def _start(self, index: Index) -> None:
+        index.settings = self._settings_of(index.definition)
         self._hold(index)
         worker = Worker(index, self._database, self._threads, self._clock, self._moved)
         self._workers[index] = worker
@@ -399,8 +403,13 @@ class Indexes:
         if isinstance(before, IndexDefinition) and isinstance(definition, IndexDefinition):
             definition = definition.with_analyzers(before.analyzers)
         index.definition = definition
+        index.settings = self._settings_of(definition)
         index.wake()
         index.move()
+
+    def _settings_of(self, definition: Definition) -> WorkSettings:
+        own = definition.configuration if isinstance(definition, IndexDefinition) else {}
+        return work_settings(own, self._definitions.settings(self._database.name))
 
     async def _replace(self, key: str, definition: Definition) -> None:
         """The definition has changed: build beside, or in place of one that answers nothing anyway."""
@@ -502,8 +511,9 @@ class Indexes:
             now_ms = self._clock.monotonic_ms()
             for index in self.all():
                 self._hold(index)
-                index.is_idle = index.is_auto and now_ms - index.queried_ms > limits.INDEX_IDLE_MS
-                if index.is_auto and now_ms - index.queried_ms > limits.INDEX_IDLE_MS + limits.INDEX_IDLE_KEPT_MS:
+                index.is_idle = index.is_auto and now_ms - index.queried_ms > index.settings.idle_ms
+                kept_ms = index.settings.idle_ms + index.settings.idle_kept_ms
+                if index.is_auto and now_ms - index.queried_ms > kept_ms:
                     log.info("indexes", f"index {index.name} goes: nobody has asked it", db=self._database.name)
                     await self.delete(index.name)
 
