@@ -13,6 +13,7 @@ from pynori.indexes.maps import make_maps
 from pynori.indexes.output import OutputWriter
 from pynori.indexes.reduce_feeder import AutoReduceFeeder, StaticReduceFeeder
 from pynori.indexes.reducers import make_reducer
+from pynori.indexes.reference_pattern import ReferencePattern
 from pynori.indexes.runner import IndexRunner
 from pynori.indexes.static_feeder import StaticMapFeeder
 
@@ -37,7 +38,10 @@ def make_feeder(definition: IndexDefinition | AutoIndexDefinition, database: Dat
         return StaticMapFeeder(definition, maps)
     output = None
     if definition.output_collection is not None:
-        output = OutputWriter(database, definition.output_collection)
+        pattern = None if definition.output_pattern is None else ReferencePattern(definition.output_pattern)
+        output = OutputWriter(
+            database, definition.output_collection, pattern, definition.output_pattern_collection
+        )  # fmt: skip
     return StaticReduceFeeder(definition, maps, make_reducer(definition, maps, runner), output)
 
 
