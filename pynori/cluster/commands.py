@@ -209,6 +209,7 @@ COMMANDS: dict[tuple[str, int], Command] = {
         Command("index.put", 1, index_commands.put_index),
         Command("index.put_auto", 1, index_commands.put_auto_index),
         Command("index.delete", 1, index_commands.delete_index),
+        Command("index.rolled", 1, index_commands.index_rolled),
         Command("index.set", 1, index_commands.set_index),
     )
 }

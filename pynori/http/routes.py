@@ -162,6 +162,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/databases/{db}/indexes/history", indexes.history, READ),
     Route("GET", "/databases/{db}/indexes/performance", index_statistics.performance, READ),
     Route("GET", "/databases/{db}/indexes/progress", index_statistics.progress, READ),
+    Route("GET", "/databases/{db}/indexes/rolling", indexes.rolling, READ),
     whole("POST", "/databases/{db}/indexes/set-lock", index_administration.set_lock, DATABASE_ADMIN),
     whole("POST", "/databases/{db}/indexes/set-priority", index_administration.set_priority, DATABASE_ADMIN),
     Route("GET", "/databases/{db}/indexes/staleness", index_statistics.staleness, READ),

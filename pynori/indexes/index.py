@@ -90,6 +90,7 @@ class Index:
         self.queried_ms = clock.monotonic_ms()  # when it was last asked, or made
         self.mapped_per_second = 0.0
         self.batches: deque[BatchReport] = deque(maxlen=limits.INDEX_BATCHES_SHOWN)
+        self.is_rolled = False  # the cluster was told that its rolling deployment is done here
         self.hurry = 0  # how many wait for it
         self.retry_at_ms = 0.0
         self.wake: Callable[[], None] = _nobody

@@ -404,8 +404,10 @@ class Indexes:
             definition = definition.with_analyzers(before.analyzers)
         index.definition = definition
         index.settings = self._settings_of(definition)
+        index.is_rolled = False
         index.wake()
         index.move()
+        self._moved(index)
 
     def _settings_of(self, definition: Definition) -> WorkSettings:
         own = definition.configuration if isinstance(definition, IndexDefinition) else {}
@@ -476,15 +478,35 @@ class Indexes:
         self._hold(index)
         self._committed()  # it may have written documents of its own
         key = index.definition.name.lower()
-        if self._replacements.get(key) is index:
-            # One that has failed takes the place too: that is what was asked for, and it says why.
-            if index.broken is not None or index.progress.failure is not None or not index.is_stale():
-                del self._replacements[key]
-                self._exchange(key, index)
+        has_failed = index.broken is not None or index.progress.failure is not None
+        # One that has failed takes the place too: that is what was asked for, and it says why.
+        if self._replacements.get(key) is index and (has_failed or not index.is_stale()):
+            del self._replacements[key]
+            self._exchange(key, index)
+        if self._rolls(index) and self._indexes.get(key) is index and not index.is_stale():
+            index.is_rolled = True
+            self._tasks.start(f"deployment of {index.name}", self._roll(index.definition.name))
         elif index.is_auto and self._indexes.get(key) is index and not index.is_stale():
             covered = [each for each in self.automatic() if each is not index and _covers(index, each)]
             if covered:
                 self._tasks.start(f"replacing what {index.name} covers", self._replace_covered(index, covered))
+
+    @staticmethod
+    def _rolls(index: Index) -> bool:
+        definition = index.definition
+        return (
+            isinstance(definition, IndexDefinition) and definition.deployment_mode == "Rolling" and not index.is_rolled
+        )
+
+    async def _roll(self, name: str) -> None:
+        """Tell the cluster that a rolling deployment is done on this node."""
+        fields = {
+            "database": self._database.name,
+            "name": name,
+            "node": self._database.options.node_tag,
+            "finished_at": wire_time(self._clock.now()),
+        }
+        await self._definitions.change_indexes("index.rolled", fields)
 
     async def _replace_covered(self, index: Index, covered: list[Index]) -> None:
         for each in covered:

@@ -133,3 +133,26 @@ def test_reset_is_a_method(open_api: Callable[..., Any], run: Run) -> None:
             writer.close()
 
     run(steps())
+
+
+def test_rolling_deployment(open_api: Callable[..., Any], run: Run) -> None:
+    """On a single node a rolling deployment begins at once and is done when the index has caught up."""
+
+    async def steps() -> None:
+        async with open_api() as api:
+            await save(api, *(put(f"users/{i}", Name=f"N{i}", Age=i + 1) for i in range(20)))
+            rolling = {**PEOPLE, "DeploymentMode": "Rolling"}
+            await api.json("PUT", f"{DB}/admin/indexes", {"Indexes": [rolling]}, 201)
+            for _ in range(500):
+                found = (await api.json("GET", f"{DB}/indexes/rolling?name=people"))["RollingIndexes"]["People"]
+                if found["ActiveDeployments"]["A"]["State"] == "Done":
+                    break
+                await asyncio.sleep(0.01)
+            assert found["ActiveDeployments"]["A"]["State"] == "Done" and found["RaftIndexChange"] > 0
+            record = await api.json("GET", "/admin/databases?name=db")
+            assert record["RollingIndexes"]["People"] == found
+            assert (await api.json("GET", f"{DB}/indexes/rolling?name=none"))["RollingIndexes"] == {}
+            await api.call("DELETE", f"{DB}/indexes?name=People")
+            assert (await api.json("GET", f"{DB}/indexes/rolling"))["RollingIndexes"] == {}
+
+    run(steps())

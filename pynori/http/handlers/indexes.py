@@ -72,6 +72,13 @@ def history(request: Request) -> Response:
     return json_response({"Index": name, "History": opened.record["IndexesHistory"].get(name, [])})
 
 
+def rolling(request: Request) -> Response:
+    """How far rolling deployments have come, of one index or of all, by node."""
+    found = request.open_database().record["RollingIndexes"]
+    name = request.text("name").lower()
+    return json_response({"RollingIndexes": {key: each for key, each in found.items() if name in ("", key.lower())}})
+
+
 def terms(request: Request) -> Response:
     """Terms of a field in their order."""
     index = request.open_database().indexes.find(request.required("name"))
