@@ -139,6 +139,8 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/databases/{db}/collections/stats/detailed", collections.statistics_detailed, READ),
     Route("GET", "/databases/{db}/configuration/client", configuration.get_database, READ),
     Route("GET", "/databases/{db}/debug/identities", identities.list_all, READ),
+    Route("POST", "/databases/{db}/debug/queries/kill", queries.kill, DATABASE_ADMIN),
+    Route("GET", "/databases/{db}/debug/queries/running", queries.running, READ),
     Route("GET", "/databases/{db}/debug/storage/report", statistics.storage_report, READ),
     Route("DELETE", "/databases/{db}/docs", documents.delete, WRITE, operation="delete"),
     Route("GET", "/databases/{db}/docs", documents.get, READ, operation="get", by_id=True),

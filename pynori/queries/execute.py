@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from pynori.queries.plan import Plan
     from pynori.queries.rows import Row
+    from pynori.queries.running import RunningQuery
 
 
 @dataclass(slots=True)
@@ -67,6 +68,7 @@ class Execution:
         close: Callable[[], None] | None = None,
         highlights: Highlightings | None = None,
         timings: Timings | None = None,
+        running: RunningQuery | None = None,
     ) -> None:
         self.query = query = plan.query
         self.facts = facts
@@ -81,6 +83,7 @@ class Execution:
         self._timings = timings
         self._began_ms = clock.monotonic_ms()
         self._close = close
+        self._running = running
         self._includes = Includes(query)
         self._distinct: set[bytes] | None = set() if query.select is not None and query.select.distinct else None
         if query.filter is not None:
@@ -116,6 +119,8 @@ class Execution:
     def _produced(self) -> Iterator[bytes]:
         batch = 1
         while True:
+            if self._running is not None:
+                self._running.check()
             with span(self._timings, "Retrieve"):
                 rows = list(islice(self._found.rows, batch))
             if not rows:

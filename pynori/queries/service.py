@@ -24,6 +24,7 @@ from pynori.queries.indexed import IndexedQuery, IndexView, RawEntries
 from pynori.queries.plan import Access, Plan, plan
 from pynori.queries.project import Projector, Sources, projector_of
 from pynori.queries.request import ProjectionBehavior, QueryRequest
+from pynori.queries.running import RunningQueries
 from pynori.queries.scripts import QueryScripts
 from pynori.queries.timings import Timings, span, timings_of
 from pynori.queries.values import Values
@@ -59,7 +60,8 @@ class Prepared:
     """A query that is parsed and planned, with its index and its result etag; nothing is open yet."""
 
     __slots__ = (
-        "_clock", "_database", "_index", "_scripts", "_sorters", "_timings", "plan", "request", "result_etag", "values",
+        "_clock", "_database", "_index", "_running", "_scripts", "_sorters", "_timings",
+        "plan", "request", "result_etag", "values",
     )  # fmt: skip
 
     def __init__(
@@ -73,6 +75,7 @@ class Prepared:
         clock: Clock,
         timings: Timings | None,
         sorters: Mapping[str, str],
+        running: RunningQueries,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -80,6 +83,7 @@ class Prepared:
         self._index = index
         self._scripts = scripts
         self._sorters = sorters
+        self._running = running
         self.plan = planned
         self.request = request
         self.values = values
@@ -97,7 +101,14 @@ class Prepared:
             if view is not None:
                 view.snapshot.close()
             raise
-        close = None if view is None else view.snapshot.close
+        clock = self._clock
+        run = self._running.begin(self._index_name(view), self.request, clock.now(), clock.monotonic_ms())
+
+        def close() -> None:
+            self._running.end(run)
+            if view is not None:
+                view.snapshot.close()
+
         try:
             query, request = self.plan.query, self.request
             facts = Facts(self._index_name(view), self._database.options.node_tag, self.result_etag)
@@ -125,11 +136,11 @@ class Prepared:
             return Execution(
                 self.plan, found, projector, facts, documents, self.values, self._clock,
                 metadata_only=request.metadata_only, close=close, highlights=highlights, timings=self._timings,
+                running=run,
             )  # fmt: skip
         except BaseException:
             documents.close()
-            if close is not None:
-                close()
+            close()
             raise
 
     def _index_name(self, view: IndexView | None) -> str:
@@ -139,7 +150,8 @@ class Prepared:
 
 
 async def prepare(
-    database: Database, indexes: Indexes, request: QueryRequest, scripts: Scripts, clock: Clock
+    database: Database, indexes: Indexes, request: QueryRequest, scripts: Scripts, clock: Clock,
+    running: RunningQueries,
 ) -> Prepared:
     """Parse and plan; make the index that the query needs, and wait for it."""
     values = Values(request.parameters, clock.now())
@@ -151,7 +163,7 @@ async def prepare(
     if planned.access in (Access.INDEX, Access.AUTO_INDEX):
         with span(timings, "Wait"):
             index = await open_index(indexes, planned, request.wait_ms)
-    return Prepared(database, planned, request, values, index, scripts, clock, timings, indexes.sorters())
+    return Prepared(database, planned, request, values, index, scripts, clock, timings, indexes.sorters(), running)
 
 
 async def threaded(threads: QueryThreads, pieces: Iterator[bytes], close: Callable[[], None]) -> AsyncIterator[bytes]:

@@ -7,13 +7,14 @@ from pynori.cluster.state import ClusterState
 from pynori.documents.database import Database
 from pynori.errors import DatabaseDoesNotExist
 from pynori.indexes.indexes import Indexes
+from pynori.queries.running import RunningQueries
 from pynori.server.operations import Operations
 
 
 class OpenDatabase:
     """One database of this node that serves requests."""
 
-    __slots__ = ("_state", "database", "indexes", "name", "operations")
+    __slots__ = ("_state", "database", "indexes", "name", "operations", "running_queries")
 
     def __init__(
         self, database: Database, name: str, operations: Operations, state: ClusterState, indexes: Indexes
@@ -22,6 +23,7 @@ class OpenDatabase:
         self.indexes = indexes
         self.name = name
         self.operations = operations
+        self.running_queries = RunningQueries()
         self._state = state
 
     @property
