@@ -14,8 +14,10 @@ from pynori.errors import PynoriError
 from pynori.http.handlers import (
     batches,
     bulk_insert,
+    channel,
     code_definitions,
     collections,
+    compare_exchange,
     configuration,
     databases,
     debug,
@@ -93,6 +95,7 @@ def whole(
 
 NONE, READ, WRITE = Permission.NONE, Permission.READ, Permission.WRITE
 DATABASE_ADMIN, OPERATOR = Permission.DATABASE_ADMIN, Permission.OPERATOR
+CLUSTER_ADMIN = Permission.CLUSTER_ADMIN
 
 ROUTES: tuple[Route, ...] = (
     Route("DELETE", "/admin/analyzers", code_definitions.delete_analyzer, OPERATOR),
@@ -115,6 +118,7 @@ ROUTES: tuple[Route, ...] = (
     whole("PUT", "/admin/sorters", code_definitions.put_sorters, OPERATOR),
     Route("GET", "/analyzers", code_definitions.get_analyzers, READ),
     Route("GET", "/build/version", topology.build_version, NONE),
+    Route("GET", "/cluster/channel", channel.open_channel, CLUSTER_ADMIN),
     Route("GET", "/cluster/node-info", topology.node_info, READ),
     Route("GET", "/cluster/topology", topology.cluster, READ),
     Route("GET", "/configuration/client", configuration.get_server, READ),
@@ -134,6 +138,9 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/databases/{db}/analyzers", code_definitions.get_analyzers, READ),
     whole("POST", "/databases/{db}/bulk_docs", batches.post, WRITE, "batch"),
     Route("POST", "/databases/{db}/bulk_insert", bulk_insert.post, WRITE, Body.STREAM, operation="bulk_insert"),
+    Route("DELETE", "/databases/{db}/cmpxchg", compare_exchange.delete, WRITE),
+    Route("GET", "/databases/{db}/cmpxchg", compare_exchange.get, READ),
+    whole("PUT", "/databases/{db}/cmpxchg", compare_exchange.put, WRITE, "compare_exchange"),
     Route("GET", "/databases/{db}/collections/docs", collections.documents, READ),
     Route("GET", "/databases/{db}/collections/stats", collections.statistics, READ),
     Route("GET", "/databases/{db}/collections/stats/detailed", collections.statistics_detailed, READ),

@@ -26,8 +26,9 @@ def test_a_query_is_listed_and_ended(desk: Run) -> None:
         opened = server.databases.find("db")
         request = QueryRequest("from Users", streams=True)
         prepared = await prepare(
-            opened.database, opened.indexes, request, server.scripts, server.clock, opened.running_queries
-        )
+            opened.database, opened.indexes, request, server.scripts, server.clock, lambda key: None, 0,
+            opened.running_queries,
+        )  # fmt: skip
         execution = prepared.begin()
         results = execution.results()
         next(results)
