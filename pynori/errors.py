@@ -325,6 +325,17 @@ class OperationFailed(PynoriError):
     code = "operation_failed"
 
 
+class NamedDatabaseDoesNotExist(OperationFailed):
+    """A request to the server names a database that is not there. Without `Database-Missing`: no node has it."""
+
+    wire_name = RAVEN + "Database.DatabaseDoesNotExistException"
+    code = "named_database_does_not_exist"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Database '{name}' was not found")
+        self.name = name
+
+
 class OperationCanceled(OperationFailed):
     """A long operation was ended on request."""
 
@@ -372,6 +383,20 @@ class SorterCompilationError(OperationFailed):
 
     wire_name = RAVEN + "Documents.Compilation.SorterCompilationException"
     code = "sorter_compilation"
+
+
+class AnalyzerCompilationError(OperationFailed):
+    """The definition of an analyzer cannot be used."""
+
+    wire_name = RAVEN + "Documents.Compilation.AnalyzerCompilationException"
+    code = "analyzer_compilation"
+
+
+class AnalyzerDoesNotExist(OperationFailed):
+    """No analyzer was registered under this name."""
+
+    wire_name = RAVEN + "Documents.Analyzers.AnalyzerDoesNotExistException"
+    code = "analyzer_does_not_exist"
 
 
 class SorterDoesNotExist(OperationFailed):

@@ -21,4 +21,5 @@ cdef class ExpressionFeed(FeedProgram):
     cdef bint opened
     cdef uint32_t* numbers             # of the index, by field of the program
     cdef const FieldSink* inner        # the feed's sink, while a document is evaluated
+    cdef bint has_values               # of the entry that is being given
     cdef Output references             # u16 size, id; then for each reference u16 size, id, u16 size, collection; 0

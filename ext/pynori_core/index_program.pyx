@@ -73,11 +73,16 @@ cdef str read_text(const uint8_t** here):
 
 cdef int forward_value(void* context, uint32_t field, const FieldValue* value) noexcept nogil:
     cdef const FieldSink* inner = (<ExpressionFeed>context).inner
+    (<ExpressionFeed>context).has_values = True
     return inner.emit(inner.context, (<ExpressionFeed>context).numbers[field], value)
 
 
 cdef int forward_end(void* context) noexcept nogil:
+    """An entry without any value is none."""
     cdef const FieldSink* inner = (<ExpressionFeed>context).inner
+    if not (<ExpressionFeed>context).has_values:
+        return OK
+    (<ExpressionFeed>context).has_values = False
     return inner.end_entry(inner.context)
 
 
@@ -88,6 +93,7 @@ cdef int expression_evaluate(void* state, const FeedDocument* document, const Fi
     cdef FieldValue given
     cdef int code
     (<ExpressionFeed>state).inner = sink
+    (<ExpressionFeed>state).has_values = False
     own.context = state
     own.emit = forward_value
     own.end_entry = forward_end

@@ -26,9 +26,10 @@ cdef int rank_entries(IndexTrees* trees, uint32_t field, const Token* tokens, si
                       const uint64_t* within, size_t within_count, bint required, uint64_t skip, uint64_t limit,
                       IdList* out, double** scores, uint64_t* total) noexcept nogil
 
-# The scores of ascending ids into `out`, which is added to.
-cdef int rank_scores(IndexTrees* trees, uint32_t field, const Token* tokens, size_t token_count, const uint64_t* ids,
-                     size_t count, double* out) noexcept nogil
+# The scores of ascending ids into `out`, which is added to. `average`: how many tokens an entry has that is neither
+# long nor short; 0: the field's own average.
+cdef int rank_scores(IndexTrees* trees, uint32_t field, const Token* tokens, size_t token_count, double average,
+                     const uint64_t* ids, size_t count, double* out) noexcept nogil
 
 # Of ascending `candidates`, which have all tokens, those where the tokens' places, each less its own position, lie
 # within `slop` of one another.

@@ -348,12 +348,14 @@ cdef void hit_down(Hit* hits, size_t count, size_t place) noexcept nogil:
 
 # ---- given entries
 
-cdef int rank_scores(IndexTrees* trees, uint32_t field, const Token* tokens, size_t token_count, const uint64_t* ids,
-                     size_t count, double* out) noexcept nogil:
+cdef int rank_scores(IndexTrees* trees, uint32_t field, const Token* tokens, size_t token_count, double average,
+                     const uint64_t* ids, size_t count, double* out) noexcept nogil:
     cdef Ranking ranking
     cdef Stream* stream
     cdef size_t index, place
     cdef int code = ranking_open(&ranking, trees, field, tokens, token_count)
+    if average > 0:
+        ranking.average = average
     index = 0
     while code == OK and index < token_count:
         stream = &ranking.streams[index]

@@ -523,7 +523,7 @@ cdef class IndexSnapshot:
         self.leave(&view, code)
         return ordered_take(&found, scores, <int64_t>total)
 
-    def scores(self, uint32_t field, tokens not None, ids not None):
+    def scores(self, uint32_t field, tokens not None, ids not None, *, double average=0):
         """The BM25 scores of these entries, format "d"; 0 where no token matches."""
         cdef TokenList each = TokenList(self, field, [(token, boost, 0) for token, boost in tokens], TOKENS_MAX)
         cdef Matches sorted_ids = ids if isinstance(ids, Matches) else Matches.of(ids)
@@ -538,7 +538,8 @@ cdef class IndexSnapshot:
         target = &found[0]
         self.enter(&view)
         with nogil:
-            code = rank_scores(&view.trees, field, each.tokens, each.count, sorted_ids.ids, sorted_ids.count, target)
+            code = rank_scores(&view.trees, field, each.tokens, each.count, average, sorted_ids.ids, sorted_ids.count,
+                               target)
         self.leave(&view, code)
         if sorted_ids is ids:
             return memoryview(memory).cast("d").toreadonly()

@@ -279,5 +279,10 @@ class IndexSnapshot:
         `required`: only entries that have all tokens.
         """
 
-    def scores(self, field: int, tokens: Sequence[tuple[str, float]], ids: Ids) -> memoryview:
-        """The BM25 scores of these entries, format "d"; 0 where no token matches. To add up over several fields."""
+    def scores(
+        self, field: int, tokens: Sequence[tuple[str, float]], ids: Ids, *, average: float = 0
+    ) -> memoryview:
+        """The BM25 scores of these entries, format "d"; 0 where no token matches. To add up over several fields.
+
+        average: how many tokens an entry has that is neither long nor short; 0: as many as the field's on average.
+        """

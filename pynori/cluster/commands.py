@@ -5,13 +5,12 @@ the index: no clock, no randomness, no disk, so that all nodes that apply the sa
 clock or chance is put into the fields by whoever proposes. An apply that raises leaves no trace; a change of what a
 command means is a new version beside the old one, for logs outlive programs.
 
-Tables: `cluster` (ids of the cluster; server-wide client configuration), `records` (database records by lower-case
-name), `identities` (by "database/name"), `creating` and `deleting` (databases whose files are being made or removed),
-`cluster_transactions` (how many document commands each database got by them), `compare_exchange_counts` (values by
-group), `purging` (groups whose large tables are
-still to be emptied). The large ones, of bytes, stay on disk:
-`compare_exchange` (by the id of the database's group, "/" and the lower-case key) and `transactions` (by that id, "/"
-and the raft index: what the instances of the database have still to apply).
+Tables: `cluster` (ids of the cluster; server-wide client configuration, analyzers, sorters), `records` (database
+records by lower-case name), `identities` (by "database/name"), `creating` and `deleting` (databases whose files are
+being made or removed), `cluster_transactions` (how many document commands each database got by them),
+`compare_exchange_counts` (values by group), `purging` (groups whose large tables are still to be emptied). The large
+ones, of bytes, stay on disk: `compare_exchange` (by the id of the database's group, "/" and the lower-case key) and
+`transactions` (by that id, "/" and the raft index: what the instances of the database have still to apply).
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pynori import limits
-from pynori.cluster import compare_exchange, index_commands
+from pynori.cluster import compare_exchange, definition_commands, index_commands
 from pynori.cluster.records import instances
 from pynori.errors import AlreadyExists, DatabaseDoesNotExist, InvalidArgument, LimitExceeded, RaftConcurrency
 
@@ -250,11 +249,14 @@ COMMANDS: dict[tuple[str, int], Command] = {
         Command("database.update", 1, _update_database),
         Command("database.delete", 1, _delete_database),
         Command("database.deleted", 1, _database_deleted),
+        Command("definitions.put", 1, definition_commands.put_definitions),
+        Command("definitions.delete", 1, definition_commands.delete_definition),
         Command("identity.next", 1, _next_identity),
         Command("identity.seed", 1, _seed_identity),
         Command("index.put", 1, index_commands.put_index),
         Command("index.put_auto", 1, index_commands.put_auto_index),
         Command("index.delete", 1, index_commands.delete_index),
+        Command("index.rolled", 1, index_commands.index_rolled),
         Command("index.set", 1, index_commands.set_index),
     )
 }

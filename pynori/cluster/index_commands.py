@@ -45,6 +45,8 @@ def put_index(view: View, fields: Fields, index: int) -> bool:
     kept = [entry, *history.get(name, ())][: limits.INDEX_HISTORY_MAX]
     record["Indexes"] = {**record["Indexes"], name: stored}
     record["IndexesHistory"] = {**history, name: kept}
+    if definition["DeploymentMode"] == "Rolling":
+        record["RollingIndexes"] = {**record["RollingIndexes"], name: _deployment(record, fields["created_at"], index)}
     _store(view, record, index)
     return True
 
@@ -66,7 +68,7 @@ def delete_index(view: View, fields: Fields, index: int) -> bool:
     """fields: database, name. Returns whether there was one."""
     record = _record(view, fields)
     found = False
-    for table in ("Indexes", "AutoIndexes", "IndexesHistory"):
+    for table in ("Indexes", "AutoIndexes", "IndexesHistory", "RollingIndexes"):
         known = find_name(record[table], fields["name"])
         if known is not None:
             record[table] = {name: value for name, value in record[table].items() if name != known}
@@ -74,6 +76,43 @@ def delete_index(view: View, fields: Fields, index: int) -> bool:
     if found:
         _store(view, record, index)
     return found
+
+
+def index_rolled(view: View, fields: Fields, index: int) -> bool:
+    """A node has caught up with a rolling deployment; the next one begins. fields: database, name, node, finished_at.
+
+    Returns whether that changed anything.
+    """
+    record = _record(view, fields)
+    name = find_name(record["RollingIndexes"], fields["name"])
+    if name is None:
+        return False
+    nodes = dict(record["RollingIndexes"][name]["ActiveDeployments"])
+    mine = nodes.get(fields["node"])
+    if mine is None or mine["State"] == "Done":
+        return False
+    nodes[fields["node"]] = {**mine, "State": "Done", "FinishedAt": fields["finished_at"]}
+    following = next((each for each, state in nodes.items() if state["State"] == "Pending"), None)
+    if following is not None:
+        nodes[following] = {**nodes[following], "State": "Running", "StartedAt": fields["finished_at"]}
+    changed = {"ActiveDeployments": nodes, "RaftIndexChange": index}
+    record["RollingIndexes"] = {**record["RollingIndexes"], name: changed}
+    _store(view, record, index)
+    return True
+
+
+def _deployment(record: Mapping[str, Any], now: str, index: int) -> dict[str, Any]:
+    """One node after the other builds the index."""
+    nodes = {
+        node: {
+            "State": "Pending" if number else "Running",
+            "CreatedAt": now,
+            "StartedAt": None if number else now,
+            "FinishedAt": None,
+        }
+        for number, node in enumerate(record["Topology"]["Members"])
+    }
+    return {"ActiveDeployments": nodes, "RaftIndexChange": index}
 
 
 def set_index(view: View, fields: Fields, index: int) -> bool:

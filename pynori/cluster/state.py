@@ -254,6 +254,32 @@ class ClusterState:
         """Propose one of the commands of `index_commands.py`; returns the raft index and what the command returns."""
         return await self._driver.propose(command, fields)
 
+    def settings(self, db: str) -> Mapping[str, str | None]:
+        """The settings of a database's record, shared: not to be changed."""
+        found: Mapping[str, str | None] = self._record(db)["Settings"] or {}
+        return found
+
+    def registered(self, kind: str, db: str | None) -> dict[str, str]:
+        """The code of analyzers or sorters by name: those of a database over those of all, or the latter for None."""
+        found: dict[str, Any] = dict(self._tables["cluster"].get(kind.lower()) or {})
+        for name, each in (self._record(db).get(kind) or {}).items() if db is not None else ():
+            shared = next((other for other in found if other.lower() == name.lower()), None)
+            if shared is not None:
+                del found[shared]
+            found[name] = each
+        return {name: str(each.get("Code", "")) for name, each in found.items() if isinstance(each, Mapping)}
+
+    async def register(self, kind: str, db: str | None, definitions: list[dict[str, str]]) -> int:
+        """Add or replace analyzers or sorters of a database, or of all for None; returns the raft index."""
+        fields = {"kind": kind, "database": db, "definitions": definitions}
+        index, _ = await self._driver.propose("definitions.put", fields)
+        return index
+
+    async def unregister(self, kind: str, db: str | None, name: str) -> tuple[int, bool]:
+        """Remove an analyzer or sorter; returns the raft index and whether there was one."""
+        index, found = await self._driver.propose("definitions.delete", {"kind": kind, "database": db, "name": name})
+        return index, bool(found)
+
     def _record(self, name: str) -> records.Record:
         """The stored record, shared: not to be changed."""
         record = self._tables["records"].get(name.lower())
@@ -485,7 +511,7 @@ class ClusterState:
         record = self._record(db)
         own = record["Client"]
         own_etag = int(own.get("Etag", 0)) if own else 0
-        if own and not own.get("Disabled"):
+        if own and (not own.get("Disabled") or server is None or server.get("Disabled")):
             return max(own_etag, server_etag), copy.deepcopy(own)
         return max(own_etag, server_etag), copy.deepcopy(server)
 

@@ -8,6 +8,7 @@ What was looked at and gave nothing new is only remembered in memory: no commit,
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from pynori import limits
 from pynori.indexes.feeding import Feeder, FeedResult, collections_to_read
 from pynori.indexes.progress import ERRORS_KEY, IndexingError, Progress, decode_errors, with_errors, write_errors
 from pynori.indexes.references import References, feed_references
+from pynori.indexes.settings import WorkSettings
 from pynori.runtime.clock import Clock, wire_time
 
 if TYPE_CHECKING:
@@ -44,12 +46,16 @@ def run_batch(
     progress: Progress,
     errors: list[IndexingError],
     clock: Clock,
+    settings: WorkSettings,
 ) -> Outcome:
     """Run one batch. Raises what the disk or the engine raises; the index is as it was then."""
     started_ms = clock.monotonic_ms()
     documents = database.snapshot()
     try:
-        batch = _Batch(documents, store, feeder, references, progress.copied(), wire_time(clock.now()))
+        batch = _Batch(documents, store, feeder, references, progress.copied(), wire_time(clock.now()), settings)
+        if settings.batch_time_ms is not None:
+            end_ms = started_ms + settings.batch_time_ms
+            batch.is_late = lambda: clock.monotonic_ms() >= end_ms
         batch.run()
     finally:
         documents.close()
@@ -72,12 +78,15 @@ class _Batch:
         references: References | None,
         progress: Progress,
         now: str,
+        settings: WorkSettings,
     ) -> None:
         self._snapshot = documents
         self._store = store
         self._feeder = feeder
         self._references = references
         self._now = now
+        self._settings = settings
+        self.is_late: Callable[[], bool] | None = None  # whether the batch has used up its time; None: it has no limit
         self.progress = progress
         self.documents = 0
         self.more = False
@@ -105,14 +114,15 @@ class _Batch:
             self.committed = True
 
     def _left(self) -> int:
-        return max(1, limits.INDEX_BATCH_DOCUMENTS_MAX - self.documents)
+        return max(1, self._settings.documents_max - self.documents)
 
     def _collection(self, writer: IndexWriter, collection: str) -> None:
         at = self.progress.of(collection)
         if self._changed.get(collection.lower(), 0) <= at.etag:
             at.document_etag = at.tombstone_etag = self._last_etag
             return
-        if self.documents >= limits.INDEX_BATCH_DOCUMENTS_MAX:
+        is_late = self.is_late is not None and self.documents > 0 and self.is_late()
+        if is_late or self.documents >= self._settings.documents_max:
             self.more = True
             return
         departed = self._departed(writer, collection, at.tombstone_etag)
@@ -123,9 +133,18 @@ class _Batch:
         )
         self._count(departed, False)
         self._count(gone, False)
-        fed = self._feeder.feed(writer, self._snapshot, collection, at.document_etag, self._left())
-        at.document_etag = fed.last_etag if fed.more else self._last_etag
-        self._count(fed, True)
+        while True:
+            # With a limit of time in steps, after each of which the clock is looked at.
+            step = self._left() if self.is_late is None else min(self._left(), limits.INDEX_TIMED_STEP)
+            fed = self._feeder.feed(writer, self._snapshot, collection, at.document_etag, step)
+            at.document_etag = fed.last_etag if fed.more else self._last_etag
+            ends = self.is_late is None or not fed.more or self.is_late()
+            if not ends and self.documents + fed.documents < self._settings.documents_max:
+                fed.more = False  # for the batch goes on
+                self._count(fed, True)
+                continue
+            self._count(fed, True)
+            return
 
     def _departed(self, writer: IndexWriter, collection: str, since_etag: int) -> FeedResult:
         """Take out what was deleted and then made again in a collection that this index does not read."""

@@ -15,6 +15,14 @@ from typing import Any
 from pynori import limits
 from pynori.errors import CompilationError, InvalidArgument
 from pynori.indexes.fields import ALL_FIELDS, FieldOptions, choice
+from pynori.indexes.settings import (
+    ANALYZER,
+    EMPTY_ENTRIES,
+    MISSING_AS_NULL,
+    SEARCH_ANALYZER,
+    check_configuration,
+)
+from pynori.text.analyzers import is_called
 
 LOCK_MODES = ("Unlock", "LockedIgnore", "LockedError")
 PRIORITIES = ("Low", "Normal", "High")
@@ -48,6 +56,7 @@ class IndexDefinition:
     output_pattern_collection: str | None = None
     reduce_output_index: int | None = None
     deployment_mode: str = "Parallel"
+    analyzers: Mapping[str, str] = field(default_factory=dict)  # the code of registered ones that fields ask for
 
     @classmethod
     def from_json(cls, given: Mapping[str, Any], name: str | None = None) -> IndexDefinition:
@@ -70,12 +79,14 @@ class IndexDefinition:
                 _text(given, "PatternReferencesCollectionName"),
                 _whole_number(given, "ReduceOutputIndex"),
                 choice(given.get("DeploymentMode"), DEPLOYMENT_MODES, "Parallel", "DeploymentMode"),
+                _texts(given, "Analyzers"),
             ).checked()
         except ValueError as error:
             raise InvalidArgument(f"Index '{found}': {error}") from None
 
     def checked(self) -> IndexDefinition:
         """This definition, when its parts fit together."""
+        check_configuration(self.name, self.configuration)
         scripts = {is_script(text) for text in self.maps}
         if len(scripts) > 1:
             raise CompilationError(
@@ -139,16 +150,40 @@ class IndexDefinition:
         """The options that hold for a field of the index, whatever the case of its name."""
         own = next((each for key, each in self.fields.items() if key.lower() == name.lower()), FieldOptions())
         general = self.fields.get(ALL_FIELDS)
-        return own if general is None else own.over(general)
+        found = own if general is None else own.over(general)
+        asked = self._default_analyzer(found)
+        if asked != found.analyzer:
+            found = replace(found, analyzer=asked)
+        known = None if asked is None else next((each for each in self.analyzers if is_called(each, asked)), None)
+        return found if known is None else replace(found, analyzer=known, analyzer_code=self.analyzers[known])
+
+    def with_analyzers(self, registered: Mapping[str, str]) -> IndexDefinition:
+        """With those of the registered analyzers that its fields ask for, by name their code."""
+        asked = [each.analyzer for each in self.fields.values() if each.analyzer is not None]
+        asked += [name for name in map(self._setting, (ANALYZER, SEARCH_ANALYZER)) if name]
+        used = {name: code for name, code in registered.items() if any(is_called(name, each) for each in asked)}
+        return self if used == self.analyzers else replace(self, analyzers=used)
 
     @property
     def missing_is_null(self) -> bool:
         """Whether a field that a map gives no value is kept as null."""
-        return self._setting("Indexing.IndexMissingFieldsAsNull") == "true"
+        return self._setting(MISSING_AS_NULL).lower() == "true"
+
+    @property
+    def keeps_empty(self) -> bool:
+        """Whether an entry without any field is kept, so that its document is found by a query for everything."""
+        return self._setting(EMPTY_ENTRIES).lower() == "true"
 
     def _setting(self, name: str) -> str:
-        found = (value for key, value in self.configuration.items() if key.lower() == name.lower())
-        return next(found, "").lower()
+        found = (value for key, value in self.configuration.items() if key.lower() == name)
+        return next(found, "").strip()
+
+    def _default_analyzer(self, options: FieldOptions) -> str | None:
+        """What the configuration names for fields that name none themselves; whole texts in lower case need none."""
+        if options.analyzer is not None or not options.is_indexed or options.is_exact:
+            return options.analyzer
+        name = self._setting(SEARCH_ANALYZER if options.is_text else ANALYZER)
+        return None if not name or is_called("LowerCaseKeywordAnalyzer", name) else name
 
     @property
     def named_fields(self) -> frozenset[str]:
@@ -156,7 +191,12 @@ class IndexDefinition:
         return frozenset(name for name in self.fields if name != ALL_FIELDS)
 
     def same_content(self, other: IndexDefinition) -> bool:
-        """Whether an index of the one serves the other: all but lock mode, priority, state and deployment."""
+        """Whether an index of this one serves the other: all but lock mode, priority, state and deployment.
+
+        An analyzer that is not registered any more changes nothing for what was built with it.
+        """
+        if any(self.analyzers.get(name) != code for name, code in other.analyzers.items()):
+            return False
         return _content(self) == _content(other)
 
     def differs_from(self, other: IndexDefinition) -> bool:
@@ -214,7 +254,7 @@ def _content(definition: IndexDefinition) -> tuple[Any, ...]:
     return (
         frozenset(_lines(text) for text in definition.maps),
         None if definition.reduce is None else _lines(definition.reduce),
-        {name: options for name, options in definition.fields.items() if options != FieldOptions()},
+        {name.lower(): options for name, options in definition.fields.items() if options != FieldOptions()},
         dict(definition.configuration),
         dict(definition.additional_sources),
         [dict(each) for each in definition.additional_assemblies],

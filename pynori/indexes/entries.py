@@ -20,6 +20,7 @@ from pynori.indexes.fields import FieldOptions
 from pynori.spatial.options import SpatialOptions, options_from
 from pynori.spatial.stored import SHAPE, X, Y, is_stored, stored_values
 from pynori.text.analyzers import STANDARD, Analyzer, find_analyzer
+from pynori.text.compose import analyzer_from
 
 if TYPE_CHECKING:
     from pynori_core.index_store import FieldInput, IndexWriter
@@ -27,16 +28,23 @@ if TYPE_CHECKING:
 Entry = Mapping[str, Any]
 # (name, value, options that the entry itself gives)
 Field = tuple[str, Any, FieldOptions | None]
+# Behind a field's name: the field, of which no query speaks, that holds how many times an entry's value of it counts.
+BOOST = "#boost"
 INTEGER_MIN, INTEGER_MAX = -(2**63), 2**63 - 1
 
-encode = msgspec.json.Encoder(decimal_format="number").encode
+# Decimals are texts, so that all their digits come back.
+encode = msgspec.json.Encoder(decimal_format="string").encode
 
 
 def analyzer_of(name: str, options: FieldOptions) -> Analyzer | None:
     """What cuts the texts of a field into words; None for a field of whole texts. Raises: CompilationError."""
     if not options.is_text:
         return None
-    return STANDARD if options.analyzer is None else find_analyzer(options.analyzer, name)
+    if options.analyzer is None:
+        return STANDARD
+    if options.analyzer_code is not None:
+        return analyzer_from(options.analyzer, options.analyzer_code)
+    return find_analyzer(options.analyzer, name)
 
 
 def native_field(writer: IndexWriter, name: str, options: FieldOptions) -> int | None:
@@ -67,8 +75,11 @@ class EntryWriter:
             stored.append(encode(kept) if kept else None)
         self._writer.put(document_id, inputs, stored if any(stored) else None)
 
-    def put_fields(self, document_id: str, entries: Sequence[Sequence[Field]]) -> None:
-        """As put; fields may say themselves how they are kept, which wins over the definition."""
+    def put_fields(self, document_id: str, entries: Sequence[Sequence[Field]], *, keep_empty: bool = False) -> None:
+        """As put; fields may say themselves how they are kept, which wins over the definition.
+
+        keep_empty: an entry without fields is one too.
+        """
         inputs: list[dict[int, FieldInput]] = []
         stored: list[bytes | None] = []
         for entry in entries:
@@ -78,7 +89,7 @@ class EntryWriter:
                 if own is not None and name not in self._options:
                     self._options[name] = own.over(self._options_of(name))
                 self._field(name, value, taken, kept)
-            if taken or kept:
+            if taken or kept or keep_empty:
                 inputs.append(taken)
                 stored.append(encode(kept) if kept else None)
         if inputs:
@@ -111,8 +122,9 @@ class EntryWriter:
         return taken, stored
 
     def _field(self, name: str, value: Any, taken: dict[int, FieldInput], stored: dict[str, Any]) -> None:
+        factor = 1.0
         if isinstance(value, Boosted):
-            value = value.value
+            value, factor = value.value, value.boost
         if isinstance(value, DynamicField):
             self._field(value.name, value.value, taken, stored)
             return
@@ -121,10 +133,15 @@ class EntryWriter:
             for each in value:
                 if isinstance(each, DynamicField):
                     self._field(each.name, each.value, taken, stored)
+                elif isinstance(each, Boosted):
+                    plain.append(each.value)
+                    factor *= each.boost
                 else:
-                    plain.append(each.value if isinstance(each, Boosted) else each)
+                    plain.append(each)
             value = plain
         options = self.options(name)
+        if factor != 1 and options.is_indexed:
+            taken[self._boost(name)] = factor
         if options.is_stored:
             stored[name] = value
         if options.spatial is not None or _is_place(value):
@@ -150,6 +167,12 @@ class EntryWriter:
         found = self._numbers.get(name)
         if found is None:
             found = self._numbers[name] = self._writer.field(name, exact=exact and not name.endswith((X, Y)))
+        return found
+
+    def _boost(self, name: str) -> int:
+        found = self._numbers.get(name + BOOST)
+        if found is None:
+            found = self._numbers[name + BOOST] = self._writer.field(name + BOOST)
         return found
 
     def _number(self, name: str, options: FieldOptions) -> int:

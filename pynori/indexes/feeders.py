@@ -13,6 +13,7 @@ from pynori.indexes.maps import make_maps
 from pynori.indexes.output import OutputWriter
 from pynori.indexes.reduce_feeder import AutoReduceFeeder, StaticReduceFeeder
 from pynori.indexes.reducers import make_reducer
+from pynori.indexes.reference_pattern import ReferencePattern
 from pynori.indexes.runner import IndexRunner
 from pynori.indexes.static_feeder import StaticMapFeeder
 
@@ -30,16 +31,23 @@ def make_feeder(definition: IndexDefinition | AutoIndexDefinition, database: Dat
     for name in definition.fields:
         # An analyzer that is not there is told when the definition comes, not when the first document does.
         analyzer_of(name, definition.options_of(name))
+    analyzer_of("*", definition.options_of("*"))  # of fields without options of their own
     runner = IndexRunner(database.scripts)
     maps = make_maps(definition, runner)
     if not definition.is_map_reduce:
         return StaticMapFeeder(definition, maps)
     output = None
     if definition.output_collection is not None:
-        output = OutputWriter(database, definition.output_collection)
+        pattern = None if definition.output_pattern is None else ReferencePattern(definition.output_pattern)
+        output = OutputWriter(
+            database, definition.output_collection, pattern, definition.output_pattern_collection
+        )  # fmt: skip
     return StaticReduceFeeder(definition, maps, make_reducer(definition, maps, runner), output)
 
 
 def content_of(definition: IndexDefinition | AutoIndexDefinition) -> dict[str, Any]:
     """The definition without what changes in place: equal for two definitions that share an environment."""
-    return {name: value for name, value in definition.to_json().items() if name not in IN_PLACE}
+    content = {name: value for name, value in definition.to_json().items() if name not in IN_PLACE}
+    if isinstance(definition, IndexDefinition) and definition.analyzers:
+        content["Analyzers"] = dict(definition.analyzers)
+    return content

@@ -78,6 +78,7 @@ class FieldOptions:
     spatial: SpatialOptions | None = None
     analyzer: str | None = None
     suggestions: bool | None = None
+    analyzer_code: str | None = None  # of a registered analyzer; no part of the field's own options
 
     @classmethod
     def from_json(cls, name: str, given: object) -> FieldOptions:

@@ -28,6 +28,7 @@ from pynori.indexes.feeding import HILO, Feeder
 from pynori.indexes.fields import FieldOptions
 from pynori.indexes.progress import IndexingError, Progress, read_errors, write_errors
 from pynori.indexes.references import References
+from pynori.indexes.settings import WorkSettings
 from pynori.indexes.tables import Definition
 from pynori.runtime import log
 
@@ -80,6 +81,7 @@ class Index:
         self.store = store  # None: Faulty
         self.feeder = feeder
         self.references = references
+        self.settings = WorkSettings()
         self.broken = broken  # why it is Faulty: it does not compile, or its files cannot be opened
         self.is_paused = False
         self.was_current = False  # queries have seen it up to date since it was opened
@@ -89,6 +91,7 @@ class Index:
         self.queried_ms = clock.monotonic_ms()  # when it was last asked, or made
         self.mapped_per_second = 0.0
         self.batches: deque[BatchReport] = deque(maxlen=limits.INDEX_BATCHES_SHOWN)
+        self.is_rolled = False  # the cluster was told that its rolling deployment is done here
         self.hurry = 0  # how many wait for it
         self.retry_at_ms = 0.0
         self.wake: Callable[[], None] = _nobody
@@ -232,8 +235,6 @@ class Index:
         reasons: list[str] = []
         if self.feeder is None:
             return ["the index is faulty"]
-        if self.is_replacement is False and self.progress.failure is not None:
-            return [f"the index is in error state: {self.progress.failure}"]
         changed = self._database.collection_etags()
         for name in self._names(changed):
             last = changed.get(name, 0)

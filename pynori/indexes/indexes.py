@@ -26,6 +26,7 @@ from pynori.indexes.folders import REFERENCES, IndexFolders, Owner, folder_name
 from pynori.indexes.index import Index
 from pynori.indexes.output import check_no_others, check_output
 from pynori.indexes.references import References
+from pynori.indexes.settings import WorkSettings, work_settings
 from pynori.indexes.tables import Definition, definitions_of
 from pynori.indexes.worker import IndexThreads, Worker
 from pynori.runtime import log
@@ -46,6 +47,10 @@ class Definitions(Protocol):
     """The part of the cluster's state that holds definitions."""
 
     def index_tables(self, name: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]: ...
+
+    def registered(self, kind: str, db: str | None) -> Mapping[str, str]: ...
+
+    def settings(self, db: str) -> Mapping[str, str | None]: ...
 
     async def change_indexes(self, command: str, fields: Mapping[str, Any]) -> tuple[int, Any]: ...
 
@@ -117,6 +122,10 @@ class Indexes:
         await self.reconcile()
         return self.find(definition.name)
 
+    def sorters(self) -> Mapping[str, str]:
+        """The code of the registered sorters that queries may order by, by name."""
+        return self._definitions.registered("Sorters", self._database.name)
+
     # ------------------------------------------------------------ changing definitions
 
     async def put(self, given: Mapping[str, Any], *, scripts_only: bool = False, source: str = "client") -> int:
@@ -124,7 +133,7 @@ class Indexes:
 
         Raises: InvalidArgument and CompilationError for what is wrong with it; OperationFailed when it is locked.
         """
-        definition = IndexDefinition.from_json(given)
+        definition = IndexDefinition.from_json(given).with_analyzers(self._analyzers())
         if scripts_only and not definition.type.startswith("JavaScript"):
             raise InvalidArgument(f"Index '{definition.name}' is not written in JavaScript: it takes an administrator")
         feeder = await asyncio.get_running_loop().run_in_executor(None, make_feeder, definition, self._database)
@@ -158,7 +167,7 @@ class Indexes:
 
     def has_changed(self, given: Mapping[str, Any]) -> bool:
         """Whether putting this definition would change anything."""
-        definition = IndexDefinition.from_json(given)
+        definition = IndexDefinition.from_json(given).with_analyzers(self._analyzers())
         stored = self._wanted().get(definition.name.lower())
         return not isinstance(stored, IndexDefinition) or definition.differs_from(stored)
 
@@ -294,7 +303,10 @@ class Indexes:
     def _wanted(self) -> dict[str, Definition]:
         """The definitions of the record by lower-case name."""
         static, automatic = self._definitions.index_tables(self._database.name)
-        return definitions_of(static, automatic)
+        return definitions_of(static, automatic, self._analyzers())
+
+    def _analyzers(self) -> Mapping[str, str]:
+        return self._definitions.registered("Analyzers", self._database.name)
 
     async def reconcile(self) -> None:
         """Bring what there is into line with the record."""
@@ -382,6 +394,7 @@ class Indexes:
         self._start(index)
 
     def _start(self, index: Index) -> None:
+        index.settings = self._settings_of(index.definition)
         self._hold(index)
         worker = Worker(index, self._database, self._threads, self._clock, self._moved, self._start_reopening)
         self._workers[index] = worker
@@ -389,10 +402,20 @@ class Indexes:
         self._moved(index)
 
     def _update(self, index: Index, definition: Definition) -> None:
-        """Take over what changes in place."""
+        """Take over what changes in place. The analyzers that it was built with stay."""
+        before = index.definition
+        if isinstance(before, IndexDefinition) and isinstance(definition, IndexDefinition):
+            definition = definition.with_analyzers(before.analyzers)
         index.definition = definition
+        index.settings = self._settings_of(definition)
+        index.is_rolled = False
         index.wake()
         index.move()
+        self._moved(index)
+
+    def _settings_of(self, definition: Definition) -> WorkSettings:
+        own = definition.configuration if isinstance(definition, IndexDefinition) else {}
+        return work_settings(own, self._definitions.settings(self._database.name))
 
     async def _replace(self, key: str, definition: Definition) -> None:
         """The definition has changed: build beside, or in place of one that answers nothing anyway."""
@@ -459,15 +482,35 @@ class Indexes:
         self._hold(index)
         self._committed()  # it may have written documents of its own
         key = index.definition.name.lower()
-        if self._replacements.get(key) is index:
-            # One that has failed takes the place too: that is what was asked for, and it says why.
-            if index.broken is not None or index.progress.failure is not None or not index.is_stale():
-                del self._replacements[key]
-                self._exchange(key, index)
+        has_failed = index.broken is not None or index.progress.failure is not None
+        # One that has failed takes the place too: that is what was asked for, and it says why.
+        if self._replacements.get(key) is index and (has_failed or not index.is_stale()):
+            del self._replacements[key]
+            self._exchange(key, index)
+        if self._rolls(index) and self._indexes.get(key) is index and not index.is_stale():
+            index.is_rolled = True
+            self._tasks.start(f"deployment of {index.name}", self._roll(index.definition.name))
         elif index.is_auto and self._indexes.get(key) is index and not index.is_stale():
             covered = [each for each in self.automatic() if each is not index and _covers(index, each)]
             if covered:
                 self._tasks.start(f"replacing what {index.name} covers", self._replace_covered(index, covered))
+
+    @staticmethod
+    def _rolls(index: Index) -> bool:
+        definition = index.definition
+        return (
+            isinstance(definition, IndexDefinition) and definition.deployment_mode == "Rolling" and not index.is_rolled
+        )
+
+    async def _roll(self, name: str) -> None:
+        """Tell the cluster that a rolling deployment is done on this node."""
+        fields = {
+            "database": self._database.name,
+            "name": name,
+            "node": self._database.options.node_tag,
+            "finished_at": wire_time(self._clock.now()),
+        }
+        await self._definitions.change_indexes("index.rolled", fields)
 
     async def _replace_covered(self, index: Index, covered: list[Index]) -> None:
         for each in covered:
@@ -494,8 +537,9 @@ class Indexes:
             now_ms = self._clock.monotonic_ms()
             for index in self.all():
                 self._hold(index)
-                index.is_idle = index.is_auto and now_ms - index.queried_ms > limits.INDEX_IDLE_MS
-                if index.is_auto and now_ms - index.queried_ms > limits.INDEX_IDLE_MS + limits.INDEX_IDLE_KEPT_MS:
+                index.is_idle = index.is_auto and now_ms - index.queried_ms > index.settings.idle_ms
+                kept_ms = index.settings.idle_ms + index.settings.idle_kept_ms
+                if index.is_auto and now_ms - index.queried_ms > kept_ms:
                     log.info("indexes", f"index {index.name} goes: nobody has asked it", db=self._database.name)
                     await self.delete(index.name)
 

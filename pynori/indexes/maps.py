@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pynori_core.blittable import Document
 from pynori_core.errors import EngineError
-from pynori_core.expr import Point, Shape
+from pynori_core.expr import Boosted, Point, Shape
 from pynori_core.index_program import ExpressionFeed
 
 from pynori.errors import CompilationError, JavaScriptError, PynoriError, from_engine
-from pynori.expr.tree import Literal, Load, walk
+from pynori.expr.tree import Cast, Coalesce, Conditional, Expression, Literal, Load, Output, walk
 from pynori.indexes.definition import IndexDefinition
 from pynori.indexes.entries import Field
 from pynori.indexes.fields import FieldOptions
@@ -84,6 +85,7 @@ class LinqMaps:
         names = frozenset(name for each in self.maps for name in each.fields)
         self.declared_fields: frozenset[str] | None = None if dynamic else names | definition.named_fields
         self._fill = self.maps[0].fields if definition.missing_is_null else ()
+        self._decimals = frozenset(name for each in self.maps for name in _decimal_fields(each))
 
     def _check_shapes(self, definition: IndexDefinition) -> None:
         first = self.maps[0]
@@ -107,7 +109,17 @@ class LinqMaps:
                     for entry in each.entries:
                         had = {name for name, _, _ in entry}
                         entry += [(name, None, None) for name in self._fill if name not in had]
+        if self._decimals:
+            for each in outcomes:
+                if isinstance(each, Mapped):
+                    each.entries = [[self._exact(one) for one in entry] for entry in each.entries]
         return outcomes
+
+    def _exact(self, given: Field) -> Field:
+        """A field that the map casts to decimal, as one."""
+        name, value, own = given
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return (name, Decimal(str(value)), own) if name in self._decimals and is_number else given
 
     def native(self, collection: str) -> Program | None:
         maps = [each for each in self.maps if _reads(each, collection)]
@@ -206,12 +218,28 @@ def _script_field(each: EntryField) -> Field:
             value = None
         else:
             value = Point(*each.spatial)
+    elif each.boost is not None:
+        value = Boosted(value, each.boost)
     own = None
     if each.indexing is not None or each.is_stored is not None:
         storage = None if each.is_stored is None else "Yes" if each.is_stored else "No"
         given = {"Storage": storage, "Indexing": each.indexing}
         own = FieldOptions.from_json(each.name, given)
     return each.name, value, own
+
+
+def _decimal_fields(each: MapDefinition) -> list[str]:
+    """Fields whose values are decimals whenever there is one."""
+    outputs = [node for node in walk(each.stages) if isinstance(node, Output)]
+    return [name for output in outputs for name, value in output.fields if _is_decimal(value)]
+
+
+def _is_decimal(node: Expression) -> bool:
+    if isinstance(node, Conditional):
+        return _is_decimal(node.yes) and _is_decimal(node.no)
+    if isinstance(node, Coalesce):
+        return _is_decimal(node.left) and _is_decimal(node.right)
+    return isinstance(node, Cast) and node.type == "decimal"
 
 
 def _loaded_by(each: MapDefinition) -> Collection[str | None]:

@@ -3,6 +3,9 @@
 Each group is one document, `<collection>/<id of the group>`; it goes when the group does. Documents are written before
 the index commits: after a crash between the two they are written once more, never forgotten. An index that is built
 anew first removes what an earlier one has left.
+
+With a pattern (reference_pattern.py), results of one id by that pattern are gathered in a document of that id, which
+lists the ids of their documents in `ReduceOutputs`. It is written together with them, and goes with the last one.
 """
 
 from __future__ import annotations
@@ -15,9 +18,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from pynori.errors import OperationFailed
+from pynori.indexes.reference_pattern import ReferencePattern
 from pynori.limits import INDEX_WRITE_BACK_BATCH
 
 if TYPE_CHECKING:
+    from pynori_core.command import Batch
+
     from pynori.documents.database import Database
     from pynori.indexes.definition import IndexDefinition
 
@@ -28,9 +34,14 @@ LOOKED_AT_MAX = 1_024  # documents of a collection that are looked at before an 
 class OutputWriter:
     """Writes the results of one index. Used by the thread of its batch."""
 
-    def __init__(self, database: Database, collection: str) -> None:
+    def __init__(
+        self, database: Database, collection: str, pattern: ReferencePattern | None = None, referring: str | None = None
+    ) -> None:
+        """pattern: of the documents that refer to results. referring: their collection, if it has a name of its own."""
         self._database = database
         self._collection = collection
+        self._pattern = pattern
+        self._referring = referring or f"{collection}/References"
         self._waiting: list[tuple[str, bytes | None]] = []
 
     def put(self, group_id: str, json: bytes | None) -> None:
@@ -40,26 +51,57 @@ class OutputWriter:
     def write(self) -> None:
         """Write what waits, in batches; durable when this returns."""
         waiting, self._waiting = self._waiting, []
-        metadata = b'"@metadata":{"@collection":"%b"}}' % self._collection.encode()
         for start in range(0, len(waiting), INDEX_WRITE_BACK_BATCH):
+            part = waiting[start : start + INDEX_WRITE_BACK_BATCH]
             batch = self._database.batch()
-            for id, json in waiting[start : start + INDEX_WRITE_BACK_BATCH]:
+            for id, json in part:
                 if json is None:
                     batch.delete(id)
                 else:
-                    body = json.rstrip()[:-1]
-                    batch.put(id, body + (b"," if len(body) > 1 else b"") + metadata)
+                    batch.put(id, in_collection(json, self._collection))
+            if self._pattern is not None:
+                self._refer(batch, part, self._pattern)
             self._database.execute(batch)
 
+    def _refer(self, batch: Batch, part: Iterable[tuple[str, bytes | None]], pattern: ReferencePattern) -> None:
+        """Bring the documents that list these results into line with them, in the same transaction."""
+        changed: dict[str, dict[str, bool]] = {}  # by id of the listing: of a result, whether it belongs there
+        for id, json in part:
+            before = self._database.get(id)
+            old = None if before is None else pattern.id_of(msgspec.json.decode(before.json))
+            new = None if json is None else pattern.id_of(msgspec.json.decode(json))
+            if old is not None and old != new:
+                changed.setdefault(old, {})[id] = False
+            if new is not None:
+                changed.setdefault(new, {})[id] = True
+        for reference, results in changed.items():
+            found = self._database.get(reference)
+            listed = [] if found is None else list(msgspec.json.decode(found.json).get("ReduceOutputs") or [])
+            kept = [each for each in listed if results.get(each, True)]
+            kept += [each for each, belongs in results.items() if belongs and each not in listed]
+            if not kept and found is not None:
+                batch.delete(reference)
+            elif kept != listed:
+                batch.put(reference, in_collection(msgspec.json.encode({"ReduceOutputs": kept}), self._referring))
+
     def remove_left(self) -> None:
-        """Delete what an earlier index has written into the collection."""
+        """Delete what an earlier index has written into the collection, and what referred to it."""
         with closing(self._database.stream(prefix=f"{self._collection}/")) as found:
             ids = [id for id in map(_id_of, found) if id is not None]
+        with closing(self._database.stream(collection=self._referring)) as found:
+            ids += [id for id in map(_id_of, found) if id is not None]
         for start in range(0, len(ids), INDEX_WRITE_BACK_BATCH):
             batch = self._database.batch()
             for id in ids[start : start + INDEX_WRITE_BACK_BATCH]:
                 batch.delete(id)
             self._database.execute(batch)
+
+
+def in_collection(json: bytes, collection: str) -> bytes:
+    """An object's JSON as a document of a collection."""
+    body = json.rstrip()[:-1]
+    metadata = b'"@metadata":{"@collection":%b}}' % msgspec.json.encode(collection)
+    return body + (b"," if len(body) > 1 else b"") + metadata
 
 
 def _id_of(json: bytes) -> str | None:

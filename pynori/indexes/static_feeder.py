@@ -84,7 +84,7 @@ class StaticMapFeeder:
                 try:
                     if isinstance(outcome, PynoriError):
                         raise outcome
-                    self._entries.put_fields(document.id, [entry for entry in outcome.entries if entry])
+                    self._entries.put_fields(document.id, outcome.entries, keep_empty=self._definition.keeps_empty)
                 except (PynoriError, ValueError) as error:
                     writer.delete(document.id)
                     result.refuse(document.id, "Map", str(error))
@@ -102,7 +102,7 @@ class StaticMapFeeder:
 
     def _make_native(self, writer: IndexWriter, collection: str) -> ExpressionFeed | None:
         program = self._maps.native(collection)
-        if program is None:
+        if program is None or self._definition.keeps_empty:
             return None
         numbers: dict[str, int] = {}
         for name in program.fields:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pynori.errors import PynoriError
 from pynori.indexes.definition import IndexDefinition
+from pynori.indexes.settings import passed_over
 from pynori.runtime.clock import wire_time
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ def full(index: Index, database: Database) -> dict[str, Any]:
         "ErrorsCount": len(index.errors),
         "IsInvalidIndex": done.failure is not None or index.broken is not None,
         "IsTestIndex": False,
+        "IgnoredSettings": [] if output is None else passed_over(output.configuration),
         "SearchEngineType": "Corax",
         "Memory": {"DiskSize": {"HumaneSize": "", "SizeInBytes": _size_bytes(index)}},
     }
@@ -89,6 +91,8 @@ def errors(index: Index) -> dict[str, Any]:
         {"Timestamp": each.timestamp, "Document": each.document, "Action": each.action, "Error": each.error}
         for each in index.errors
     ]
+    if index.broken is not None:
+        shown.append({"Timestamp": index.created, "Document": "", "Action": "Critical", "Error": index.broken})
     return {"Name": index.name, "Errors": shown}
 
 

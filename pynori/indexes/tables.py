@@ -24,10 +24,12 @@ def checked_tables(record: Mapping[str, Any]) -> dict[str, Any]:
     return {"Indexes": indexes, "AutoIndexes": {}, "IndexesHistory": {}}
 
 
-def definitions_of(static: Mapping[str, Any], automatic: Mapping[str, Any]) -> dict[str, Definition]:
-    """The definitions of a record by lower-case name."""
+def definitions_of(
+    static: Mapping[str, Any], automatic: Mapping[str, Any], analyzers: Mapping[str, str]
+) -> dict[str, Definition]:
+    """The definitions of a record by lower-case name. analyzers: the code of registered ones by name."""
     found: dict[str, Definition] = {
-        name.lower(): IndexDefinition.from_json(each, name) for name, each in static.items()
+        name.lower(): IndexDefinition.from_json(each, name).with_analyzers(analyzers) for name, each in static.items()
     }
     found.update((name.lower(), AutoIndexDefinition.from_json(each)) for name, each in automatic.items())
     return found

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import heapq
+import itertools
 import os
 import threading
 from collections.abc import Callable
@@ -27,15 +29,47 @@ from pynori.indexes.progress import IndexingError
 from pynori.runtime import log
 from pynori.runtime.clock import Clock, wire_time
 
+RANKS = {"High": 0, "Normal": 1, "Low": 2}
+
 
 class IndexThreads:
-    """The threads that batches of all databases of a process run in."""
+    """The threads that batches of all databases of a process run in.
+
+    When all are taken, batches wait here: those of high priority go before normal ones, these before low ones, and
+    equals in turn. Used from one event loop.
+    """
 
     def __init__(self) -> None:
         self._executor = ThreadPoolExecutor(limits.INDEX_THREADS, "pynori-index", initializer=_stand_back)
+        self._free = limits.INDEX_THREADS
+        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._numbers = itertools.count()
 
-    async def run(self, call: Callable[[], Outcome]) -> Outcome:
-        return await asyncio.get_running_loop().run_in_executor(self._executor, call)
+    async def run(self, call: Callable[[], Outcome], priority: str) -> Outcome:
+        if self._free:
+            self._free -= 1
+        else:
+            turn = asyncio.get_running_loop().create_future()
+            heapq.heappush(self._waiting, (RANKS[priority], next(self._numbers), turn))
+            try:
+                await turn
+            except asyncio.CancelledError:
+                if turn.done() and not turn.cancelled():
+                    self._release()
+                raise
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._executor, call)
+        finally:
+            self._release()
+
+    def _release(self) -> None:
+        """Give the thread to whoever is next."""
+        while self._waiting:
+            _, _, turn = heapq.heappop(self._waiting)
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1
 
     def close(self) -> None:
         self._executor.shutdown(wait=False)
@@ -106,8 +140,10 @@ class Worker:
 
     async def _keep_distance(self) -> None:
         index = self._index
-        while not self._stopping and not index.hurry:
-            left_ms = self._last_commit_ms + limits.INDEX_BATCH_INTERVAL_MS - self._clock.monotonic_ms()
+        while not self._stopping:
+            # Whoever waits for the index waits for what its settings ask for, and for no more.
+            interval_ms = index.settings.interval_ms if index.hurry else self._interval_ms()
+            left_ms = self._last_commit_ms + interval_ms - self._clock.monotonic_ms()
             if left_ms <= 0:
                 return
             try:
@@ -119,6 +155,11 @@ class Worker:
             except TimeoutError:
                 return
 
+    def _interval_ms(self) -> int:
+        """Between two commits that nobody waits for, by the index's priority."""
+        usual = {"High": 0, "Normal": limits.INDEX_BATCH_INTERVAL_MS, "Low": limits.INDEX_BATCH_INTERVAL_LOW_MS}
+        return max(self._index.settings.interval_ms, usual[self._index.definition.priority])
+
     async def _batch(self) -> bool:
         """Run one batch; False: stop."""
         index = self._index
@@ -126,10 +167,11 @@ class Worker:
         if store is None or feeder is None:
             return False
         call = functools.partial(
-            run_batch, self._database, store, feeder, index.references, index.progress, index.errors, self._clock
-        )
+            run_batch, self._database, store, feeder, index.references, index.progress, index.errors, self._clock,
+            index.settings,
+        )  # fmt: skip
         try:
-            outcome = await self._threads.run(call)
+            outcome = await self._threads.run(call, index.definition.priority)
         except (EngineError, PynoriError, OSError, MemoryError) as error:
             if index.references is not None:
                 index.references.drop()

@@ -162,7 +162,15 @@ def group_input(entries: Sequence[bytes], keys: bool) -> Input:
 def entry_fields(entry: bytes) -> list[EntryField]:
     """What an entry's JSON says is to be indexed, dynamic fields under their own names."""
     fields: list[EntryField] = []
-    for name, value in msgspec.json.decode(entry).items():
+    given = msgspec.json.decode(entry)
+    if "$boost" in given and isinstance(given.get("$value"), dict):
+        # The whole entry is boosted: so is each field that says nothing of its own.
+        whole = given["$boost"]
+        given = {
+            name: value if isinstance(value, dict) else {"$value": value, "$boost": whole}
+            for name, value in given["$value"].items()
+        }
+    for name, value in given.items():
         if name == DYNAMIC_FIELDS:
             for one in value if isinstance(value, list) else [value]:
                 if isinstance(one, dict) and isinstance(one.get("$name"), str):

@@ -142,6 +142,10 @@ function createField(name, value, options) {
   return { $name: name, $value: value ?? null, $options: options ?? null };
 }
 
+function boost(value, factor) {
+  return { $value: value ?? null, $boost: factor };
+}
+
 function createSpatialField(latitude, longitude) {
   if (longitude === undefined) return { $spatial: latitude ?? null };
   return { $spatial: [latitude ?? null, longitude ?? null] };
@@ -402,6 +406,7 @@ give('output', output);
 give('console', Object.freeze({ log: output }));
 give('createField', createField);
 give('createSpatialField', createSpatialField);
+give('boost', boost);
 give('attachmentsFor', listed('@attachments'));
 give('counterNamesFor', listed('@counters'));
 give('timeSeriesNamesFor', listed('@timeseries'));

@@ -355,12 +355,7 @@ class _Lowering:
         if method == "SelectMany" and self.group is None and 1 <= len(arguments) <= 2:
             return self.select_many(arguments, node, current, last=last)
         if method == "Boost" and len(arguments) == 1 and isinstance(current, Known):
-            factor = self.force(self.lower(arguments[0], {}))
-            return Known(
-                {name: tree.Mark("boost", self.force(value), factor, node.place.position)
-                 for name, value in current.members.items()},
-                node.place,
-            )  # fmt: skip
+            return self.boosted(current, arguments[0], {}, node.place)
         if method in ("ToList", "AsEnumerable", "ToArray") and not arguments:
             return current
         raise self.error(f"'{method}' cannot be used on the documents of a map, or not like this", node.place)
@@ -420,9 +415,18 @@ class _Lowering:
             return Known(members, node.place)
         if isinstance(node, ast.Invocation) and isinstance(node.function, ast.Access) and node.function.name == "Boost":
             target = self.lower_members(node.function.target, environment)
-            if isinstance(target, Known):
-                return self.map_step("Boost", node, target, last=True)
+            if isinstance(target, Known) and len(node.arguments) == 1:
+                return self.boosted(target, node.arguments[0], environment, node.place)
         return self.lower(node, environment)
+
+    def boosted(self, target: Known, factor: ast.Expression, environment: Environment, place: ast.Place) -> Known:
+        """An entry whose fields all count so many times."""
+        times = self.force(self.lower(factor, environment))
+        return Known(
+            {name: tree.Mark("boost", self.force(value), times, place.position)
+             for name, value in target.members.items()},
+            place,
+        )  # fmt: skip
 
     def lower(self, node: ast.Expression, environment: Environment) -> Value:
         self.depth += 1
@@ -483,6 +487,9 @@ class _Lowering:
         right = self.value(node.right, environment)
         position = node.place.position
         if node.operator in tree.ARITHMETIC:
+            if node.operator in ("/", "%") and isinstance(left, Literal) and type(left.value) is int:
+                # A number divided by what a document does not have fails, as it does where C# makes an int of it.
+                right = tree.Coalesce(right, Literal(0), position)
             return tree.Arithmetic(node.operator, left, right, position)
         if node.operator in tree.COMPARISONS:
             return tree.Compare(node.operator, left, right, position=position)

@@ -17,7 +17,7 @@ from pynori.errors import LimitExceeded
 from pynori.limits import QUERY_DISTINCT_MAX, QUERY_ROWS_BATCH
 from pynori.queries.access import Found
 from pynori.queries.explain import explanations_of
-from pynori.queries.filter import Condition, Filter
+from pynori.queries.filter import Condition, condition_of
 from pynori.queries.highlight import Highlightings
 from pynori.queries.include import Includes
 from pynori.queries.project import MetadataOnly, Projector, load_documents
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from pynori.queries.plan import Plan
     from pynori.queries.rows import Row
+    from pynori.queries.running import RunningQuery
 
 
 @dataclass(slots=True)
@@ -67,6 +68,7 @@ class Execution:
         close: Callable[[], None] | None = None,
         highlights: Highlightings | None = None,
         timings: Timings | None = None,
+        running: RunningQuery | None = None,
     ) -> None:
         self.query = query = plan.query
         self.facts = facts
@@ -81,10 +83,11 @@ class Execution:
         self._timings = timings
         self._began_ms = clock.monotonic_ms()
         self._close = close
+        self._running = running
         self._includes = Includes(query, values)
         self._distinct: set[bytes] | None = set() if query.select is not None and query.select.distinct else None
         if query.filter is not None:
-            condition = Filter(values, query.source.alias).condition(query.filter)
+            condition = condition_of(query, values, snapshot)
             limit = values.count(query.filter_limit, "filter_limit") if query.filter_limit is not None else None
             facts.scanned = 0
             self._found = Found(found.total, self._filtered(found.rows, condition, limit))
@@ -116,6 +119,8 @@ class Execution:
     def _produced(self) -> Iterator[bytes]:
         batch = 1
         while True:
+            if self._running is not None:
+                self._running.check()
             with span(self._timings, "Retrieve"):
                 rows = list(islice(self._found.rows, batch))
             if not rows:
@@ -130,8 +135,7 @@ class Execution:
         facts.scanned = passed = 0
         for row in islice(rows, limit):
             facts.scanned += 1
-            load_documents(row, self.query.loads, self.query.source.alias)
-            if row.json is not None and condition(row):
+            if (row.is_group or row.stored is not None) and condition(row):
                 passed += 1
                 yield row
         facts.total = passed

@@ -14,13 +14,14 @@ import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from pynori_core.edits import edits
 from pynori_core.matches import Matches
 
 from pynori.errors import InvalidQuery, LimitExceeded
+from pynori.indexes.entries import BOOST
 from pynori.limits import SEARCH_TERMS_MAX, SEARCH_TERMS_STEP
 from pynori.queries import lucene
 from pynori.queries.match import NOTHING, Patterns
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from pynori.text.analyzers import Analyzer
 
+BOOSTS_BY_TERM_MAX: Final = 32  # different ones; more are read entry by entry
 _PIECE: Final = re.compile(r'"((?:\\.|[^"\\])*)"|((?:\\.|[^\s"\\])+)|(["\\])', re.DOTALL)
 _NUMBER: Final = re.compile(r"[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?$")
 
@@ -61,7 +63,7 @@ class FullText:
         self._like = like
         self._factor = 1.0  # of the boosts around what is being matched; 0: it does not count
         self._tokens: dict[int, dict[str, float]] = {}  # weight of each token by field number
-        self._constants: list[tuple[Matches, float]] = []
+        self._constants: list[tuple[Matches, float, int]] = []  # with their weight, and whose boosts count (field)
         self._likenesses: list[Likeness] = []
         self.searched: dict[str, list[str]] = {}  # tokens and patterns by the path that the query names
 
@@ -108,7 +110,13 @@ class FullText:
 
     def prefix_text(self, field: IndexField, text: str, within: Matches | None) -> Matches:
         found = self._snapshot.prefix(field.number, self._analyzer(field.name).part(text), within=within)
-        return self._add_constant(found)
+        return self._add_constant(found, field)
+
+    def equal_value(self, field: IndexField, found: Matches) -> Matches:
+        """It tells nothing about how well entries fit, unless they are boosted where they were made."""
+        if self._factor == 0 or self._snapshot.field(field.name + BOOST) is None:
+            return found
+        return self._add_constant(found, field)
 
     # ---- search
 
@@ -194,7 +202,7 @@ class FullText:
             found = self._snapshot.phrase(number, terms, slop=step, within=found)
             if not len(found):
                 return
-            self._constants.append((found, self._factor * (1 / (1 + step) - below)))
+            self._constants.append((found, self._factor * (1 / (1 + step) - below), number))
             below = 1 / (1 + step)
 
     def _equal(self, field: IndexField, text: str, within: Matches | None) -> Matches:
@@ -202,11 +210,12 @@ class FullText:
         values: list[Scalar] = [text]
         if _NUMBER.match(text):
             values.append(float(text) if any(each in text for each in ".eE") else int(text))
-        return self._add_constant(self._snapshot.in_(field.number, values, within=within))
+        return self._add_constant(self._snapshot.in_(field.number, values, within=within), field)
 
     def _pattern(self, field: IndexField, piece: str, within: Matches | None) -> Matches:
         pattern = self._analyzer(field.name).part(piece) if field.text else piece
-        return self._add_constant(self._snapshot.wildcard(field.number, lucene.unescape(pattern), within=within))
+        found = self._snapshot.wildcard(field.number, lucene.unescape(pattern), within=within)
+        return self._add_constant(found, field)
 
     # ---- near words, words near each other
 
@@ -232,7 +241,7 @@ class FullText:
                 self._add_tokens(field.number, near)
             within = self._snapshot.in_(field.number, list(near), within=within)
             if not field.text:
-                self._add_constant(within)
+                self._add_constant(within, field)
         assert within is not None
         return within
 
@@ -362,11 +371,12 @@ class FullText:
         for token, weight in weights.items():
             known[token] = known.get(token, 0.0) + weight * self._factor
 
-    def _add_constant(self, found: Matches) -> Matches:
-        """Entries that all fit as well as each other."""
+    def _add_constant(self, found: Matches, field: IndexField | None = None) -> Matches:
+        """Entries that all fit as well as each other, but for the boosts that they have in a field."""
         if self._factor != 0 and len(found):
             rarity = math.log(1 + (self._snapshot.entry_count - len(found) + 0.5) / (len(found) + 0.5))
-            self._constants.append((found, self._factor * max(rarity, 0.01)))
+            number = -1 if field is None else field.number
+            self._constants.append((found, self._factor * max(rarity, 0.01), number))
         return found
 
     def scores(self, ids: Ids) -> Column | None:
@@ -375,15 +385,39 @@ class FullText:
             return None
         total = np.zeros(len(ids))
         for number, tokens in self._tokens.items():
-            total += np.asarray(self._snapshot.scores(number, list(tokens.items()), ids))
+            total += np.asarray(self._snapshot.scores(number, list(tokens.items()), ids)) * self._boosts(number, ids)
         for likeness in self._likenesses:
             total += np.asarray(likeness.scores(ids))
         entries = np.frombuffer(memoryview(ids), dtype=np.uint64)
-        for found, weight in self._constants:
-            members = np.frombuffer(memoryview(found), dtype=np.uint64)
-            places = np.minimum(np.searchsorted(members, entries), len(members) - 1)
-            total[members[places] == entries] += weight
+        for found, weight, number in self._constants:
+            part = among(found, entries) * weight
+            total += part if number < 0 else part * self._boosts(number, ids)
         return total
+
+    def _boosts(self, number: int, ids: Ids) -> Column | float:
+        """How many times each entry's value of a field counts, by what its map said."""
+        name = next(each.name for each in self._snapshot.fields() if each.number == number)
+        field = self._snapshot.field(name + BOOST)
+        if field is None:
+            return 1.0
+        factors = self._snapshot.terms(field.number, limit=BOOSTS_BY_TERM_MAX + 1)
+        if len(factors) > BOOSTS_BY_TERM_MAX:
+            values = self._snapshot.values(ids, field.number)
+            return np.array([each[0] if each else 1.0 for each in values], dtype=np.float64)
+        boosts = np.ones(len(ids))
+        entries = np.frombuffer(memoryview(ids), dtype=np.uint64)
+        for factor, _ in factors:
+            boosts[among(self._snapshot.equal(field.number, factor), entries)] = factor
+        return boosts
+
+
+def among(found: Matches, entries: np.ndarray[Any, np.dtype[np.uint64]]) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Which of the entries are in the set."""
+    members = np.frombuffer(memoryview(found), dtype=np.uint64)
+    if not len(members):
+        return np.zeros(len(entries), dtype=np.bool_)
+    places = np.minimum(np.searchsorted(members, entries), len(members) - 1)
+    return np.asarray(members[places] == entries)
 
 
 def pieces_of(text: str) -> Iterator[tuple[str, bool]]:

@@ -21,7 +21,7 @@ from pynori.queries.highlight import Highlightings, Wanted, highlights_of
 from pynori.queries.match import Matcher
 from pynori.queries.more_like_this import Likeness, likeness_of
 from pynori.queries.names import IndexNames, key_path
-from pynori.queries.order import Column, Ids, Orderer
+from pynori.queries.order import Column, Ids, Orderer, Sort, no_sorters
 from pynori.queries.patterns import Finder, RegularExpressions
 from pynori.queries.plan import Page, Plan
 from pynori.queries.project import Projector
@@ -71,6 +71,7 @@ class IndexedQuery:
         *,
         once: bool,
         keeps: bool = False,
+        sort: Sort = no_sorters,
     ) -> None:
         """once: of several entries of one document only the first counts. keeps: rows get what the index keeps."""
         query = plan.query
@@ -87,7 +88,7 @@ class IndexedQuery:
         self._words = FullText(index, self.names, values, view.analyzer, alias, patterns, self._like)
         self._places = Places(index, self.names, values, view.spatial, alias)
         self.matcher = Matcher(index, self.names, values, self._words, self._places, patterns)
-        self.orderer = Orderer(index, self.names, values, self._words, self._places, values.now.isoformat)
+        self.orderer = Orderer(index, self.names, values, self._words, self._places, values.now.isoformat, sort)
 
     def found(self, page: Page) -> tuple[Found, Projector | None]:
         """The rows of the page with how many results there are, and what makes results of them if that is settled."""

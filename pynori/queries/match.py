@@ -58,6 +58,10 @@ class Words(Protocol):
 
     def prefix_text(self, field: IndexField, text: str, within: Matches | None) -> Matches: ...
 
+    def equal_value(self, field: IndexField, found: Matches) -> Matches:
+        """Note that these entries have a value in a field that is not cut into words; they are what is returned."""
+        ...
+
     def weigh(self, match: Callable[[], Matches], factor: float) -> Matches: ...
 
     def refused(self) -> AbstractContextManager[None]: ...
@@ -207,7 +211,9 @@ class Matcher:
         if node.operator == "=":
             return self._equal(field, value, within)
         if node.operator == "!=":
-            return self._snapshot.exists(field.number, within=within).minus(self._equal(field, value, within))
+            with self._words.refused():
+                refused = self._equal(field, value, within)
+            return self._snapshot.exists(field.number, within=within).minus(refused)
         if value is None:
             return NOTHING
         if node.operator in (">", ">="):
@@ -219,7 +225,7 @@ class Matcher:
     def _equal(self, field: IndexField, value: Scalar, within: Matches | None) -> Matches:
         if field.text and isinstance(value, str):
             return self._words.equal_text(field, value, within)
-        return self._snapshot.equal(field.number, value, within=within)
+        return self._words.equal_value(field, self._snapshot.equal(field.number, value, within=within))
 
     def _between(self, node: Between, within: Matches | None, exact: bool) -> Matches:
         field = self._field(node.value, exact)
@@ -243,7 +249,7 @@ class Matcher:
             return found
         if field.text:
             return Matches.union_all([self._equal(field, value, within) for value in values])
-        return self._snapshot.in_(field.number, values, within=within)
+        return self._words.equal_value(field, self._snapshot.in_(field.number, values, within=within))
 
     def _id_comparison(self, operator: str, value: Scalar, within: Matches | None) -> Matches:
         if operator not in ("=", "!="):

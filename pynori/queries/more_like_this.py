@@ -241,8 +241,11 @@ class Likeness:
     def scores(self, ids: Matches | Ordered) -> list[float]:
         """How much each entry is like the source."""
         scores = [0.0] * len(ids)
+        # One average for all fields: a text of so many words counts the same, in whichever of them it stands.
+        counts = [self._snapshot.text_statistics(field) for field in self._texts]
+        average = sum(tokens for _, tokens in counts) / max(1, sum(entries for entries, _ in counts))
         for field, tokens in self._texts.items():
-            for index, score in enumerate(self._snapshot.scores(field, tokens, ids)):
+            for index, score in enumerate(self._snapshot.scores(field, tokens, ids, average=average)):
                 scores[index] += score
         within = (ids if isinstance(ids, Matches) else ids.matches()) if self._others else None
         for word in self._others:

@@ -15,7 +15,7 @@ import numpy as np
 from pynori_core.checksum import xxh3_64_of
 from pynori_core.matches import Matches, Ordered
 
-from pynori.errors import InvalidQuery, LimitExceeded
+from pynori.errors import InvalidQuery, LimitExceeded, SorterDoesNotExist
 from pynori.limits import QUERY_SORT_VALUES_MAX, QUERY_SORTED_STEP
 from pynori.queries.match import Names
 from pynori.queries.requirements import AGGREGATIONS
@@ -41,6 +41,15 @@ class Distances(Protocol):
     def distances(self, call: Call, ids: Ids) -> Column: ...
 
 
+# By the name of a registered sorter and a list of values: their positions in its order.
+Sort = Callable[[str, list[Any]], Sequence[int]]
+
+
+def no_sorters(name: str, values: list[Any]) -> Sequence[int]:
+    """Of a place where none are registered."""
+    raise SorterDoesNotExist(f"There is no sorter with '{name}' name")
+
+
 class Orderer:
     """Orders the matches of one query."""
 
@@ -52,6 +61,7 @@ class Orderer:
         scores: Scores,
         distances: Distances,
         random_seed: Callable[[], str],
+        sort: Sort,
     ) -> None:
         self._snapshot = snapshot
         self._names = names
@@ -59,6 +69,7 @@ class Orderer:
         self._scores = scores
         self._distances = distances
         self._random_seed = random_seed
+        self._sort = sort
 
     def page(self, matches: Matches | None, orders: Sequence[Order], skip: int, take: int) -> Ids:
         """The entries from `skip` on, at most `take`, in order. None: of all entries."""
@@ -123,20 +134,43 @@ class Orderer:
             if expression.name == "id":
                 return self._ranked(order, matches, lambda ids: [[id.lower()] for id in self._snapshot.documents(ids)])
             if expression.name == "custom":
-                raise InvalidQuery("custom sorters are written in C#, which this server does not run")
+                return self._custom(expression, order, matches)
         field = self._names.find_of(expression)
         if field is None:
             return np.zeros(len(matches))
         number = field.number
         return self._ranked(order, matches, lambda ids: self._snapshot.values(ids, number))
 
+    def _custom(self, call: Call, order: Order, matches: Matches) -> Column:
+        """`custom(field, 'sorter')`: by a registered sorter over the field's values, missing ones as null."""
+        if len(call.arguments) != 2:
+            raise InvalidQuery("custom() takes a field and the name of a sorter")
+        name = self._values.text(call.arguments[1], "the name of the sorter")
+        field = self._names.find_of(call.arguments[0])
+
+        def in_order(known: Iterable[Any]) -> list[Any]:
+            values = list(known)
+            plain = [None if each == () else each[0] if isinstance(each, tuple) else each for each in values]
+            return [values[position] for position in self._sort(name, plain)]
+
+        def read(ids: Ids) -> list[list[Any]]:
+            return [[] for _ in ids] if field is None else self._snapshot.values(ids, field.number)
+
+        return self._ranked(order, matches, read, in_order)
+
     def _random(self, call: Call, matches: Matches) -> Column:
         seed = self._values.text(call.arguments[0], "the seed of random()") if call.arguments else self._random_seed()
         generator = np.random.Generator(np.random.PCG64(xxh3_64_of(seed.encode())))
         return generator.random(len(matches))
 
-    def _ranked(self, order: Order, matches: Matches, read: Callable[[Ids], list[list[Any]]]) -> Column:
-        """The rank of each entry's value among all that there are; several values: the one that comes first."""
+    def _ranked(
+        self, order: Order, matches: Matches, read: Callable[[Ids], list[list[Any]]],
+        in_order: Callable[[Iterable[Any]], list[Any]] | None = None,
+    ) -> Column:  # fmt: skip
+        """The rank of each entry's value among all that there are; several values: the one that comes first.
+
+        in_order: puts the values into an order that is not the natural one.
+        """
         known: dict[Scalar | tuple[()], int] = {}
         codes = np.empty(len(matches), dtype=np.int64)
         for start in range(0, len(matches), QUERY_SORTED_STEP):
@@ -147,7 +181,7 @@ class Orderer:
             if len(known) > QUERY_SORT_VALUES_MAX:
                 raise LimitExceeded(f"more values to order by than QUERY_SORT_VALUES_MAX ({QUERY_SORT_VALUES_MAX})")
         ranks = np.empty(len(known), dtype=np.float64)
-        for rank, value in enumerate(sorted(known, key=_key_of(order))):
+        for rank, value in enumerate(sorted(known, key=_key_of(order)) if in_order is None else in_order(known)):
             ranks[known[value]] = rank
         if order.descending:
             ranks = -ranks

@@ -44,6 +44,7 @@ class QueryRequest:
     metadata_only: bool = False
     debug: str = ""  # "entries" or "explain"
     time_series_names: bool = False
+    streams: bool = False  # the answer is one of /streams/queries
 
 
 def from_body(body: Mapping[str, Any]) -> QueryRequest:

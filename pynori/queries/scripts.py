@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from pynori.errors import JavaScriptError
+from pynori.errors import JavaScriptError, SorterDoesNotExist
 from pynori.js.bridge import Input, call_all, document_input
 from pynori.js.engine import Program, ScriptTooSlow
 from pynori.js.scripts import Scripts
@@ -30,17 +30,30 @@ FINDER = Program(
 )
 
 
+def sorter_program(code: str) -> Program:
+    """What puts positions into the order of a sorter, a function that compares two values."""
+    text = (
+        "(compare => { const given = args.values;"
+        " return given.map((_, position) => position).sort((x, y) => compare(given[x], given[y])); })(\n"
+        f"{code}\n)"
+    )
+    return Program("project", (text,), (UNNAMED,))
+
+
 class QueryScripts:
     """The scripts of one query over one snapshot."""
 
     def __init__(
-        self, query: Query, parameters: Mapping[str, Any], documents: DocumentSnapshot, scripts: Scripts
-    ) -> None:
+        self, query: Query, parameters: Mapping[str, Any], documents: DocumentSnapshot, scripts: Scripts,
+        sorters: Mapping[str, str],
+    ) -> None:  # fmt: skip
+        """sorters: the code of the registered ones by name."""
         self._declared = tuple(each.script for each in query.declarations if isinstance(each, FunctionDeclaration))
         self._names = (query.source.alias or UNNAMED, *(load.alias for load in query.loads))
         self._parameters = parameters
         self._documents = documents
         self._process = scripts
+        self._sorters = sorters
 
     def runner(self, text: str) -> Expression:
         """An expression to run over rows."""
@@ -52,6 +65,15 @@ class QueryScripts:
         arguments = encode({"pattern": pattern, "texts": texts})
         (outcome,) = self._call(FINDER, [document_input(b"{}", None, arguments)])
         found: list[bool] = msgspec.json.decode(outcome)
+        return found
+
+    def sort(self, name: str, values: list[Any]) -> list[int]:
+        """The positions of values in the order of a registered sorter. Raises SorterDoesNotExist, JavaScriptError."""
+        code = next((code for known, code in self._sorters.items() if known.lower() == name.lower()), None)
+        if code is None:
+            raise SorterDoesNotExist(f"There is no sorter with '{name}' name")
+        (outcome,) = self._call(sorter_program(code), [document_input(b"{}", None, encode({"values": values}))])
+        found: list[int] = msgspec.json.decode(outcome)
         return found
 
     def load(self, id: str) -> bytes | None:

@@ -7,7 +7,7 @@ own, so that long queries keep nobody waiting but other long queries.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,6 +24,7 @@ from pynori.queries.indexed import IndexedQuery, IndexView, RawEntries
 from pynori.queries.plan import Access, Plan, plan
 from pynori.queries.project import Projector, Sources, projector_of
 from pynori.queries.request import ProjectionBehavior, QueryRequest
+from pynori.queries.running import RunningQueries
 from pynori.queries.scripts import QueryScripts
 from pynori.queries.timings import Timings, span, timings_of
 from pynori.queries.values import Values
@@ -58,7 +59,10 @@ class QueryThreads:
 class Prepared:
     """A query that is parsed and planned, with its index and its result etag; nothing is open yet."""
 
-    __slots__ = ("_clock", "_database", "_index", "_scripts", "_timings", "plan", "request", "result_etag", "values")
+    __slots__ = (
+        "_clock", "_database", "_index", "_running", "_scripts", "_sorters", "_timings",
+        "plan", "request", "result_etag", "values",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -71,17 +75,21 @@ class Prepared:
         clock: Clock,
         timings: Timings | None,
         moved: int,
+        sorters: Mapping[str, str],
+        running: RunningQueries,
     ) -> None:
         self._database = database
         self._clock = clock
         self._timings = timings
         self._index = index
         self._scripts = scripts
+        self._sorters = sorters
+        self._running = running
         self.plan = planned
         self.request = request
         self.values = values
         seen = 0 if index is None else index.etag
-        self.result_etag = etag_number(database.id, database.last_etag, seen, request, moved)
+        self.result_etag = etag_number(database.id, database.last_etag, seen, request, moved, sorters)
 
     def begin(self) -> Execution:
         """Open snapshots and match. Blocks; belongs in a thread."""
@@ -93,11 +101,18 @@ class Prepared:
             if view is not None:
                 view.snapshot.close()
             raise
-        close = None if view is None else view.snapshot.close
+        clock = self._clock
+        run = self._running.begin(self._index_name(view), self.request, clock.now(), clock.monotonic_ms())
+
+        def close() -> None:
+            self._running.end(run)
+            if view is not None:
+                view.snapshot.close()
+
         try:
             query, request = self.plan.query, self.request
             facts = Facts(self._index_name(view), self._database.options.node_tag, self.result_etag)
-            scripts = QueryScripts(query, self.values.parameters, documents, self._scripts)
+            scripts = QueryScripts(query, self.values.parameters, documents, self._scripts, self._sorters)
             distinct = query.select is not None and query.select.distinct
             kept = view is not None and not view.auto and request.projection not in FROM_DOCUMENTS
             sources = Sources(self.values, scripts.runner, kept, request.projection, distinct)
@@ -109,8 +124,9 @@ class Prepared:
                 facts.is_stale = view.is_stale
                 once = query.select is None and not request.skip_duplicate_checking
                 reading = IndexedQuery(
-                    self.plan, view, documents, self.values, scripts.find, once=once, keeps=sources.kept
-                )
+                    self.plan, view, documents, self.values, scripts.find, once=once, keeps=sources.kept,
+                    sort=scripts.sort,
+                )  # fmt: skip
                 with span(self._timings, "Match"):
                     found, projector = reading.found(self.plan.matched_page)
                 if request.debug == "entries":
@@ -120,11 +136,11 @@ class Prepared:
             return Execution(
                 self.plan, found, projector, facts, documents, self.values, self._clock,
                 metadata_only=request.metadata_only, close=close, highlights=highlights, timings=self._timings,
+                running=run,
             )  # fmt: skip
         except BaseException:
             documents.close()
-            if close is not None:
-                close()
+            close()
             raise
 
     def _index_name(self, view: IndexView | None) -> str:
@@ -141,6 +157,7 @@ async def prepare(
     clock: Clock,
     compare_exchange: Callable[[str], dict[str, Any] | None],
     raft_index: int,
+    running: RunningQueries,
 ) -> Prepared:
     """Parse and plan; make the index that the query needs, and wait for it.
 
@@ -156,7 +173,8 @@ async def prepare(
         with span(timings, "Wait"):
             index = await open_index(indexes, planned, request.wait_ms)
     moved = raft_index if "cmpxchg" in request.text else 0
-    return Prepared(database, planned, request, values, index, scripts, clock, timings, moved)
+    sorters = indexes.sorters()
+    return Prepared(database, planned, request, values, index, scripts, clock, timings, moved, sorters, running)
 
 
 async def threaded(threads: QueryThreads, pieces: Iterator[bytes], close: Callable[[], None]) -> AsyncIterator[bytes]:

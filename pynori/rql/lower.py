@@ -8,7 +8,7 @@ and is not unequal either. Parameters stay parameters (`tree.PARAMETERS`), so a 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from pynori.errors import InvalidQuery
@@ -23,6 +23,7 @@ from pynori.rql.ast import (
     Expression,
     In,
     Literal,
+    Load,
     Not,
     Or,
     Parameter,
@@ -39,18 +40,20 @@ Constant = None | bool | int | float | str
 class Lowering:
     """Lowers the conditions of one query.
 
-    alias: of the source. loads: alias -> the path of the id that is loaded. constant: the value of a call such as
-    now(), which the program then holds; None: such calls are refused.
+    alias: of the source. loads: in their order; later ones may start from earlier ones. constant: the value of a call
+    such as now(), which the program then holds; None: such calls are refused.
     """
 
     def __init__(
-        self, alias: str | None = None, loads: Mapping[str, Path] | None = None,
+        self, alias: str | None = None, loads: Sequence[Load] = (),
         constant: Callable[[Call], Constant] | None = None,
     ) -> None:  # fmt: skip
         self._alias = alias
-        self._loads = loads or {}
+        self._loads: dict[str, Node] = {}
         self._constant = constant
         self._depth = 0
+        for load in loads:
+            self._loads[load.alias] = self._loaded(load)
 
     def condition(self, node: Expression, exact: bool = False) -> Node:
         """A tree that is true where the condition holds. Raises: InvalidQuery for what cannot be said of a document."""
@@ -125,9 +128,22 @@ class Lowering:
         path = as_path(node)
         if path is None:
             raise InvalidQuery(f"a field was expected at position {getattr(node, 'position', 0)}")
-        if path.parts[0] in self._loads:
-            return self._members(self._root(path), path.parts[1:])
+        return self._at(path)
+
+    def _at(self, path: Path) -> Node:
+        """What stands at a path of the document, or of one that was loaded."""
+        loaded = self._loads.get(path.parts[0])
+        if loaded is not None:
+            return self._members(loaded, path.parts[1:])
         return self._members(tree.Variable(tree.INPUT), path.without(self._alias).parts)
+
+    def _loaded(self, load: Load) -> Node:
+        """The document whose id stands at a path, or all of them."""
+        ids = self._at(load.path)
+        if not load.array:
+            return tree.Load(ids)
+        each = tree.Load(tree.Variable("item"))
+        return tree.Sequence("select", tree.Call("terms", (ids,)), ("item", "", ""), each)
 
     def _root(self, path: Path | None) -> Node:
         """The document that an alias stands for."""
@@ -136,7 +152,7 @@ class Lowering:
         loaded = self._loads.get(path.parts[0])
         if loaded is None:
             raise InvalidQuery(f"'{path.text}' is not the alias of a document")
-        return tree.Load(self._members(tree.Variable(tree.INPUT), loaded.without(self._alias).parts))
+        return loaded
 
     def _members(self, source: Node, parts: tuple[str, ...]) -> Node:
         for part in parts:

@@ -140,12 +140,17 @@ class Databases:
     async def delete(self, names: list[str], hard: bool) -> int:
         """Delete databases; hard: with their files. Names that are not there are passed over.
 
-        Returns the raft index. Raises: OperationFailed when one is locked against deletion; none is deleted then.
+        Returns the raft index, -1 when locks have kept it from deleting anything. Raises: OperationFailed when one is
+        locked against deletion; none is deleted then.
         """
         wanted = []
+        spared = False
         for name in names:
             record = self._state.record(name)
-            if record is None or record["LockMode"] == "PreventDeletesIgnore":
+            if record is None:
+                continue
+            if record["LockMode"] == "PreventDeletesIgnore":
+                spared = True
                 continue
             if record["LockMode"] == "PreventDeletesError":
                 raise OperationFailed(
@@ -153,7 +158,7 @@ class Databases:
                     "Please consider changing the lock mode before deleting the database."
                 )
             wanted.append(record["DatabaseName"])
-        raft_index = self._state.raft_index
+        raft_index = -1 if spared else self._state.raft_index
         for name in wanted:
             raft_index = max(raft_index, await self._delete(name, hard))
         return raft_index

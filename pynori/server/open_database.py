@@ -7,6 +7,7 @@ from pynori.cluster.state import ClusterState
 from pynori.documents.database import Database
 from pynori.errors import DatabaseDoesNotExist
 from pynori.indexes.indexes import Indexes
+from pynori.queries.running import RunningQueries
 from pynori.server.cluster_transactions import ClusterTransactions
 from pynori.server.operations import Operations
 
@@ -14,7 +15,7 @@ from pynori.server.operations import Operations
 class OpenDatabase:
     """One database of this node that serves requests."""
 
-    __slots__ = ("_state", "database", "indexes", "name", "operations", "transactions")
+    __slots__ = ("_state", "database", "indexes", "name", "operations", "running_queries", "transactions")
 
     def __init__(
         self,
@@ -29,6 +30,7 @@ class OpenDatabase:
         self.indexes = indexes
         self.name = name
         self.operations = operations
+        self.running_queries = RunningQueries()
         self.transactions = transactions
         self._state = state
 

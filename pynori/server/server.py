@@ -29,6 +29,7 @@ from pynori.runtime.tasks import Tasks
 from pynori.server.data_directory import DataDirectory
 from pynori.server.databases import Databases
 from pynori.server.disk_watch import DiskWatch
+from pynori.server.log_configuration import LogConfiguration
 from pynori.server.operations import Operations
 from pynori.server.scrubber import Scrubber
 from pynori.server.server_metrics import server_families
@@ -51,6 +52,7 @@ class Server:
     data_directory: DataDirectory | None
     disk_watch: DiskWatch | None
     scripts: Scripts
+    log_configuration: LogConfiguration
     # Addresses as clients reach them. Ports may be chosen when listening: whoever listens sets them.
     url: str
     tcp_url: str
@@ -76,6 +78,7 @@ class Server:
         self.query_threads = QueryThreads()
         self.metrics = Metrics(clock, pynori.__version__)
         self.scripts = Scripts()
+        self.log_configuration = LogConfiguration(settings)
         options = DatabaseOptions(
             in_memory=settings.run_in_memory,
             allow_unsafe_filesystem=settings.allow_unsafe_filesystem,

@@ -72,6 +72,11 @@ def short_name(name: str) -> str:
     return last.removesuffix("analyzer") or last
 
 
+def is_called(known: str, name: str) -> bool:
+    """Whether a field that asks for `name` means the registered analyzer `known`."""
+    return known.lower() == name.lower() or short_name(known) == short_name(name)
+
+
 def find_analyzer(name: str, field_name: str, own: Mapping[str, Analyzer] | None = None) -> Analyzer:
     """The analyzer that a field asks for.
 
@@ -79,7 +84,7 @@ def find_analyzer(name: str, field_name: str, own: Mapping[str, Analyzer] | None
     Raises: CompilationError when there is none.
     """
     for known, analyzer in (own or {}).items():
-        if known.lower() == name.lower() or short_name(known) == short_name(name):
+        if is_called(known, name):
             return analyzer
     found = shipped(short_name(name))
     if found is not None:

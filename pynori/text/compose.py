@@ -6,6 +6,7 @@ of anybody's runs: of a C# class only `class Name : Base` and the expressions wi
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -20,7 +21,10 @@ from pynori.text.filters import Filter
 from pynori.text.stopwords import ENGLISH, STOP_WORDS
 from pynori.text.tokenizers import TOKENIZERS, Tokenizer
 
+ANALYZERS_KEPT: Final = 256  # that are not read anew when they are asked for again
 
+
+@functools.lru_cache(maxsize=ANALYZERS_KEPT)
 def analyzer_from(name: str, code: str) -> Analyzer:
     """The analyzer that a registered definition describes. Raises CompilationError."""
     if len(code) > ANALYZER_DEFINITION_SIZE_MAX:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+from pynori.runtime import log
+
 
 def test_discovery(run, open_api) -> None:
     """Build, topologies, node and TCP addresses, with the address that the client used."""
@@ -64,6 +66,50 @@ def test_databases(run, open_api) -> None:
             assert (await api.json("GET", "/databases?namesOnly=true"))["Databases"] == ["db"]
 
     run(main())
+
+
+def test_members_of_a_topology(run, open_api) -> None:
+    """The members of a database are put into an order; what is no member, or no database, is refused by name."""
+
+    async def steps() -> None:
+        async with open_api() as api:
+            order = {"MembersOrder": ["A"], "Fixed": False}
+            assert (await api.call("POST", "/admin/databases/reorder?name=db", order)).status == 200
+            assert (await api.call("POST", "/admin/databases/reorder?name=db", {"MembersOrder": ["B"]})).status == 400
+            promoted = await api.json("POST", "/admin/databases/promote?name=db&node=A")
+            assert promoted["Name"] == "db" and promoted["RaftCommandIndex"] > 0
+            assert (await api.call("POST", "/admin/databases/promote?name=db&node=B")).status == 400
+            lock = {"DatabaseNames": ["db", "none"], "Mode": "PreventDeletesIgnore"}
+            missing = await api.json("POST", "/admin/databases/set-lock", lock, 500)
+            assert missing["Type"].endswith(".DatabaseDoesNotExistException")
+            assert (await api.json("GET", "/admin/databases?name=db"))["LockMode"] == "Unlock"
+
+    run(steps())
+
+
+def test_log_configuration(run, open_api) -> None:
+    """Modes and levels change what is logged at once; what cannot be obeyed is refused and changes nothing."""
+
+    async def steps() -> None:
+        path = "/admin/logs/configuration"
+        before = log.level()
+        try:
+            async with open_api() as api:
+                assert (await api.json("GET", path))["Mode"] == "None"
+                wanted = {"Mode": "Information", "RetentionTime": "1000.00:00:00"}
+                assert (await api.call("POST", path, wanted)).status == 204
+                shown = await api.json("GET", path)
+                assert (shown["CurrentMode"], shown["RetentionTime"]) == ("Information", "1000.00:00:00")
+                assert shown["Logs"]["CurrentMinLevel"] == "Debug" and log.level() == "debug"
+                assert (await api.call("POST", path, {"Logs": {"MinLevel": "Warn"}})).status == 204
+                assert log.level() == "warn"
+                for refused in ({"Mode": "Loud"}, {"Mode": "None", "RetentionTime": "soon"}, {"Logs": {}}, {}):
+                    assert (await api.call("POST", path, refused)).status == 400
+                assert log.level() == "warn"
+        finally:
+            log.set_level(before)
+
+    run(steps())
 
 
 def test_settings(run, open_api) -> None:

@@ -133,3 +133,67 @@ def test_reset_is_a_method(open_api: Callable[..., Any], run: Run) -> None:
             writer.close()
 
     run(steps())
+
+
+def test_rolling_deployment(open_api: Callable[..., Any], run: Run) -> None:
+    """On a single node a rolling deployment begins at once and is done when the index has caught up."""
+
+    async def steps() -> None:
+        async with open_api() as api:
+            await save(api, *(put(f"users/{i}", Name=f"N{i}", Age=i + 1) for i in range(20)))
+            rolling = {**PEOPLE, "DeploymentMode": "Rolling"}
+            await api.json("PUT", f"{DB}/admin/indexes", {"Indexes": [rolling]}, 201)
+            for _ in range(500):
+                found = (await api.json("GET", f"{DB}/indexes/rolling?name=people"))["RollingIndexes"]["People"]
+                if found["ActiveDeployments"]["A"]["State"] == "Done":
+                    break
+                await asyncio.sleep(0.01)
+            assert found["ActiveDeployments"]["A"]["State"] == "Done" and found["RaftIndexChange"] > 0
+            record = await api.json("GET", "/admin/databases?name=db")
+            assert record["RollingIndexes"]["People"] == found
+            assert (await api.json("GET", f"{DB}/indexes/rolling?name=none"))["RollingIndexes"] == {}
+            await api.call("DELETE", f"{DB}/indexes?name=People")
+            assert (await api.json("GET", f"{DB}/indexes/rolling"))["RollingIndexes"] == {}
+
+    run(steps())
+
+
+def test_terms_of_every_kind_page_by_page(open_api: Callable[..., Any], run: Run) -> None:
+    """Pages of any size put together are all terms: numbers by value, texts that look like numbers behind them."""
+
+    async def steps() -> None:
+        async with open_api() as api:
+            definition = {"Name": "Values", "Maps": ["from u in docs.Users select new { u.Value }"]}
+            await api.json("PUT", f"{DB}/admin/indexes", {"Indexes": [definition]}, 201)
+            values = [None, False, True, -2, 1.5, 10, 9007199254740993, "10", "a", "null"]
+            await save(api, *(put(f"users/{i}", Value=value) for i, value in enumerate(values)), wait=WAIT)
+            whole = (await api.json("GET", f"{DB}/indexes/terms?name=Values&field=Value"))["Terms"]
+            assert whole == ["null", "false", "true", "-2", "1.5", "10", "9007199254740993", "10", "a", "null"]
+            for size in (1, 2, 3):
+                listed, last = [], ""
+                while True:
+                    path = f"{DB}/indexes/terms?name=Values&field=Value&fromValue={last}&pageSize={size}"
+                    page = (await api.json("GET", path))["Terms"]
+                    listed += page
+                    if len(page) < size or len(listed) >= 7:
+                        break
+                    last = page[-1]
+                assert listed[:7] == whole[:7], size
+            path = f"{DB}/indexes/terms?name=Values&field=Value&fromValue=a&pageSize=5"
+            assert (await api.json("GET", path))["Terms"] == ["null"]
+
+    run(steps())
+
+
+def test_more_terms_than_one_step_reads(open_api: Callable[..., Any], run: Run) -> None:
+    """Without a page size all terms come."""
+
+    async def steps() -> None:
+        async with open_api() as api:
+            definition = {"Name": "Words", "Maps": ["map('Users', u => u.Words.map(w => ({ Word: w })))"]}
+            await api.json("PUT", f"{DB}/indexes", {"Indexes": [definition]}, 201)
+            words = [f"w{number:05}" for number in range(2_500)]
+            await save(api, put("users/1", Words=words), wait=WAIT)
+            assert (await api.json("GET", f"{DB}/indexes/terms?name=Words&field=Word"))["Terms"] == words
+
+    run(steps())

@@ -8,8 +8,9 @@ from collections.abc import Callable
 
 import pytest
 
-from pynori.errors import OperationFailed
+from pynori.errors import CompilationError, OperationFailed
 from pynori.indexes.auto import AutoField, AutoGroup, AutoIndexDefinition
+from pynori.indexes.reference_pattern import ReferencePattern
 from tests.indexes.shop import Shop
 
 Run = Callable[..., None]
@@ -129,6 +130,61 @@ def test_results_as_documents_and_results_of_these(run: Run) -> None:
         await until(lambda: sales(shop, "DailySales") == [{"Day": "d2", "Month": "m1", "Total": 14}])
 
     run(steps)
+
+
+def test_documents_that_list_results_by_a_pattern(run: Run) -> None:
+    """Each month's days are listed in a document of their own, which follows them and goes with the last."""
+
+    def listed(shop: Shop) -> dict[str, list[str]]:
+        found = [json.loads(each) for each in shop.database.stream(collection="Months")]
+        days = {}
+        for each in found:
+            outputs = [shop.database.get(id) for id in each["ReduceOutputs"]]
+            days[each["@metadata"]["@id"]] = sorted(json.loads(one.json)["Day"] for one in outputs if one)
+        return days
+
+    async def steps(shop: Shop) -> None:
+        more = {
+            "PatternForOutputReduceToCollectionReferences": "sales/monthly/{Month:yyyy-MM}",
+            "PatternReferencesCollectionName": "Months",
+        }
+        may, june = "2026-05-01T00:00:00.0000000", "2026-06-01T00:00:00.0000000"
+        await shop.put("orders/1", "Orders", Day="d1", Month=may, Total=3)
+        await shop.put("orders/2", "Orders", Day="d2", Month=may, Total=4)
+        await shop.put("orders/3", "Orders", Day="d3", Month=june, Total=4)
+        await shop.indexes.put({**DAILY, **more})
+        await until(lambda: listed(shop) == {"sales/monthly/2026-05": ["d1", "d2"], "sales/monthly/2026-06": ["d3"]})
+        await shop.put("orders/2", "Orders", Day="d2", Month=june, Total=4)
+        await until(lambda: listed(shop) == {"sales/monthly/2026-05": ["d1"], "sales/monthly/2026-06": ["d2", "d3"]})
+        await shop.delete("orders/1")
+        await until(lambda: listed(shop) == {"sales/monthly/2026-06": ["d2", "d3"]})
+        await shop.indexes.reset("Daily")
+        await until(lambda: listed(shop) == {"sales/monthly/2026-06": ["d2", "d3"]})
+        await shop.indexes.put({**DAILY, **more, "PatternForOutputReduceToCollectionReferences": "all/{Day}"})
+        await until(lambda: listed(shop) == {"all/d2": ["d2"], "all/d3": ["d3"]})
+
+    run(steps)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "result", "id"),
+    [
+        ("a/{X}", {"X": "b"}, "a/b"), ("{X}/{Y.Z}", {"X": 1, "Y": {"Z": True}}, "1/true"), ("{X:D4}", {"X": 7}, "0007"),
+        ("{X:000}!", {"X": 12}, "012!"), ("{X:dd.M.yy HH:mm}", {"X": "2026-05-04T03:02:01.1234567"}, "04.5.26 03:02"),
+        ("{X:dd.M.yy HH}", {"X": "2026-05-04T03:02:01.1234567"}, "04.5.26 03"), ("a/{X}", {}, None),
+        ("{X:yyyy}", {"X": "no date"}, None), ("{X:D2}", {"X": "text"}, None), ("a/{X}", {"X": ""}, None),
+    ],
+)  # fmt: skip
+def test_patterns_of_ids(pattern: str, result: dict[str, object], id: str | None) -> None:
+    """Fields stand in an id as they are or in a format; without a value that fits there is no id."""
+    assert ReferencePattern(pattern).id_of(result) == id
+
+
+@pytest.mark.parametrize("pattern", ["plain", "a/{", "a/{X}}", "{X:words}", "{:yyyy}"])
+def test_what_is_no_pattern(pattern: str) -> None:
+    """A pattern without a field, with half a brace, or with a format that is not known is refused."""
+    with pytest.raises(CompilationError):
+        ReferencePattern(pattern)
 
 
 def test_circles_and_foreign_documents_are_refused(run: Run) -> None:

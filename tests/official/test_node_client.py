@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 CLIENT = "ravendb@7.2"
-SCRIPT = Path(__file__).parent / "node_client.cjs"
+FOLDER = Path(__file__).parent
 SCENARIO_SECONDS_MAX = 30
 INSTALL_SECONDS_MAX = 300
 
@@ -33,6 +33,18 @@ SCENARIOS = {
     "databases": "A database is created once, listed, described and deleted.",
     "queries": "Documents are found by a range and by a name whatever its case, in the order that was asked for.",
     "unsupported": "A subscription, which this version does not have, fails with an error that names the request.",
+}
+
+QUERY_SCENARIOS = {
+    "builder": "What the query builder can say of documents without an index of their own, and groups.",
+    "projections": "Chosen fields, scripts, loaded documents, `filter`, distinct rows.",
+    "scripts": "Indexes in JavaScript: a map that loads, a map-reduce, their definitions, terms and statistics.",
+    "sharp": "Indexes in C#: computed and spatial fields; what does not compile fails as such.",
+    "words": "Suggestions, highlighting, explanations, timings, more like this.",
+    "facets": "Facets by term, by range, paged, and from a stored set-up.",
+    "streams": "Query results as streams with their statistics, and lazy queries in one request.",
+    "changes": "Patches and deletion by query, over an index and over a collection.",
+    "management": "Indexes are paused, locked, disabled, built anew and deleted; sorters and analyzers come and go.",
 }
 
 
@@ -62,7 +74,17 @@ def node_modules(request: pytest.FixtureRequest) -> Path:
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_node_client(scenario: str, server_url: str, node_modules: Path) -> None:
     """Each scenario of the script holds; SCENARIOS says what it proves."""
+    run("node_client.cjs", scenario, server_url, node_modules, SCENARIOS[scenario])
+
+
+@pytest.mark.parametrize("scenario", QUERY_SCENARIOS)
+def test_node_client_queries(scenario: str, server_url: str, node_modules: Path) -> None:
+    """Each scenario of queries and indexes holds; QUERY_SCENARIOS says what it proves."""
+    run("node_queries.cjs", scenario, server_url, node_modules, QUERY_SCENARIOS[scenario])
+
+
+def run(script: str, scenario: str, server_url: str, node_modules: Path, proves: str) -> None:
     database = f"node-{uuid.uuid4().hex[:12]}"
-    command = ["node", str(SCRIPT), str(node_modules), server_url, database, scenario]
+    command = ["node", str(FOLDER / script), str(node_modules), server_url, database, scenario]
     done = subprocess.run(command, capture_output=True, text=True, timeout=SCENARIO_SECONDS_MAX)
-    assert done.returncode == 0, f"{SCENARIOS[scenario]}\n{done.stdout}{done.stderr}"
+    assert done.returncode == 0, f"{proves}\n{done.stdout}{done.stderr}"

@@ -28,6 +28,11 @@ class Desk:
     async def delete(self, id: str) -> None:
         await self.api.json("DELETE", f"/databases/db/docs?id={quote(id)}", None, 204)
 
+    async def define(self, name: str, *maps: str, **more: Any) -> None:
+        """Deploy an index."""
+        definition = {"Name": name, "Maps": list(maps), **more}
+        await self.api.json("PUT", "/databases/db/admin/indexes", {"Indexes": [definition]}, 201)
+
     async def ask(self, text: str, status: int = 200, flags: str = "", **body: Any) -> Any:
         """The answer to a query. Further arguments are further fields of the body; parameters as `p={...}`."""
         body = {"Query": text, "QueryParameters": body.pop("p", None), **body}

@@ -136,6 +136,29 @@ def test_filter_looks_at_documents_and_says_how_many(desk: Run) -> None:
     desk(test)
 
 
+def test_filter_over_loaded_documents_groups_and_metadata(desk: Run) -> None:
+    """`filter` looks at loaded documents, several and one behind the other, at groups and at metadata."""
+
+    async def test(desk: Any) -> None:
+        await fill(desk)
+        await desk.put("teams/1", "Teams", Boss="users/1", Members=["users/2", "users/4"])
+        await desk.put("teams/2", "Teams", Boss="users/3", Members=["users/9"])
+        assert await desk.ids("from Teams as t load t.Boss as b filter b.Age = 1") == ["teams/1"]
+        assert await desk.ids("from Teams as t load t.Boss as b, b.Friend as f filter f.Age > 3") == ["teams/2"]
+        assert await desk.ids("from Teams as t load t.Members as m[] filter m.Age = 4") == ["teams/1"]
+        assert await desk.ids("from Teams as t load t.Members as m[] filter exists(m.Age)") == ["teams/1"]
+        assert await desk.ids("from Teams filter '@metadata.@collection' = 'teams' limit 1") == ["teams/1"]
+        assert await desk.ids("from Teams filter id() = 'TEAMS/2'") == ["teams/2"]
+        groups = "from Users group by Name filter Count >= 1 and Name in ($names) select Name, count()"
+        names = {"names": ["N1", "n2"]}
+        assert sorted(each["Name"] for each in await desk.results(groups, p=names)) == ["N1", "N2"]
+        for text, parameters in (("Age = $x", {}), ("Age = $x", {"x": [1, 2]}), ("search(Name, 'x')", {})):
+            await desk.ask(f"from Users filter {text}", 400, p=parameters)
+        assert await desk.ids("from Users filter Age = $x", p={"x": [1]}) == ["users/1"]
+
+    desk(test)
+
+
 def test_an_unchanged_result_is_answered_by_304(desk: Run) -> None:
     """The etag stays while nothing was written, differs by parameters, and moves with any write."""
 

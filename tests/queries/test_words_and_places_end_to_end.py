@@ -88,3 +88,23 @@ def test_wrong_conditions_are_the_askers(desk: Run, text: str) -> None:
         await desk.ask(f"from Books where {text}", 400)
 
     desk(test)
+
+
+def test_likeness_over_several_fields(desk: Run) -> None:
+    """A word counts the same in whichever field it stands: what is equally alike comes in the order of making."""
+
+    async def test(desk: Desk) -> None:
+        posts = [("doduck", "prototype"), ("doduck", "prototype your idea"), ("doduck", "love programming"),
+                 ("We do", "prototype"), ("We love", "challenge")]  # fmt: skip
+        for number, (title, text) in enumerate(posts, 1):
+            await desk.put(f"posts/{number}", "Posts", title=title, text=text)
+        searched = {"Indexing": "Search", "TermVector": "Yes"}
+        await desk.define("Posts", "from p in docs.Posts select new { p.title, p.text }", Fields={
+            "title": searched, "text": searched,
+        })  # fmt: skip
+        options = {"MinimumDocumentFrequency": 1, "MinimumTermFrequency": 0}
+        query = "from index 'Posts' where moreLikeThis(id() = 'posts/1', $o)"
+        found = await desk.ids(query, p={"o": options}, WaitForNonStaleResults=True)
+        assert found == ["posts/2", "posts/3", "posts/4"]
+
+    desk(test)

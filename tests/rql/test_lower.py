@@ -68,8 +68,7 @@ def test_aliases_loads_and_calls() -> None:
     assert holds(condition("u.name = 'ida' and id(u) = 'users/1'"), DOCUMENT)
     query = parse("from Users as u load u.boss as b where b.name = 'x' or u.since < now()")
     assert query.where is not None
-    loads = {load.alias: load.path for load in query.loads}
-    program = compile(Lowering("u", loads, lambda call: "2020").condition(query.where))
+    program = compile(Lowering("u", query.loads, lambda call: "2020").condition(query.where))
     references: list[tuple[str, str | None]] = []
     document = Document.from_python({"boss": "users/7", "since": "2019"})
     assert program.test(document, id="users/1", references=references)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pynori.errors import DatabaseDoesNotExist, InvalidArgument, PynoriError
+from pynori.errors import DatabaseDoesNotExist, InvalidArgument, NamedDatabaseDoesNotExist, PynoriError
 from pynori.http.request import Request
 from pynori.http.response import Response, json_response
 
@@ -145,9 +145,51 @@ async def set_lock(request: Request) -> Response:
     mode = body.get("Mode")
     if mode not in LOCK_MODES:
         raise InvalidArgument(f"'Mode' must be one of {', '.join(LOCK_MODES)}")
-    for name in name_list(body):
+    names = name_list(body)
+    for name in names:
+        named_record(request, name)
+    for name in names:
         await request.server.state.update_record(name, setting(LockMode=mode))
     return Response(204)
+
+
+def named_record(request: Request, name: str) -> dict[str, Any]:
+    """The record of a database that a request to the server names. Raises: NamedDatabaseDoesNotExist."""
+    found = request.server.state.record(name)
+    if found is None:
+        raise NamedDatabaseDoesNotExist(name)
+    return found
+
+
+async def reorder(request: Request) -> Response:
+    """Put the members of a database's topology into another order: clients ask the first one first."""
+    name = request.required("name")
+    order = request.json_object().get("MembersOrder")
+    members = named_record(request, name)["Topology"]["Members"]
+    if not isinstance(order, list) or sorted(map(str, order)) != sorted(members):
+        raise InvalidArgument(f"The reordered list doesn't correspond to the existing members: {', '.join(members)}")
+
+    def change(found: dict[str, Any]) -> None:
+        found["Topology"] = {**found["Topology"], "Members": [str(each) for each in order]}
+
+    await request.server.state.update_record(name, change)
+    return Response(200)
+
+
+def promote(request: Request) -> Response:
+    """Make a node a member of a database's topology. Here all nodes of it are members from the start."""
+    name, node = request.required("name"), request.required("node")
+    found = named_record(request, name)
+    if node not in found["Topology"]["Members"]:
+        raise InvalidArgument(f"Database {found['DatabaseName']} doesn't have a node '{node}' to promote")
+    return json_response(
+        {
+            "RaftCommandIndex": request.server.state.raft_index,
+            "Name": found["DatabaseName"],
+            "Topology": found["Topology"],
+            "NodesAddedTo": [],
+        }
+    )
 
 
 async def put_settings(request: Request) -> Response:

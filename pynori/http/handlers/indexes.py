@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pynori.errors import InvalidArgument
 from pynori.http.request import Request
 from pynori.http.response import Response, json_response
 from pynori.indexes.entries import term_text
-from pynori.limits import INDEX_TERMS_PAGE_MAX
+from pynori.limits import INDEX_TERMS_ANSWER_MAX, INDEX_TERMS_PAGE_MAX
+
+if TYPE_CHECKING:
+    from pynori_core.index_store import IndexSnapshot
+
+Term = bool | int | float | str | None
+WORDS: dict[str, Term] = {"null": None, "true": True, "false": False}
 
 
 async def put(request: Request) -> Response:
@@ -72,22 +78,53 @@ def history(request: Request) -> Response:
     return json_response({"Index": name, "History": opened.record["IndexesHistory"].get(name, [])})
 
 
+def rolling(request: Request) -> Response:
+    """How far rolling deployments have come, of one index or of all, by node."""
+    found = request.open_database().record["RollingIndexes"]
+    name = request.text("name").lower()
+    return json_response({"RollingIndexes": {key: each for key, each in found.items() if name in ("", key.lower())}})
+
+
 def terms(request: Request) -> Response:
-    """Terms of a field in their order."""
+    """Terms of a field in their order, as texts. The next page begins behind the last term of this one."""
     index = request.open_database().indexes.find(request.required("name"))
     field_name = request.required("field")
-    limit = request.number("pagesize", INDEX_TERMS_PAGE_MAX, 0, 2**31 - 1)
-    after = request.text("fromvalue")
-    found: list[Any] = []
+    limit = min(request.number("pagesize", INDEX_TERMS_ANSWER_MAX, 0, 2**31 - 1), INDEX_TERMS_ANSWER_MAX)
+    found: list[Term] = []
     with index.read() as snapshot:
         result_etag = snapshot.txn_id
         field = snapshot.field(field_name)
         if field is None:
             field = next((each for each in snapshot.fields() if each.name.lower() == field_name.lower()), None)
         if field is not None:
-            page = min(limit, INDEX_TERMS_PAGE_MAX)
-            found = snapshot.terms(field.number, after=after, limit=page) if after else snapshot.terms(
-                field.number, limit=page
-            )  # fmt: skip
-    texts = [term_text(value) for value, _ in found]
+            found = listed_terms(snapshot, field.number, request.text("fromvalue"), limit)
+    texts = [term_text(value) for value in found]
     return json_response({"Terms": texts, "ResultEtag": result_etag, "IndexName": index.name})
+
+
+def listed_terms(snapshot: IndexSnapshot, field: int, after: str, limit: int) -> list[Term]:
+    """Up to `limit` terms behind the one that reads so; "": from the first."""
+    found: list[Term] = []
+    last = term_of(snapshot, field, after) if after else None
+    skips_null = bool(after) and last is None  # null is the first term of all, and to begin behind None is to begin
+    while len(found) < limit:
+        count = min(limit - len(found), INDEX_TERMS_PAGE_MAX)
+        page = snapshot.terms(field, after=last, limit=count + skips_null)
+        found += [value for value, _ in page[skips_null:]]
+        if len(page) < count + skips_null:
+            break
+        last, skips_null = page[-1][0], page[-1][0] is None
+    return found
+
+
+def term_of(snapshot: IndexSnapshot, field: int, text: str) -> Term:
+    """The term that reads so: a number, true, false or null where the field has such a one, else a text."""
+    given: list[Term] = []
+    if text in WORDS:
+        given.append(WORDS[text])
+    for kind in (int, float):
+        try:
+            given.append(kind(text))
+        except ValueError:
+            continue
+    return next((each for each in given if snapshot.count_of(field, each)), text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pynori.errors import InvalidArgument
 from pynori.http.handlers import compare_exchange
@@ -15,9 +15,11 @@ from pynori.http.shapes import as_pynori_error
 from pynori.queries import by_query
 from pynori.queries.explain import explanation
 from pynori.queries.request import PAGE_SIZE_MAX, QueryRequest, from_body, parameters_from_text
+from pynori.queries.running import as_json
 from pynori.queries.service import Prepared, gather, prepare, threaded
 from pynori.queries.timespan import timespan_ms
 from pynori.rql.parser import parse
+from pynori.runtime.clock import wire_time
 
 if TYPE_CHECKING:
     from pynori.queries.execute import Execution
@@ -98,7 +100,8 @@ async def prepared_for(request: Request, asked: QueryRequest) -> Prepared:
     state = server.state
     find = compare_exchange.finder(state, request.database_name)
     return await prepare(
-        opened.database, opened.indexes, asked, server.scripts, server.clock, find, state.raft_index
+        opened.database, opened.indexes, asked, server.scripts, server.clock, find, state.raft_index,
+        opened.running_queries,
     )
 
 
@@ -171,7 +174,22 @@ async def stream(request: Request, asked: QueryRequest) -> Answer:
     if form not in ("json", "jsonl"):
         raise InvalidArgument(f"Query string value 'format' must be json or jsonl, but was '{form[:40]}'.")
     threads = request.server.query_threads
-    prepared = await prepared_for(request, asked)
+    prepared = await prepared_for(request, replace(asked, streams=True))
     execution = await threads.run(prepared.begin)
     pieces = execution.lines() if form == "jsonl" else execution.object_pieces()
     return StreamResponse(threaded(threads, pieces, execution.close), JSON_LINES if form == "jsonl" else JSON)
+
+
+def running(request: Request) -> Response:
+    """Queries of the database that are being answered now, by index."""
+    now_ms = request.server.clock.monotonic_ms()
+    found: dict[str, list[dict[str, Any]]] = {}
+    for each in request.open_database().running_queries.all():
+        found.setdefault(each.index_name, []).append(as_json(each, now_ms, wire_time(each.started)))
+    return json_response(found)
+
+
+def kill(request: Request) -> Response:
+    """End a query that is being answered: it fails at its next batch of results."""
+    found = request.open_database().running_queries.kill(request.required("indexname"), request.number("id", 0))
+    return Response(204 if found else 404)
