@@ -34,7 +34,7 @@ MUTANTS = {
         "log", "return (term, index) >= (own_term, own_index)", "return term >= own_term"
     ),
     "vote leaves before it is durable": Mutant(
-        "state", "if kind is _APPEND_RESPONSE or kind is _VOTE_RESPONSE or", "if kind is _APPEND_RESPONSE or"
+        "state", "or kind is _VOTE_RESPONSE or", "or (kind is _VOTE_RESPONSE and message.target == self.node_id) or"
     ),
     "append is acknowledged before it is durable": Mutant(
         "state", "if kind is _APPEND_RESPONSE or kind is",
@@ -159,12 +159,13 @@ def stories(name: str) -> str:
     sys.meta_path.insert(0, PlanterFinder(MUTANTS[name]))
     from tests.cluster.datadriven import check_file
     from tests.cluster.raft_stage import Stage
-    from tests.cluster.test_raft_scenarios import OWN, SHARED
+    from tests.cluster.test_raft_scenarios import OWN, SHARED, handle_quorum
 
     failed = 0
-    for path in [*sorted((SHARED / "interaction").glob("*.txt")), *sorted(OWN.glob("raft_*.txt"))]:
+    quorums = sorted((SHARED / "quorum").glob("*.txt"))
+    for path in [*sorted((SHARED / "interaction").glob("*.txt")), *sorted(OWN.glob("raft_*.txt")), *quorums]:
         try:
-            check_file(path, Stage().handle)
+            check_file(path, handle_quorum if path in quorums else Stage().handle)
         except Exception:
             failed += 1
     return str(failed)
