@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CORE = ROOT / "pynori" / "cluster" / "raft"
-SEEDS_MAX = 800
-SECONDS_MAX = 200
+SEEDS_MAX = 600
+SECONDS_MAX = 240
 
 
 class Mutant(NamedTuple):

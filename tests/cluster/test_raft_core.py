@@ -23,6 +23,7 @@ from pynori.cluster.raft import (
     Options,
     ProposalDropped,
     RaftNode,
+    Role,
     Snapshot,
     Transition,
     decode_change,
@@ -129,6 +130,27 @@ def test_an_append_never_touches_what_is_committed() -> None:
     node.advance()
     with pytest.raises(InvariantBroken, match="tocommit"):
         node.step(Message(MessageKind.HEARTBEAT, 1, 2, 2, commit=20))
+
+
+def test_a_follower_commits_only_what_agrees_with_its_leader() -> None:
+    """A commit index beyond the entries of an append does not commit an older leader's tail behind them."""
+    storage = stored(1, 2)
+    storage.append([Entry(1, 11), Entry(1, 12, b"of a leader that lost"), Entry(1, 13)])
+    storage.set_hard_state(HardState(1, 0, 10))
+    node = RaftNode(options(applied=10), storage)
+    node.step(Message(MessageKind.APPEND, 1, 2, 3, log_term=1, index=10, entries=[Entry(1, 11)], commit=13))
+    assert node.status().hard_state.commit == 11
+
+
+def test_nobody_stands_over_a_change_that_is_not_applied() -> None:
+    """A node that has a committed change to apply does not know whom to ask, so it does not stand for election."""
+    storage = stored(1, 2)
+    kind, data = encode_change(MembershipChange((NodeChange(ChangeKind.ADD_VOTER, 3),)))
+    storage.append([Entry(1, 11, data, kind)])
+    storage.set_hard_state(HardState(1, 0, 11))
+    node = RaftNode(options(applied=10), storage)
+    node.campaign()
+    assert (node.term, node.leader, node.status().soft_state.role) == (1, 0, Role.FOLLOWER)
 
 
 def test_ready_is_taken_one_at_a_time() -> None:
