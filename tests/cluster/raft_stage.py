@@ -29,6 +29,7 @@ from pynori.cluster.raft.types import (
     MessageKind,
     RaftError,
     Snapshot,
+    Superseded,
     is_storage_thread,
 )
 from tests.cluster.datadriven import Directive
@@ -87,7 +88,10 @@ class Player:
             membership, data = last.membership, entry.data
             if entry.kind != EntryKind.NORMAL:
                 change = decode_change(entry.kind, entry.data)
-                membership, data = self.node.apply_change(change, entry.index), change.context
+                try:
+                    membership, data = self.node.apply_change(change, entry.index), change.context
+                except Superseded:
+                    return
             self.storage.history.append(Snapshot(entry.index, entry.term, membership, last.data + data))
 
 

@@ -36,7 +36,7 @@ def test_a_seed_gives_the_same_history() -> None:
 
 @pytest.mark.parametrize("seed", range(1000, 1020))
 def test_pre_vote_finds_a_leader_within_three_election_times(seed: int) -> None:
-    """With pre-vote a healed cluster has a leader within three of the longest election times of its slowest clock."""
+    """With pre-vote a healed cluster has a leader within three of the longest timeouts of its slowest clock."""
     assert LEADER_TIME_MAX == 3 * (2 * ELECTION_TICKS - 1) * TICK * 12 // 10
     world = World(seed)
     world.run()

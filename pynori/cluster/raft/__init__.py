@@ -43,6 +43,9 @@ candidate could ask again at the same term with a shorter log, and a vote given 
 After a restart: Storage as it was left, Options.applied as the state machine has it, Storage.initial_state() with the
 membership that was stored with that applied index. What storage lost behind the last sync it may lose; nothing else.
 
+A node that was removed is switched off only when one who stays has applied its removal: until then the others may still
+need its vote.
+
 With lease reads (Options.lease_reads) ticks stand for time: a driver that was held up lets the ticks that it missed
 pass before anything else. A lease lasts half an election time from the sending of the heartbeat that a quorum answered,
 so clocks may differ in speed by more than a half. Beyond the lease, and after a transfer, a read asks the quorum.

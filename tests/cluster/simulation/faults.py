@@ -139,11 +139,15 @@ class Faults:
             if not machine.is_up:
                 machine.restart()
 
-    def mind_members(self) -> None:
+    def mind_members(self, is_led: bool) -> None:
         """Switch off the machines that are no members any more, as their owner would, and on those that are."""
-        members = self._world.agreed().membership.members()
+        agreed = self._world.agreed().membership
+        members = agreed.members()
+        voters = [self._world.machines[voter] for voter in sorted(agreed.all_voters())]
+        # Not before one who stays knows of it: the others may still need the vote of the one who goes.
+        is_known = is_led and any(voter.is_up and voter.node.membership == agreed for voter in voters)
         for machine in self._world.machines.values():
-            if machine.id not in members and machine.is_up:
+            if machine.id not in members and machine.is_up and is_known:
                 machine.crash()
             elif machine.id in members and not machine.is_up:
                 machine.restart()
