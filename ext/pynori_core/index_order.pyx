@@ -31,6 +31,7 @@ from pynori_core.index_trees cimport (
     TERM_KEY_MAX,
     Column,
     block_at,
+    column_in_memory,
     column_open,
     column_read,
     entry_read,
@@ -53,9 +54,10 @@ from pynori_core.matches cimport (
 from pynori_core.posting cimport BLOCK_RUN_MAX, Block, block_decode
 
 cdef enum:
-    WALK_COST_NS = 8               # about what an id costs that is met on a walk,
+    WALK_COST_NS = 30              # about what an id costs that is met on a walk,
     SORT_COST_NS = 250             # and an entry that is looked at and sorted
-    COLUMN_COST_NS = 12            # and one whose place in a column is looked at
+    COLUMN_COST_NS = 60            # and one whose place in a column is looked at,
+    ARRAY_COST_NS = 3              # or in a column that is in memory
     WALK_FIRST_COST_NS = 3000      # setting a walk up
 
 cdef struct Sorted:                # an entry with the terms it is sorted by
@@ -97,9 +99,10 @@ cdef int order_entries(IndexTrees* trees, const SortKey* keys, size_t key_count,
 
 
 cdef double sort_cost(IndexTrees* trees, const SortKey* keys, size_t count, uint64_t wanted) noexcept nogil:
+    cdef double look = ARRAY_COST_NS if column_in_memory(trees, keys[0].field) else COLUMN_COST_NS
     if not has_column(trees, &keys[0]):
         return <double>count * SORT_COST_NS
-    return <double>count * COLUMN_COST_NS + <double>wanted * SORT_COST_NS
+    return <double>count * look + <double>wanted * SORT_COST_NS
 
 
 cdef int out_of_memory(IndexTrees* trees) noexcept nogil:

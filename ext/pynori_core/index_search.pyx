@@ -19,6 +19,7 @@ from pynori_core.index_trees cimport (
     FIELD_TEXT,
     Column,
     block_at,
+    column_in_memory,
     column_open,
     column_read,
     entry_read,
@@ -35,7 +36,9 @@ cdef enum:
     ID_COST_NS = 2                 # to take an id from it,
     ENTRY_COST_NS = 100            # and to look at an entry
     TEXT_COST_NS = 60              # and at the text of a term
-    COLUMN_COST_NS = 12            # and at its place in a column
+    COLUMN_COST_NS = 60            # and at its place in a column,
+    ARRAY_COST_NS = 3              # and in a column that is in memory
+    COUNT_STEPS_MAX = 256          # blocks that an estimate steps over
     TRY_SHARE = 3                  # terms are tried first for this part of what looking at all entries takes
 
 
@@ -216,7 +219,7 @@ cdef int search_test(IndexTrees* trees, const TermTest* test, const uint64_t* wi
     cdef size_t index
     cdef int code = OK
     if within != NULL:
-        budget = within_count * (COLUMN_COST_NS if has_column(trees, test) else ENTRY_COST_NS) // TRY_SHARE
+        budget = within_count * look_cost(trees, test) // TRY_SHARE
         if within_count == 0:
             return OK
     if test.terms == NULL:
@@ -295,6 +298,12 @@ cdef int terms_collect(IndexTrees* trees, const TermTest* test, const Interval* 
     return OK if code == E_NOT_FOUND else code
 
 
+cdef inline uint64_t look_cost(IndexTrees* trees, const TermTest* test) noexcept nogil:
+    if not has_column(trees, test):
+        return ENTRY_COST_NS
+    return ARRAY_COST_NS if column_in_memory(trees, test.field) else COLUMN_COST_NS
+
+
 cdef inline bint has_column(IndexTrees* trees, const TermTest* test) noexcept nogil:
     """Whether a column says, for most entries, if they pass."""
     return (test.terms == NULL and test.text_test == TEXT_ANY
@@ -356,11 +365,16 @@ cdef int search_presence(IndexTrees* trees, uint32_t field, IdList* out) noexcep
 cdef int search_count(IndexTrees* trees, const TermTest* test, uint64_t limit, uint64_t* count) noexcept nogil:
     cdef Cursor cursor
     cdef Value value
+    cdef uint64_t steps = 0
     cdef int code = walk_seek(trees, &cursor, test.field, &test.interval)
     while code == OK and count[0] < limit:
         code = cursor_value(&cursor, &value)
         if code == OK:
             count[0] += block_count(value.data, value.size)
+            steps += 1
+            if steps == COUNT_STEPS_MAX and limit != <uint64_t>-1:
+                count[0] = limit if count[0] < limit else count[0]
+                break
             code = cursor_next(&cursor)
         if code == OK and not walk_inside(&cursor, test.field, &test.interval):
             break
