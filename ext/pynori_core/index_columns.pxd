@@ -13,7 +13,7 @@ from pynori_core.index_trees cimport IndexTrees
 
 @cython.final
 cdef class ColumnArray:
-    cdef uint64_t* values          # by entry id; malloc'd
+    cdef uint64_t* values          # by entry id; of memory_take
     cdef uint64_t count
     cdef object cache              # the ColumnCache that lists it
     cdef uint32_t field

@@ -1,13 +1,15 @@
 """Read columns into arrays, keep them, and let the oldest go when there are too many."""
 
 cimport cython
-from libc.stdlib cimport free, malloc
-from libc.string cimport memset
 
 from pynori_core.errors cimport OK
 from pynori_core.index_trees cimport column_load
 
 from collections import OrderedDict
+
+cdef extern from "pynori_memory.h" nogil:
+    void* memory_take "pyn_memory_take"(size_t size, int populate) noexcept
+    void memory_give "pyn_memory_give"(void* memory, size_t size) noexcept
 
 cdef enum:
     COLUMN_ARRAYS_BYTES_MAX = 268435456    # of all stores of the process
@@ -23,7 +25,8 @@ cdef class ColumnArray:
     """One column of one commit."""
 
     def __dealloc__(self):
-        free(self.values)
+        if self.values != NULL:
+            memory_give(self.values, self.count * 8)
 
 
 @cython.final
@@ -72,13 +75,12 @@ cdef ColumnArray read(IndexTrees* trees, uint32_t field):
     if count * 8 > COLUMN_ARRAYS_BYTES_MAX // 2:
         return None
     made = ColumnArray.__new__(ColumnArray)
-    made.values = <uint64_t*>malloc(count * 8)
+    made.values = <uint64_t*>memory_take(count * 8, False)
     if made.values == NULL:
         return None
     made.count = count
     made.field = field
     with nogil:
-        memset(made.values, 0, count * 8)
         code = column_load(trees, field, made.values, count)
     return made if code == OK else None
 
