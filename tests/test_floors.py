@@ -29,7 +29,7 @@ CORE_FLOORS: list[list[str]] = [
         "listing", "reads", "document_snapshot", "expr_values", "expr_functions", "expr_eval", "expr", "matches",
         "posting", "index_terms", "index_entry", "index_trees", "index_columns", "index_batch", "index_flush",
         "index_search", "index_order", "index_rank", "index_values", "index_feed", "index_field", "index_writer",
-        "index_snapshot", "index_store", "reduce_store", "index_program", "text_analyzer",
+        "index_snapshot", "index_store", "reduce_store", "reduce_program", "index_program", "text_analyzer",
     ],
     [
         "cleaner", "merger", "document_writer", "capi", "compact", "space", "check", "check_trees", "check_documents",

@@ -1,8 +1,9 @@
 """Columns of an index as arrays in memory: for fields that many queries sort or compare by between two commits.
 
-A column in the tree is a walk to a block of 256 entries for each look; in an array it is one look. Reading a column into
-an array costs about as much as looking at a part of its entries one by one, so one is read when the queries of one commit
-have looked at so many. Arrays belong to one commit and are never changed. All stores of a process share one bound.
+A column in the tree is a walk to a block of 256 entries for each look; in an array it is one look. Reading a column
+into an array costs about as much as looking at a part of its entries one by one, so one is read when the queries of one
+commit have looked at so many. Arrays belong to one commit and are never changed. All stores of a process share one
+bound.
 """
 
 cimport cython

@@ -722,14 +722,14 @@ cdef Matches run_test(IndexSnapshot snapshot, const TermTest* test, Matches with
     cdef IdList found
     cdef const uint64_t* ids = within.ids if within is not None else NULL
     cdef size_t count = within.count if within is not None else 0
-    cdef ColumnArray column            # keeps the memory while the call runs
+    cdef ColumnArray _column           # keeps the memory while the call runs
     cdef int code
     snapshot.field_flags(test.field)
     if within is not None and count == 0:
         return within
     ids_init(&found)
     snapshot.enter(&view)
-    column = bring_column(snapshot, &view, test.field, count)
+    _column = bring_column(snapshot, &view, test.field, count)
     if ids != NULL and count <= FEW_WITHIN:
         code = search_test(&view.trees, test, ids, count, &found)
     else:
@@ -800,7 +800,7 @@ cdef Ordered run_order(IndexSnapshot snapshot, const SortKey* keys, size_t key_c
     cdef const uint64_t* ids = NULL
     cdef size_t count = 0
     cdef bint ascending = not isinstance(within, Ordered)
-    cdef ColumnArray column            # keeps the memory while the call runs
+    cdef ColumnArray _column           # keeps the memory while the call runs
     cdef int code
     if within is not None:
         ids_of(within, &ids, &count)
@@ -808,7 +808,7 @@ cdef Ordered run_order(IndexSnapshot snapshot, const SortKey* keys, size_t key_c
             return Ordered.of([])
     ids_init(&found)
     snapshot.enter(&view)
-    column = bring_column(snapshot, &view, keys[0].field, count)
+    _column = bring_column(snapshot, &view, keys[0].field, count)
     if ids != NULL and count <= FEW_WITHIN:
         code = order_entries(&view.trees, keys, key_count, ids, count, ascending, skip, limit, &found)
     else:

@@ -113,6 +113,12 @@ class IndexWriter:
         `stored`: for each entry bytes of the caller's that `IndexSnapshot.stored` gives back.
         """
 
+    def put_object(
+        self, document_id: str, row: bytes, fields: Sequence[tuple[bytes, int]], stored: bytes | None
+    ) -> bool:  # fmt: skip
+        """As put, one entry of the properties of a blittable object, natively. False: nothing was put, since the object
+        holds objects or arrays in one of the fields, or a field is a text field."""
+
     def delete(self, document_id: str) -> bool:
         """Whether it had entries."""
 
