@@ -18,8 +18,8 @@ CORE_FLOORS: list[list[str]] = [
         "completion",
     ],
     [
-        "blittable", "field_value", "analyze", "places", "edits", "schema", "builder", "json", "json_scan", "framing",
-        "http_wire",
+        "blittable", "field_value", "analyze", "places", "covers", "edits", "schema", "builder", "json", "json_scan",
+        "framing", "http_wire",
     ],
     ["disk", "fault_disk", "sim_disk", "pager", "scratch", "record", "journal"],
     ["freespace", "state", "txn", "checkpoint", "recovery", "env"],

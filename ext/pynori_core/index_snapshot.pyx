@@ -252,6 +252,28 @@ cdef class IndexSnapshot:
         make_range(self, field, low, high, include_low, include_high, &test.interval)
         return run_test(self, &test, within)
 
+    def ranges(self, uint32_t field, bounds not None):
+        """Entries with a value in one of these ranges, from the low one on to below the high one."""
+        cdef TermTest test
+        cdef View view
+        cdef IdList found
+        cdef int code = OK
+        test_begin(&test, field)
+        self.field_flags(field)
+        ids_init(&found)
+        self.enter(&view)
+        try:
+            for low, high in bounds:
+                make_range(self, field, low, high, True, False, &test.interval)
+                code = search_test(&view.trees, &test, NULL, 0, &found)
+                if code != OK:
+                    break
+        except BaseException:
+            ids_release(&found)
+            self.exit()
+            raise
+        return take(self, &view, code, &found)
+
     def prefix(self, uint32_t field, str text not None, *, Matches within=None):
         cdef TermTest test
         test_begin(&test, field)

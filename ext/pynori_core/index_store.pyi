@@ -190,6 +190,9 @@ class IndexSnapshot:
         """Values between two of the same kind. None: open, to the end of the other one's kind. ValueError when both
         are None or the kinds differ."""
 
+    def ranges(self, field: int, bounds: Sequence[tuple[Scalar, Scalar]]) -> Matches:
+        """Entries with a value in one of these ranges, from the low one on to below the high one."""
+
     def prefix(self, field: int, text: str, *, within: Matches | None = None) -> Matches: ...
     def suffix(self, field: int, text: str, *, within: Matches | None = None) -> Matches:
         """Looks at every string term of the field; so do contains, wildcard and terms_matching."""
