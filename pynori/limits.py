@@ -150,7 +150,8 @@ INDEX_HOUSEKEEPING_MS: Final = 60_000  # how often is looked for these, and tomb
 PREPARE_REQUESTS_WAITING_MAX: Final = 10_000  # requests with patches that wait for those before them
 PREPARE_GROUP_COMMANDS_MAX: Final = 512  # commands of requests that are written as one batch,
 PREPARE_GROUP_SIZE_BYTES_MAX: Final = 8 * MIB  # and their documents; one request alone may have more
-PREPARE_GROUP_MS: Final = 5  # of scripts in a row, before the event loop gets its turn
+PREPARE_GROUP_MS: Final = 10  # of scripts, before what they gave is written: a commit costs as much for one as for all
+PREPARE_TURN_MS: Final = 5  # of scripts in a row, before the event loop gets its turn
 PREPARE_TRIES_MAX: Final = 64  # how often a request is prepared when somebody else changes its documents
 JSON_PATCH_OPERATIONS_MAX: Final = 10_000  # of one patch
 

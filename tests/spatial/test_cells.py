@@ -141,7 +141,7 @@ def test_a_hundred_thousand_points_by_brute_force() -> None:
 
 
 def test_circles_and_boxes_are_covered_natively_as_other_shapes_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Random circles and boxes on the sphere, over the dateline and the poles, and on planes: equal to the last cell."""
+    """Random ones on the sphere, over the dateline and the poles, and on planes: equal to the last cell."""
     dice = random.Random(17)
     plane = (-1_000.0, -500.0, 3_000.0, 2_500.0)
     asked: list[tuple[Shape, Bounds, int]] = []
