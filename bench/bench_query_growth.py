@@ -10,6 +10,7 @@ how long after a write the map-reduce index has it.
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import statistics
 import sys
@@ -22,14 +23,12 @@ import uvloop
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "macro"))
 
-import json  # noqa: E402
+from queries import COUNTRIES, Pynori, orders, parameters
 
-from queries import COUNTRIES, Pynori, orders, parameters  # noqa: E402
-
-from pynori.config import Settings  # noqa: E402
-from pynori.queries.request import from_body  # noqa: E402
-from pynori.queries.service import gather, prepare  # noqa: E402
-from pynori.server.server import Server  # noqa: E402
+from pynori.config import Settings
+from pynori.queries.request import from_body
+from pynori.queries.service import gather, prepare
+from pynori.server.server import Server
 
 QUERIES = 200
 BATCH = 1_000

@@ -126,8 +126,7 @@ INDEX_HISTORY_MAX: Final = 10  # earlier definitions of an index that the databa
 INDEX_THREADS: Final = 2  # batches of all databases that run at the same time; others wait for their turn
 INDEX_THREAD_NICE: Final = 5  # how far these threads stand back behind those that serve
 INDEX_BATCH_DOCUMENTS_MAX: Final = 65_536  # documents of one commit of an index: more would touch few pages less often,
-INDEX_BATCH_SIZE_BYTES_MAX: Final = 64 * MIB  # the memory that their terms may take,
-INDEX_REDUCE_DOCUMENTS_MAX: Final = 16_384  # and documents whose rows go to groups all over the trees
+INDEX_BATCH_SIZE_BYTES_MAX: Final = 64 * MIB  # and the memory that their terms may take
 INDEX_SCRIPT_DOCUMENTS_MAX: Final = 1_024  # documents that go through the interpreter in one commit
 INDEX_SCRIPT_SHORT_CALLS_MAX: Final = 64  # calls of a script in the process of the server; more go to a child
 INDEX_BATCH_INTERVAL_MS: Final = 25  # between two commits of an index that nobody waits for
@@ -240,7 +239,6 @@ def check() -> None:
         ("what a query finds fits batches", BY_QUERY_BATCH <= BATCH_COMMANDS_MAX),
         ("a wait for an index ends", QUERY_WAIT_MS_DEFAULT <= QUERY_WAIT_MS_MAX),
         ("an index's batch of scripts is a batch", INDEX_SCRIPT_DOCUMENTS_MAX <= INDEX_BATCH_DOCUMENTS_MAX),
-        ("an index's batch of groups is a batch", INDEX_REDUCE_DOCUMENTS_MAX <= INDEX_BATCH_DOCUMENTS_MAX),
         ("what a reduce writes is a batch", INDEX_WRITE_BACK_BATCH <= BATCH_COMMANDS_MAX),
         ("an import's row fits a document", IMPORT_ROW_SIZE_BYTES_MAX <= DOCUMENT_SIZE_BYTES_MAX),
     )

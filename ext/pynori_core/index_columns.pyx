@@ -88,6 +88,9 @@ cdef ColumnArray read(IndexTrees* trees, uint32_t field):
 cdef void keep(ColumnCache cache, ColumnArray array):
     global known_bytes
     cdef ColumnArray oldest
+    oldest = cache.arrays.get(array.field)
+    if oldest is not None:
+        forget(oldest)             # another thread has read it, too
     array.cache = cache
     cache.arrays[array.field] = array
     KNOWN[id(array)] = array

@@ -38,6 +38,7 @@ cdef enum:
     TEXT_COST_NS = 60              # and at the text of a term
     COLUMN_COST_NS = 60            # and at its place in a column,
     ARRAY_COST_NS = 3              # and in a column that is in memory
+    SCAN_COST_NS = 2               # and an entry in passing, when all of a column is looked at
     LOOKS_AT_ONCE = 256
     COUNT_STEPS_MAX = 256          # blocks that an estimate steps over
     TRY_SHARE = 3                  # terms are tried first for this part of what looking at all entries takes
@@ -219,7 +220,10 @@ cdef int search_test(IndexTrees* trees, const TermTest* test, const uint64_t* wi
     cdef const uint8_t* term
     cdef size_t index
     cdef int code = OK
-    if within != NULL:
+    if within == NULL:
+        if test.terms == NULL and column_in_memory(trees, test.field) and has_column(trees, test):
+            budget = trees.array_count * SCAN_COST_NS
+    else:
         budget = within_count * look_cost(trees, test) // TRY_SHARE
         if within_count == 0:
             return OK
@@ -235,6 +239,8 @@ cdef int search_test(IndexTrees* trees, const TermTest* test, const uint64_t* wi
     if code == E_BUSY:
         out.count = 0
         out.unsorted = False
+        if within == NULL:
+            return array_scan(trees, test, out)
         return entries_collect(trees, test, within, within_count, out)
     if code == OK and ids_finish(out) != OK:
         return out_of_memory(trees)
@@ -385,6 +391,28 @@ cdef int array_collect(IndexTrees* trees, const TermTest* test, Column* column, 
             out.ids[out.count] = within[start + index]     # stays only when it passes
             out.count += low < prefixes[index] < high
         start += part
+    return OK
+
+
+cdef int array_scan(IndexTrees* trees, const TermTest* test, IdList* out) noexcept nogil:
+    """All entries that pass, by a walk over the column in memory: for ranges of many terms."""
+    cdef uint64_t low = term_prefix64(test.interval.low, test.interval.low_size)
+    cdef uint64_t high = term_prefix64(test.interval.high, test.interval.high_size)
+    cdef uint64_t prefix, id
+    cdef Cursor cursor
+    cdef int code
+    cursor_init(&cursor, &trees.entries)
+    for id in range(trees.array_count):
+        if id % LOOKS_AT_ONCE == 0 and not ids_reserve(out, LOOKS_AT_ONCE + 1):
+            return out_of_memory(trees)
+        prefix = trees.array[id]
+        if unlikely((prefix == low or prefix == high) and prefix != 0):
+            code = entry_collect(trees, test, &cursor, id, out)
+            if code != OK:
+                return code
+            continue
+        out.ids[out.count] = id    # stays only when it passes
+        out.count += low < prefix < high
     return OK
 
 

@@ -95,6 +95,7 @@ cdef enum:
     FEW_WITHIN = 512               # looking at so few entries is not worth giving up the interpreter's lock
     TERMS_DEFAULT = 1024
     COUNT_LIMIT_DEFAULT = 100000
+    WIDE_SHARE = 1024              # looks that a range counts for, as a part of all entries
     COLUMN_LOOKS_MIN = 128         # for fewer a column in memory makes no difference
     COUNTS_RATIO = 100             # so many times fewer entries are counted one by one rather than all terms walked
     PRESENCE_RATIO = 64            # so many times fewer entries are looked at rather than all that have a field listed
@@ -250,7 +251,7 @@ cdef class IndexSnapshot:
         cdef TermTest test
         test_begin(&test, field)
         make_range(self, field, low, high, include_low, include_high, &test.interval)
-        return run_test(self, &test, within)
+        return run_test(self, &test, within, True)
 
     def ranges(self, uint32_t field, bounds not None):
         """Entries with a value in one of these ranges, from the low one on to below the high one."""
@@ -739,7 +740,8 @@ cdef Matches presence(IndexSnapshot snapshot, uint32_t field):
     return take(snapshot, &view, code, &found)
 
 
-cdef Matches run_test(IndexSnapshot snapshot, const TermTest* test, Matches within):
+cdef Matches run_test(IndexSnapshot snapshot, const TermTest* test, Matches within, bint wide=False):
+    """wide: it may be a range of many terms."""
     cdef View view
     cdef IdList found
     cdef const uint64_t* ids = within.ids if within is not None else NULL
@@ -751,7 +753,8 @@ cdef Matches run_test(IndexSnapshot snapshot, const TermTest* test, Matches with
         return within
     ids_init(&found)
     snapshot.enter(&view)
-    _column = bring_column(snapshot, &view, test.field, count)
+    _column = bring_column(snapshot, &view, test.field, count if within is not None or not wide
+                           else max(COLUMN_LOOKS_MIN, snapshot.trees.state.entries // WIDE_SHARE))
     if ids != NULL and count <= FEW_WITHIN:
         code = search_test(&view.trees, test, ids, count, &found)
     else:

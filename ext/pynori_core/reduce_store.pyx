@@ -59,6 +59,7 @@ cdef enum:
     GROUPS_AT_ONCE = 256           # whose results are in memory together
     ROWS_AT_ONCE = 4096            # after so many a function in Python is called
     FEED_DOCUMENTS_DEFAULT = 65536
+    FEED_ROWS_MAX = 262144         # of one feed, which ends behind the document that reaches it
     ROW_KEY_SIZE = 24              # group, number
     PARTIAL_KEY_SIZE = 25          # group, level, number
     SUM_HEAD = 8
@@ -1027,7 +1028,7 @@ cdef int groups_walk(GroupFeed* feed) noexcept nogil:
         if code != OK:
             break
         if item.header.kind == feed.kind:
-            if feed.documents >= feed.documents_max:
+            if feed.documents >= feed.documents_max or feed.rows >= FEED_ROWS_MAX:
                 feed.more = True
                 break
             feed.documents += 1

@@ -25,7 +25,7 @@ from pynori.indexes.output import OutputWriter
 from pynori.indexes.progress import PROGRESS_KEY
 from pynori.indexes.reducers import Reducer
 from pynori.indexes.static_feeder import in_parts
-from pynori.limits import INDEX_ERROR_SIZE_MAX, INDEX_REDUCE_DOCUMENTS_MAX, INDEX_SCRIPT_DOCUMENTS_MAX
+from pynori.limits import INDEX_ERROR_SIZE_MAX, INDEX_SCRIPT_DOCUMENTS_MAX
 
 if TYPE_CHECKING:
     from pynori_core.document_snapshot import DocumentSnapshot
@@ -75,8 +75,7 @@ class StaticReduceFeeder:
         assert self._groups is not None, "start comes first"
         rows = self._rows_of(collection)
         if rows is not None:
-            count = min(documents_max, INDEX_REDUCE_DOCUMENTS_MAX)
-            fed = self._groups.feed(documents, collection, since_etag, rows, documents_max=count)
+            fed = self._groups.feed(documents, collection, since_etag, rows, documents_max=documents_max)
             made = FeedResult.of(fed)
             made.errors = [(id, action, text[:INDEX_ERROR_SIZE_MAX]) for id, action, text in rows.take_errors()]
             return made
@@ -226,8 +225,9 @@ class AutoReduceFeeder:
         self, writer: IndexWriter, documents: DocumentSnapshot, collection: str, since_etag: int, documents_max: int
     ) -> FeedResult:
         assert self._groups is not None, "start comes first"
-        count = min(documents_max, INDEX_REDUCE_DOCUMENTS_MAX)
-        return FeedResult.of(self._groups.feed(documents, collection, since_etag, self._paths, documents_max=count))
+        return FeedResult.of(
+            self._groups.feed(documents, collection, since_etag, self._paths, documents_max=documents_max)
+        )
 
     def feed_ids(
         self, writer: IndexWriter, documents: DocumentSnapshot, collection: str, ids: Sequence[str]
