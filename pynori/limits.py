@@ -168,6 +168,13 @@ SCRIPT_WORKER_WAIT_MS: Final = 10_000  # a child that says nothing for so long i
 SCRIPT_WORKER_BATCH_CALLS: Final = 1_024  # calls that are on their way to a child at once
 SCRIPT_WORKER_FRAME_SIZE_BYTES_MAX: Final = 256 * MIB  # of one message between the processes
 
+# ---- channels between nodes
+CHANNEL_FRAME_SIZE_BYTES_MAX: Final = 128 * MIB  # a batch of the largest documents; also after decompression
+CHANNEL_BUFFER_SIZE_BYTES_MAX: Final = 4 * MIB  # written and not taken by the peer, before the sender waits
+CHANNEL_SILENCE_MS: Final = 10_000  # a peer that says nothing for so long is taken to be gone
+CHANNEL_OPEN_MS: Final = 5_000  # from the connection's begin to the answer
+CHANNEL_REFUSAL_SIZE_BYTES_MAX: Final = 64 * 1024  # of the body of an answer that refuses
+
 # ---- the cluster's state
 STATE_COMMANDS_WAITING_MAX: Final = 10_000  # commands that wait for a commit; more are refused
 STATE_GROUP_COMMANDS_MAX: Final = 512  # commands of one transaction
@@ -175,6 +182,11 @@ STATE_COMMAND_SIZE_BYTES_MAX: Final = 4 * MIB  # one command as JSON: a database
 RECORD_UPDATE_TRIES_MAX: Final = 16  # how often a change of a record is repeated when the record has moved
 IDENTITY_COUNT_MAX: Final = 100_000  # identities taken by one command
 IDENTITY_NAME_SIZE_BYTES_MAX: Final = ID_SIZE_BYTES_MAX
+COMPARE_EXCHANGE_KEY_SIZE_BYTES_MAX: Final = 512
+COMPARE_EXCHANGE_VALUE_SIZE_BYTES_MAX: Final = 2 * MIB
+CLUSTER_TRANSACTIONS_STEP: Final = 64  # read at once to be applied
+CLUSTER_TRANSACTIONS_REPORTED: Final = 64  # applied ones that are removed from the state together
+COMPARE_EXCHANGE_PURGE_STEP: Final = 1_024  # values of a database that is gone, removed by one command
 RAFT_INDEX_WAIT_MS_MAX: Final = 30_000
 DATABASE_NAME_SIZE_MAX: Final = 128  # characters; the name is a folder's name
 DATABASES_MAX: Final = 10_000

@@ -65,7 +65,7 @@ FORBIDDEN = {
 }  # fmt: skip
 # Libraries that exactly one package may import.
 OWNED_LIBRARIES = {
-    "httptools": {"http"}, "websockets": {"http"}, "click": {"cli"}, "rich": {"cli"}, "lz4": {"runtime"},
+    "httptools": {"http", "runtime"}, "websockets": {"http"}, "click": {"cli"}, "rich": {"cli"}, "lz4": {"runtime"},
     "snowballstemmer": {"text"}, "quickjs": {"js"}, "numpy": {"queries"},
 }  # fmt: skip
 

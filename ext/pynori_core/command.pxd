@@ -29,6 +29,7 @@ cdef enum CommandKind:
     COMMAND_DELETE = 2
     COMMAND_PURGE = 3                  # drop tombstones; the body is a PurgeOrder, and there is no id
     COMMAND_CHECK = 4                  # change nothing; refused when the document is not the expected one
+    COMMAND_POSITION = 5               # note how far somebody has come; the id is its name, the body a uint64_t
 
 cdef enum Expected:
     EXPECT_ANY = 0                     # do not care
@@ -51,7 +52,7 @@ cdef packed struct CommandHeader:      # 40 bytes
     uint16_t collection_size           # 0: none is stated
     uint16_t source_count              # PUT: entries of the vector with which the document came from elsewhere
     uint16_t collection_key_size       # lower-cased name, behind the name
-    uint32_t reserved
+    uint32_t exact                     # the source entries are the new vector, and nothing is added to them
 
 cdef packed struct PurgeOrder:
     uint64_t etag_max                  # tombstones up to it may go
@@ -96,6 +97,7 @@ cdef struct CommandParts:              # what a record is made of; texts are val
     size_t expected_size
     const char* source                 # NULL: it comes from nowhere else
     size_t source_size
+    bint exact                         # `source` is the new vector
     const uint8_t* collection          # of a put; as command_collection says
     size_t collection_size
     const uint8_t* body
@@ -128,10 +130,10 @@ cdef class Batch:
     cdef readonly Py_ssize_t count
     cdef size_t body_bytes
     cdef bint handed_over
-    cdef int add(self, int kind, str id, str expected, str source, const uint8_t* body, size_t body_size,
+    cdef int add(self, int kind, str id, str expected, str source, bint exact, const uint8_t* body, size_t body_size,
                  const uint8_t* collection, size_t collection_size) except -1
-    cdef int put_text(self, str id, const uint8_t* text, size_t size, str expected, str source) except -1
-    cdef int add_built(self, Builder* builder, str id, str expected, str source) except -1
+    cdef int put_text(self, str id, const uint8_t* text, size_t size, str expected, str source, bint exact) except -1
+    cdef int add_built(self, Builder* builder, str id, str expected, str source, bint exact) except -1
     cdef int check_handed_over(self) except -1
     cdef int check_room(self, size_t body_size, ErrorDetail* error) except -1
 

@@ -10,13 +10,17 @@ class Batch:
     def __len__(self) -> int: ...
     def put(
         self, id: str, body: bytes | bytearray | memoryview, expected_change_vector: str | None = None, *,
-        source_change_vector: str | None = None,
+        source_change_vector: str | None = None, exact: bool = False,
     ) -> None: ...  # fmt: skip
     def put_value(
         self, id: str, value: Any, expected_change_vector: str | None = None, *, source_change_vector: str | None = None
     ) -> None: ...
-    def delete(self, id: str, expected_change_vector: str | None = None) -> None: ...
+    def delete(
+        self, id: str, expected_change_vector: str | None = None, *, source_change_vector: str | None = None,
+        exact: bool = False,
+    ) -> None: ...  # fmt: skip
     def check(self, id: str, expected_change_vector: str) -> None: ...
+    def set_position(self, name: str, position: int) -> None: ...
     def purge_tombstones(self, etag_max: int, count_max: int) -> None: ...
 
 @final

@@ -192,6 +192,7 @@ cdef int command_make(Output* records, const CommandParts* parts, ErrorDetail* e
             error_set(error, E_INVALID, b"the source change vector is none")
             return E_INVALID
         header.source_count = <uint16_t>count
+        header.exact = parts.exact and count > 0
     record_write(records, &header, expected_entries, source_entries, id, key, parts.collection, collection_key,
                  <const uint8_t*>parts.expected, parts.body)
     if records.failure != OK:
@@ -239,18 +240,21 @@ cdef class Batch:
         return self.records.size
 
     def put(self, str id not None, const uint8_t[::1] body not None, str expected_change_vector=None, *,
-            str source_change_vector=None):
+            str source_change_vector=None, bint exact=False):
         """Store a document, given as JSON text.
 
         id: ending in "/", a number and the node's tag are put behind it; empty, a GUID takes its place.
         expected_change_vector: None, do not care; "", must not exist.
-        source_change_vector: what the document had seen where it comes from; merged into what it gets here.
+        source_change_vector: what the document had seen where it comes from; merged into what it gets here. `exact`:
+        it is the document's change vector, to which this database adds nothing.
         Raises: JsonError, InvalidArgument, TooLarge; nothing is added then.
         """
         cdef size_t size = <size_t>body.shape[0]
-        self.put_text(id, &body[0] if size else <const uint8_t*>b"", size, expected_change_vector, source_change_vector)
+        self.put_text(id, &body[0] if size else <const uint8_t*>b"", size, expected_change_vector, source_change_vector,
+                      exact)
 
-    cdef int put_text(self, str id, const uint8_t* text, size_t size, str expected, str source) except -1:
+    cdef int put_text(self, str id, const uint8_t* text, size_t size, str expected, str source,
+                      bint exact) except -1:
         cdef Builder* builder = builder_borrow()
         cdef ErrorDetail error
         cdef int code
@@ -265,7 +269,7 @@ cdef class Batch:
                 code = json_parse(builder, text, size, JSON_DOCUMENT, NULL, &error)
             if code != OK:
                 raise_error(&error)
-            return self.add_built(builder, id, expected, source)
+            return self.add_built(builder, id, expected, source, exact)
         finally:
             builder_return(builder)
 
@@ -285,23 +289,32 @@ cdef class Batch:
             code = builder_copy(builder, &source, BUILDER_DOCUMENT, &error)
             if code != OK:
                 raise_error(&error)
-            self.add_built(builder, id, expected_change_vector, source_change_vector)
+            self.add_built(builder, id, expected_change_vector, source_change_vector, False)
         finally:
             builder_return(builder)
 
-    def delete(self, str id not None, str expected_change_vector=None):
+    def delete(self, str id not None, str expected_change_vector=None, *, str source_change_vector=None,
+               bint exact=False):
         """Replace a document by a tombstone; nothing happens when there is none, unless a change vector is expected.
 
+        source_change_vector, exact: as in put.
         Raises: InvalidArgument, TooLarge; nothing is added then.
         """
-        self.add(COMMAND_DELETE, id, expected_change_vector, None, NULL, 0, NULL, 0)
+        self.add(COMMAND_DELETE, id, expected_change_vector, source_change_vector, exact, NULL, 0, NULL, 0)
 
     def check(self, id: str, expected_change_vector: str):
         """Refuse the batch when the document has another change vector by now; "": when there is one at all.
 
         Raises: InvalidArgument, TooLarge; nothing is added then.
         """
-        self.add(COMMAND_CHECK, id, expected_change_vector, None, NULL, 0, NULL, 0)
+        self.add(COMMAND_CHECK, id, expected_change_vector, None, False, NULL, 0, NULL, 0)
+
+    def set_position(self, str name not None, uint64_t position):
+        """Note how far somebody outside has come, in the same transaction as what he brings.
+
+        name: 1 to 512 bytes, case does not matter. Raises: InvalidArgument, TooLarge; nothing is added then.
+        """
+        self.add(COMMAND_POSITION, name, None, None, False, <const uint8_t*>&position, sizeof(position), NULL, 0)
 
     def purge_tombstones(self, uint64_t etag_max, uint64_t count_max):
         """Drop up to `count_max` of the oldest tombstones whose etag is at most `etag_max`, for good.
@@ -325,13 +338,14 @@ cdef class Batch:
             raise MemoryError
         self.count += 1
 
-    cdef int add_built(self, Builder* builder, str id, str expected, str source) except -1:
+    cdef int add_built(self, Builder* builder, str id, str expected, str source, bint exact) except -1:
         cdef const uint8_t* collection
         cdef size_t collection_size
         command_collection(builder, &collection, &collection_size)
-        return self.add(COMMAND_PUT, id, expected, source, builder.data, builder.size, collection, collection_size)
+        return self.add(COMMAND_PUT, id, expected, source, exact, builder.data, builder.size, collection,
+                        collection_size)
 
-    cdef int add(self, int kind, str id, str expected, str source, const uint8_t* body, size_t body_size,
+    cdef int add(self, int kind, str id, str expected, str source, bint exact, const uint8_t* body, size_t body_size,
                  const uint8_t* collection, size_t collection_size) except -1:
         cdef CommandParts parts
         cdef ErrorDetail error
@@ -348,6 +362,7 @@ cdef class Batch:
         if source is not None:
             parts.source = <const char*>utf8_of(source, &size)
             parts.source_size = <size_t>size
+            parts.exact = exact
         parts.collection = collection
         parts.collection_size = collection_size
         parts.body = body
@@ -464,7 +479,8 @@ cdef class CommandResult:
         return f"CommandResult({self.kind} {self.id!r} {self.change_vector})"
 
 
-KIND_NAMES = {COMMAND_PUT: "PUT", COMMAND_DELETE: "DELETE", COMMAND_PURGE: "PURGE", COMMAND_CHECK: "CHECK"}
+KIND_NAMES = {COMMAND_PUT: "PUT", COMMAND_DELETE: "DELETE", COMMAND_PURGE: "PURGE", COMMAND_CHECK: "CHECK",
+              COMMAND_POSITION: "POSITION"}
 VERBS = {COMMAND_PUT: "Put", COMMAND_DELETE: "Delete", COMMAND_CHECK: "Check"}  # in the words of a refusal
 
 

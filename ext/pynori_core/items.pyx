@@ -71,6 +71,7 @@ from pynori_core.tables cimport (
     cover_offset,
     item_decode,
     item_vector,
+    position_read,
     state_read,
     tables_bind,
     tables_create,
@@ -175,6 +176,27 @@ cdef class DocumentStore:
         cdef DatabaseState state
         store_state(self, &snapshot, &state)
         return state.last_etag
+
+    def position(self, str name not None) -> int:
+        """What Batch.set_position noted last under a name; 0 when nothing was."""
+        cdef Snapshot snapshot
+        cdef uint8_t key[ID_KEY_SIZE_MAX]
+        cdef bytes text = name.encode()
+        cdef uint64_t position = 0
+        cdef int code
+        if not 0 < len(text) <= ID_SIZE_MAX:
+            return 0
+        store_enter_or_raise(self)
+        code = snapshot_begin(self, &snapshot)
+        if code == OK:
+            code = position_read(&snapshot.tables, key, identifier_key(<const uint8_t*>text, <size_t>len(text), key),
+                                 &position)
+        exception = snapshot_exception(&snapshot, code) if code not in (OK, E_NOT_FOUND) else None
+        snapshot_end(&snapshot)
+        store_leave(self)
+        if exception is not None:
+            raise exception
+        return position
 
     def counts(self) -> tuple:
         """(documents, tombstones, last etag, numbers given to collections), of one snapshot."""

@@ -127,3 +127,7 @@ cdef int collection_read(DocumentTables* tables, uint32_t number, CollectionReco
 cdef int collection_write(DocumentTables* tables, uint32_t number, const CollectionRecord* record) noexcept nogil
 cdef int state_read(DocumentTables* tables, DatabaseState* state) noexcept nogil
 cdef int state_write(DocumentTables* tables, const DatabaseState* state) noexcept nogil
+# How far somebody outside has come, by name (a key of identifier_key): tree "database", "position/" and the key.
+cdef int position_read(DocumentTables* tables, const uint8_t* key, size_t key_size, uint64_t* position) noexcept nogil
+cdef int position_write(DocumentTables* tables, const uint8_t* key, size_t key_size,
+                        const uint8_t* position) noexcept nogil

@@ -4,17 +4,19 @@ import os
 
 from libc.string cimport memset
 
-from pynori_core.bits cimport load32_be, store32_be, unlikely
+from pynori_core.bits cimport load32_be, load64, store32_be, unlikely
 from pynori_core.blittable cimport blittable_validate
-from pynori_core.btree cimport PUT_INSERT, tree_create, tree_get, tree_open, tree_put, tree_update
+from pynori_core.btree cimport PUT_INSERT, PUT_UPSERT, tree_create, tree_get, tree_open, tree_put, tree_update
 from pynori_core.change_vector cimport DATABASE_ID_SIZE, VECTOR_ENTRIES_MAX
 from pynori_core.errors cimport E_CORRUPT, E_NOT_FOUND, E_VERSION, OK, error_set
 from pynori_core.identifier cimport ID_KEY_SIZE_MAX
 from pynori_core.table cimport TableSchema, table_create, table_open
 
 cdef const char* STATE_KEY = "state"
+cdef const char* POSITION_PREFIX = "position/"
 cdef enum:
     STATE_KEY_SIZE = 5
+    POSITION_PREFIX_SIZE = 9
 
 
 # Whether stored documents are checked at every reading. Else they are what was written, by the hash of their page.
@@ -212,3 +214,31 @@ cdef int state_write(DocumentTables* tables, const DatabaseState* state) noexcep
         return E_CORRUPT
     memcpy(target, state, sizeof(DatabaseState))
     return OK
+
+
+# ---- positions
+
+cdef inline size_t position_key(const uint8_t* key, size_t key_size, uint8_t* target) noexcept nogil:
+    memcpy(target, POSITION_PREFIX, POSITION_PREFIX_SIZE)
+    memcpy(target + POSITION_PREFIX_SIZE, key, key_size)
+    return POSITION_PREFIX_SIZE + key_size
+
+
+cdef int position_read(DocumentTables* tables, const uint8_t* key, size_t key_size, uint64_t* position) noexcept nogil:
+    cdef uint8_t full[POSITION_PREFIX_SIZE + ID_KEY_SIZE_MAX]
+    cdef Value value
+    cdef int code = tree_get(&tables.database, full, position_key(key, key_size, full), &value)
+    if code != OK:
+        return code
+    if value.size != sizeof(uint64_t):
+        error_set(&tables.database.txn.error, E_CORRUPT, b"a position in tree 'database' has %llu bytes",
+                  <unsigned long long>value.size)
+        return E_CORRUPT
+    position[0] = load64(value.data)
+    return OK
+
+
+cdef int position_write(DocumentTables* tables, const uint8_t* key, size_t key_size,
+                        const uint8_t* position) noexcept nogil:
+    cdef uint8_t full[POSITION_PREFIX_SIZE + ID_KEY_SIZE_MAX]
+    return tree_put(&tables.database, full, position_key(key, key_size, full), position, sizeof(uint64_t), PUT_UPSERT)

@@ -16,6 +16,7 @@ from pynori_core.change_vector cimport (
 )
 from pynori_core.command cimport (
     COMMAND_CHECK,
+    COMMAND_POSITION,
     COMMAND_DELETE,
     COMMAND_PUT,
     COMMAND_PURGE,
@@ -71,6 +72,7 @@ from pynori_core.tables cimport (
     cover_set_offset,
     item_decode,
     item_vector,
+    position_write,
     state_read,
     state_write,
     tables_bind,
@@ -145,6 +147,8 @@ cdef int writes_execute(Writer* writer, const uint8_t* commands, size_t size, Ou
             code = delete(writer, &command, results, failure)
         elif command.header.kind == COMMAND_CHECK:
             code = check(writer, &command, results, failure)
+        elif command.header.kind == COMMAND_POSITION:
+            code = note_position(writer, &command, results)
         else:
             code = purge(writer, &command, results)
         if code == OK:
@@ -402,6 +406,9 @@ cdef int vector_next(Writer* writer, const Command* command, Subject* subject) n
     cdef Item item
     cdef int count = 0
     cdef int code
+    if unlikely(command.header.exact):
+        memcpy(writer.vector, command.source, <size_t>command.header.source_count * sizeof(VectorEntry))
+        return <int>command.header.source_count if command.header.source_count < VECTOR_ENTRIES_MAX else -E_TOO_LARGE
     if likely(command.header.source_count == 0 and (not subject.found or subject.cover.flags & COVER_SIMPLE_VECTOR)):
         return 0
     if subject.found and not subject.cover.flags & COVER_SIMPLE_VECTOR:
@@ -592,6 +599,11 @@ cdef int check(Writer* writer, const Command* command, Output* results, CommandF
     if code == OK:
         code = check_expected(writer, command, &subject, failure)
     return result_nothing(command, results) if code == OK else code
+
+
+cdef int note_position(Writer* writer, const Command* command, Output* results) noexcept nogil:
+    cdef int code = position_write(&writer.tables, command.key, command.header.key_size, command.body)
+    return code if code != OK else result_nothing(command, results)
 
 
 cdef int result_nothing(const Command* command, Output* results) noexcept nogil:

@@ -6,22 +6,39 @@ clock or chance is put into the fields by whoever proposes. An apply that raises
 command means is a new version beside the old one, for logs outlive programs.
 
 Tables: `cluster` (ids of the cluster; server-wide client configuration), `records` (database records by lower-case
-name), `identities` (by "database/name"), `creating` and `deleting` (databases whose files are being made or removed).
+name), `identities` (by "database/name"), `creating` and `deleting` (databases whose files are being made or removed),
+`cluster_transactions` (how many document commands each database got by them), `compare_exchange_counts` (values by
+group), `purging` (groups whose large tables are
+still to be emptied). The large ones, of bytes, stay on disk:
+`compare_exchange` (by the id of the database's group, "/" and the lower-case key) and `transactions` (by that id, "/"
+and the raft index: what the instances of the database have still to apply).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from pynori import limits
-from pynori.cluster import index_commands
+from pynori.cluster import compare_exchange, index_commands
 from pynori.errors import AlreadyExists, DatabaseDoesNotExist, InvalidArgument, LimitExceeded, RaftConcurrency
 
-TABLES = ("cluster", "records", "identities", "creating", "deleting")
+TABLES = (
+    "cluster", "records", "identities", "creating", "deleting", "cluster_transactions", "compare_exchange_counts",
+    "purging",
+)  # fmt: skip
 
 Fields = Mapping[str, Any]
+
+
+class LargeTables(Protocol):
+    """Where the tables lie that are not in memory."""
+
+    def get(self, table: str, key: str) -> bytes | None: ...
+    def scan(
+        self, table: str, prefix: str, skip: int = 0, limit: int | None = None, start: str = ""
+    ) -> Iterator[tuple[str, bytes]]: ...
 
 
 class View:
@@ -30,10 +47,16 @@ class View:
     Values must not be changed in place: what is read may be shared with readers of the state; `put` a new one.
     """
 
-    __slots__ = ("_pending", "_tables", "changes")
+    __slots__ = ("_large", "_pending", "_tables", "changes")
 
-    def __init__(self, tables: Mapping[str, Mapping[str, Any]], pending: Mapping[tuple[str, str], Any]) -> None:
+    def __init__(
+        self,
+        tables: Mapping[str, Mapping[str, Any]],
+        pending: Mapping[tuple[str, str], Any],
+        large: LargeTables,
+    ) -> None:
         self._tables = tables
+        self._large = large
         self._pending = pending  # changes of commands before this one in the same transaction
         self.changes: dict[tuple[str, str], Any] = {}
 
@@ -44,7 +67,8 @@ class View:
             return self.changes[place]
         if place in self._pending:
             return self._pending[place]
-        return self._tables[table].get(key)
+        small = self._tables.get(table)
+        return self._large.get(table, key) if small is None else small.get(key)
 
     def put(self, table: str, key: str, value: Any) -> None:
         self.changes[(table, key)] = value
@@ -55,12 +79,20 @@ class View:
 
     def keys(self, table: str, prefix: str = "") -> list[str]:
         """All keys that begin with `prefix`, in no particular order."""
-        found = {key for key in self._tables[table] if key.startswith(prefix)}
+        found = {key for key in self._known(table, prefix) if key.startswith(prefix)}
         for changes in (self._pending, self.changes):
             for (changed_table, key), value in changes.items():
                 if changed_table == table and key.startswith(prefix):
                     found.add(key) if value is not None else found.discard(key)
         return list(found)
+
+    def first_keys(self, table: str, prefix: str, count: int) -> list[str]:
+        """The first keys of a large table that begin with `prefix`, as the last transaction left them."""
+        return [key for key, _ in self._large.scan(table, prefix, limit=count)]
+
+    def _known(self, table: str, prefix: str) -> Iterable[str]:
+        small = self._tables.get(table)
+        return (key for key, _ in self._large.scan(table, prefix)) if small is None else small
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +163,7 @@ def _delete_database(view: View, fields: Fields, index: int) -> bool:
     view.delete("creating", key)
     for identity in view.keys("identities", f"{key}/"):
         view.delete("identities", identity)
+    compare_exchange.forget_database(view, record)
     if fields["hard"]:
         view.put("deleting", key, {"name": record["DatabaseName"]})
     return True
@@ -196,6 +229,11 @@ COMMANDS: dict[tuple[str, int], Command] = {
     for command in (
         Command("cluster.bootstrap", 1, _bootstrap),
         Command("client_configuration.put", 1, _put_client_configuration),
+        Command("compare_exchange.put", 1, compare_exchange.put),
+        Command("compare_exchange.delete", 1, compare_exchange.delete),
+        Command("compare_exchange.transact", 1, compare_exchange.transact),
+        Command("compare_exchange.applied", 1, compare_exchange.applied),
+        Command("compare_exchange.purge", 1, compare_exchange.purge),
         Command("database.create", 1, _create_database),
         Command("database.created", 1, _database_created),
         Command("database.update", 1, _update_database),

@@ -91,7 +91,7 @@ class Proposals:
         index = self.applied_index
         while self._waiting and len(group) < limits.STATE_GROUP_COMMANDS_MAX:
             waiting = self._waiting.popleft()
-            view = View(self._tables, pending)
+            view = View(self._tables, pending, self._store)
             try:
                 result = waiting.command.apply(view, waiting.fields, index + 1)
             except Exception as error:  # the proposer's to handle; a defect in an apply must not stop the others
@@ -118,10 +118,13 @@ class Proposals:
 
     def _publish(self, index: int, changes: dict[tuple[str, str], Any]) -> None:
         for (table, key), value in changes.items():
+            small = self._tables.get(table)
+            if small is None:
+                continue  # read where it lies
             if value is None:
-                self._tables[table].pop(key, None)
+                small.pop(key, None)
             else:
-                self._tables[table][key] = value
+                small[key] = value
         self.applied_index = index
         still: list[tuple[int, asyncio.Future[None]]] = []
         for wanted, future in self._index_waiters:

@@ -20,6 +20,18 @@ from weakref import WeakValueDictionary
 from pynori import limits
 from pynori.cluster import records
 from pynori.cluster.commands import TABLES
+from pynori.cluster.compare_exchange import (
+    TABLE,
+    Outcome,
+    Stored,
+    Transaction,
+    check_key,
+    group_id,
+    place,
+    read_stored,
+    read_transaction,
+    transaction_place,
+)
 from pynori.cluster.proposals import Proposals
 from pynori.cluster.store import Store
 from pynori.errors import DatabaseDoesNotExist, InvalidArgument, RaftConcurrency, RequestTimeout
@@ -33,7 +45,10 @@ TERM = 1
 class ClusterState:
     """The state of the cluster on this node. Open with `open`; belongs to one event loop."""
 
-    def __init__(self, proposals: Proposals, tables: dict[str, dict[str, Any]], clock: Clock, rand: Rand) -> None:
+    def __init__(
+        self, store: Store, proposals: Proposals, tables: dict[str, dict[str, Any]], clock: Clock, rand: Rand
+    ) -> None:
+        self._store = store
         self._proposals = proposals
         self._tables = tables
         self._clock = clock
@@ -54,11 +69,12 @@ class ClusterState:
         loop = asyncio.get_running_loop()
         applied_index, tables = await loop.run_in_executor(None, store.load, TABLES)
         proposals = Proposals(store, applied_index, tables)
-        state = cls(proposals, tables, clock, rand)
+        state = cls(store, proposals, tables, clock, rand)
         if "identity" not in tables["cluster"]:
             await proposals.propose(
                 "cluster.bootstrap", {"server_id": guid(rand), "topology_id": guid(rand), "node_tag": NODE_TAG}
             )
+        await state.purge()
         return state
 
     async def close(self) -> None:
@@ -131,7 +147,14 @@ class ClusterState:
         hard: its files go too; they are the caller's to remove, and `database_deleted` to be called afterwards.
         """
         index, found = await self._proposals.propose("database.delete", {"name": name, "hard": hard})
+        await self.purge()
         return index, bool(found)
+
+    async def purge(self) -> None:
+        """Remove what deleted databases have left behind; a step at a time, so that others come in between."""
+        for group in list(self._tables["purging"]):
+            while not (await self._proposals.propose("compare_exchange.purge", {"group": group}))[1]:
+                pass
 
     async def database_deleted(self, name: str) -> None:
         """Note that the files of a deleted database are gone."""
@@ -260,6 +283,61 @@ class ClusterState:
             for key, value in self._tables["identities"].items()
             if key.startswith(prefix)
         }
+
+    # ------------------------------------------------------------ compare exchange
+
+    def compare_exchange_value(self, db: str, key: str) -> Stored | None:
+        """The value under a key of a database."""
+        data = self._store.get(TABLE, place(self._record(db), check_key(key)))
+        return None if data is None else read_stored(data)
+
+    def compare_exchange_values(self, db: str, prefix: str, start: int, count: int) -> list[Stored]:
+        """Values whose keys begin with `prefix`, by key: `count` of them behind the first `start`."""
+        return [read_stored(data) for _, data in self._store.scan(TABLE, place(self._record(db), prefix), start, count)]
+
+    def compare_exchange_count(self, db: str) -> int:
+        """How many values a database has."""
+        counted = self._tables["compare_exchange_counts"].get(group_id(self._record(db)))
+        return 0 if counted is None else int(counted)
+
+    async def put_compare_exchange(self, db: str, key: str, index: int, value: bytes) -> Outcome:
+        """Write a value if its present index is `index`; 0: if there is none. value: JSON text."""
+        fields = {"database": db, "key": check_key(key), "index": index, "value": value.decode()}
+        _, outcome = await self._proposals.propose("compare_exchange.put", fields)
+        assert isinstance(outcome, Outcome)
+        return outcome
+
+    async def delete_compare_exchange(self, db: str, key: str, index: int) -> Outcome:
+        """Remove a value if its present index is `index`."""
+        fields = {"database": db, "key": check_key(key), "index": index}
+        _, outcome = await self._proposals.propose("compare_exchange.delete", fields)
+        assert isinstance(outcome, Outcome)
+        return outcome
+
+    async def transact(
+        self, db: str, changes: list[dict[str, Any]], documents: list[dict[str, Any]], guarded: bool
+    ) -> int:
+        """A cluster-wide transaction, in the form of `compare_exchange.transact`; returns its raft index.
+
+        Its documents are there when the instances of the database have applied it. Raises:
+        ClusterTransactionConcurrency.
+        """
+        for change in changes:
+            check_key(change["key"])
+        fields = {"database": db, "changes": changes, "documents": documents, "guarded": guarded}
+        index, _ = await self._proposals.propose("compare_exchange.transact", fields)
+        return index
+
+    def transactions(self, db: str, count: int, above: int) -> list[Transaction]:
+        """The oldest cluster-wide transactions of a database whose raft index is above a number."""
+        record = self._record(db)
+        after = transaction_place(record, above + 1)
+        found = self._store.scan("transactions", place(record, ""), limit=count, start=after)
+        return [read_transaction(data) for _, data in found]
+
+    async def transactions_applied(self, db: str, until: int) -> None:
+        """Note that all instances of a database have applied its transactions up to a raft index."""
+        await self._proposals.propose("compare_exchange.applied", {"database": db, "until": until})
 
     # ------------------------------------------------------------ client configuration
 

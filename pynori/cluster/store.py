@@ -1,20 +1,24 @@
 """Where the cluster's state lies on disk: one engine environment, and the only module here that knows the engine.
 
-A state is a number of tables of JSON values under text keys. One `write` is one transaction: the changed values of all
-its commands together with the raft index of the last of them, so that a restart can neither skip nor repeat one.
+A state is a number of tables of values under text keys. Small tables hold JSON and are loaded whole; tables that grow
+with the data hold bytes and are read where they lie. One `write` is one transaction: the changed values of all its
+commands together with the raft index of the last of them, so that a restart can neither skip nor repeat one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from pynori_core.env import Env
 
-# Changes of one transaction: (table, key) -> the new value, None to remove.
+# Changes of one transaction: (table, key) -> the new value, bytes in a table of LARGE_TABLES; None to remove.
 Changes = Mapping[tuple[str, str], Any]
+
+# Tables that are never loaded: compare-exchange values, and transactions that databases have still to apply.
+LARGE_TABLES = ("compare_exchange", "transactions")
 
 _STATE_TREE = b"state"
 _APPLIED_KEY = b"applied"
@@ -43,7 +47,7 @@ class Store:
         found: dict[str, dict[str, Any]] = {table: {} for table in tables}
         with self._env.write() as txn:
             # A table that is new in this version gets its tree here: nothing below has to ask whether it is there.
-            for name in (_STATE_TREE, *map(_tree_name, tables)):
+            for name in (_STATE_TREE, *map(_tree_name, (*tables, *LARGE_TABLES))):
                 txn.tree(name, create=True)
         with self._env.read() as txn:
             applied = txn.tree(_STATE_TREE).get(_APPLIED_KEY)
@@ -62,8 +66,31 @@ class Store:
                 if value is None:
                     tree.delete(key.encode("utf-8"))
                 else:
-                    tree.put(key.encode("utf-8"), msgspec.json.encode(value))
+                    tree.put(key.encode("utf-8"), value if table in LARGE_TABLES else msgspec.json.encode(value))
             txn.tree(_STATE_TREE).put(_APPLIED_KEY, applied_index.to_bytes(8, "big"))
+
+    def get(self, table: str, key: str) -> bytes | None:
+        """A durable value of a large table."""
+        with self._env.read() as txn:
+            value = txn.tree(_tree_name(table)).get(key.encode("utf-8"))
+            return None if value is None else bytes(value)
+
+    def scan(
+        self, table: str, prefix: str, skip: int = 0, limit: int | None = None, start: str = ""
+    ) -> Iterator[tuple[str, bytes]]:
+        """(key, value) of the keys of a large table that begin with `prefix`, from `start` on, in order."""
+        begin = prefix.encode("utf-8")
+        with self._env.read() as txn:
+            for key, value in txn.tree(_tree_name(table)).items(max(begin, start.encode("utf-8"))):
+                text = bytes(key)
+                if not text.startswith(begin) or limit == 0:
+                    return
+                if skip:
+                    skip -= 1
+                    continue
+                yield text.decode("utf-8"), bytes(value)
+                if limit is not None:
+                    limit -= 1
 
     def close(self) -> None:
         self._env.close()

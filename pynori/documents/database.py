@@ -210,6 +210,11 @@ class Database:
         """Etag of the newest item; 0 when nothing was ever written."""
         return with_our_errors(lambda: self._store.last_etag)()
 
+    @with_our_errors
+    def position(self, name: str) -> int:
+        """What `Batch.set_position` noted last under a name: how far somebody outside has come; 0: not begun."""
+        return self._store.position(name)
+
     @property
     def change_vector(self) -> str:
         """Of the database as a whole; "" when nothing was ever written."""

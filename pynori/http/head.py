@@ -39,7 +39,8 @@ def check_head(request: Request, version: str) -> None:
     if fields.get(b"expect", b"100-continue").lower() != b"100-continue":
         raise BadRequest("the header field 'Expect' may only be '100-continue'")
     origin = fields.get(b"origin")
-    if origin is not None and request.method not in ("GET", "HEAD") and origin.partition(b"://")[2] != host:
+    reads = request.method in ("GET", "HEAD") and b"upgrade" not in fields
+    if origin is not None and not reads and origin.partition(b"://")[2] != host:
         # A browser attaches certificates to whatever page asks it to; only pages of this server may change things.
         raise Forbidden("requests from pages of another origin may not change anything")
 

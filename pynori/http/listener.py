@@ -16,6 +16,7 @@ import socket
 from dataclasses import dataclass
 from email.utils import format_datetime
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from pynori_core.http_wire import Moment, now_us
 
@@ -67,6 +68,7 @@ class Listener:
         self.moment = Moment()  # as of the last tick: exact enough for deadlines
         self.connections: set[Connection] = set()
         self.refused = 0  # connections above the limit
+        self._given_away = WeakSet[asyncio.Transport]()  # to protocols that are not HTTP
         self._requests_ended = 0  # requests of connections that are gone
         self._clock = SystemClock()
         self._heads: dict[tuple[int, bytes], bytes] = {}
@@ -109,6 +111,8 @@ class Listener:
             self._sockets.close()
         for connection in list(self.connections):
             connection.abort()
+        for transport in self._given_away:
+            transport.abort()
         self._ticker.cancel()
 
     def opened(self, connection: Connection) -> None:
@@ -124,6 +128,10 @@ class Listener:
         raw = transport.get_extra_info("socket")
         if raw is not None and raw.family in (socket.AF_INET, socket.AF_INET6):
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def gave_away(self, transport: asyncio.Transport) -> None:
+        """A connection has left HTTP; its transport is still closed with the listener."""
+        self._given_away.add(transport)
 
     def lost(self, connection: Connection) -> None:
         if connection in self.connections:

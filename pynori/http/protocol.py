@@ -25,7 +25,7 @@ from pynori.http.body import BodyBroken, BodyStream, BufferedBody
 from pynori.http.handlers.documents import put, written
 from pynori.http.head import can_be_repeated, check_head, head_too_large, takes_gzip
 from pynori.http.request import Request
-from pynori.http.response import Answer, Deferred, Reply, Response, StreamResponse, settle
+from pynori.http.response import Answer, Deferred, Reply, Response, StreamResponse, Upgrade, field, settle
 from pynori.http.routes import Body, Permission, Route, answering
 from pynori.http.shapes import error_response
 from pynori.http.stream import send_stream
@@ -72,6 +72,8 @@ class Connection(Wire, asyncio.Protocol):
         self.drained: asyncio.Future[None] | None = None
         self.reading_paused = False
         self.peer_done = False  # the peer sends no more
+        self.upgrading: Upgrade | None = None  # agreed to; the parser has not come to the end of the request
+        self.behind_upgrade = b""  # what came behind the request that asks for an upgrade
         self.close_deadline = 0.0
         self.window_at = 0.0  # begin of the window over which the body's rate is measured, or of the head
         self.window_size = 0
@@ -146,10 +148,14 @@ class Connection(Wire, asyncio.Protocol):
         before = self.requests
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            # We switch to no other protocol: the request was answered as a plain one, and was the last.
+        except httptools.HttpParserUpgrade as upgrade:
+            # The handler decides whether the connection leaves HTTP. If not, this was its last request.
             self.last_request = True
-            self.close_if_done()
+            self.behind_upgrade = data[upgrade.args[0] :]
+            if self.upgrading is not None:
+                self.give_away(self.upgrading)
+            else:
+                self.close_if_done()
             return
         except httptools.HttpParserError as error:
             self.reject(self.fault or BadRequest(f"malformed HTTP request: {str(error)[:200]}"))
@@ -284,6 +290,9 @@ class Connection(Wire, asyncio.Protocol):
         if isinstance(reply, Response):
             self.respond(request, reply)
             return
+        if isinstance(reply, Upgrade):
+            self.upgrade(request, reply)
+            return
         self.current = request
         if isinstance(reply, Deferred):
             self.deferred = reply
@@ -315,6 +324,11 @@ class Connection(Wire, asyncio.Protocol):
             answer = error_response(error, request.url)
         if isinstance(answer, StreamResponse):
             await send_stream(self, request, answer)
+        elif isinstance(answer, Upgrade):
+            self.task = None
+            self.current = None
+            self.upgrade(request, answer)
+            return
         else:
             self.respond(request, answer)
         self.task = None
@@ -361,6 +375,37 @@ class Connection(Wire, asyncio.Protocol):
             listener.count(request, status)
         if close:
             self.close(linger=True)
+
+    def upgrade(self, request: Request, upgrade: Upgrade) -> None:
+        """Leave HTTP as soon as the parser has said where the request ends, if it was one that asks for that."""
+        if request.fields.get(b"upgrade", b"").lower() != upgrade.name.encode("ascii"):
+            fields = field("Upgrade", upgrade.name)
+            self.respond(request, Response(426, b"", fields, close=True))
+        elif self.last_request:
+            self.give_away(upgrade)
+        else:
+            self.upgrading = upgrade
+
+    def give_away(self, upgrade: Upgrade) -> None:
+        """The socket belongs to another protocol from here on."""
+        transport = self.transport
+        if transport is None or self.closing:
+            return
+        lines = b"Connection: Upgrade\r\n" + field("Upgrade", upgrade.name) + upgrade.fields
+        transport.write(self.listener.bare_head(101) + lines + b"\r\n")
+        if self.reading_paused:
+            self.reading_paused = False
+            transport.resume_reading()
+        protocol, rest = upgrade.protocol, self.behind_upgrade
+        self.upgrading = None
+        self.transport = None
+        self.closing = True
+        self.listener.lost(self)
+        self.listener.gave_away(transport)
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
+        if rest:
+            protocol.data_received(rest)
 
     def send_continue(self) -> None:
         if self.continue_due and self.transport is not None and not self.queue:

@@ -2,7 +2,7 @@
 
 A finished response costs no task: the protocol writes head and body with one call. `Deferred` carries a future and the
 function that makes the response of its result; the protocol hangs a callback on it. Coroutines become tasks and are
-for handlers that wait more than once.
+for handlers that wait more than once. An Upgrade gives the connection away.
 """
 
 from __future__ import annotations
@@ -55,6 +55,17 @@ class StreamResponse:
         self.status = status
 
 
+class Upgrade:
+    """The connection leaves HTTP: after the answer 101 it belongs to `protocol`."""
+
+    __slots__ = ("fields", "name", "protocol")
+
+    def __init__(self, name: str, protocol: asyncio.Protocol, fields: bytes = b"") -> None:
+        self.name = name  # of the protocol, for the Upgrade field
+        self.protocol = protocol
+        self.fields = fields
+
+
 class Deferred:
     """A response that `render` makes of the future's result. A failed future becomes the error's response."""
 
@@ -65,13 +76,13 @@ class Deferred:
         self.render = render
 
 
-Answer = Response | StreamResponse
+Answer = Response | StreamResponse | Upgrade
 Reply = Answer | Deferred | Coroutine[Any, Any, Answer]
 
 
 async def settle(reply: Reply) -> Answer:
     """Wait for whatever a handler returned."""
-    if isinstance(reply, Response | StreamResponse):
+    if isinstance(reply, Response | StreamResponse | Upgrade):
         return reply
     if isinstance(reply, Deferred):
         return reply.render(await reply.future)

@@ -14,7 +14,9 @@ from pynori.errors import PynoriError
 from pynori.http.handlers import (
     batches,
     bulk_insert,
+    channel,
     collections,
+    compare_exchange,
     configuration,
     databases,
     debug,
@@ -91,6 +93,7 @@ def whole(
 
 NONE, READ, WRITE = Permission.NONE, Permission.READ, Permission.WRITE
 DATABASE_ADMIN, OPERATOR = Permission.DATABASE_ADMIN, Permission.OPERATOR
+CLUSTER_ADMIN = Permission.CLUSTER_ADMIN
 
 ROUTES: tuple[Route, ...] = (
     whole("POST", "/admin/compact", databases.compact, OPERATOR),
@@ -104,6 +107,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/admin/operations/kill", operations.kill_of_server, OPERATOR),
     Route("GET", "/admin/operations/next-operation-id", operations.next_id_of_server, OPERATOR),
     Route("GET", "/build/version", topology.build_version, NONE),
+    Route("GET", "/cluster/channel", channel.open_channel, CLUSTER_ADMIN),
     Route("GET", "/cluster/node-info", topology.node_info, READ),
     Route("GET", "/cluster/topology", topology.cluster, READ),
     Route("GET", "/configuration/client", configuration.get_server, READ),
@@ -118,6 +122,9 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/databases/{db}/admin/record", databases.record_of_path, DATABASE_ADMIN),
     whole("POST", "/databases/{db}/bulk_docs", batches.post, WRITE, "batch"),
     Route("POST", "/databases/{db}/bulk_insert", bulk_insert.post, WRITE, Body.STREAM, operation="bulk_insert"),
+    Route("DELETE", "/databases/{db}/cmpxchg", compare_exchange.delete, WRITE),
+    Route("GET", "/databases/{db}/cmpxchg", compare_exchange.get, READ),
+    whole("PUT", "/databases/{db}/cmpxchg", compare_exchange.put, WRITE, "compare_exchange"),
     Route("GET", "/databases/{db}/collections/docs", collections.documents, READ),
     Route("GET", "/databases/{db}/collections/stats", collections.statistics, READ),
     Route("GET", "/databases/{db}/collections/stats/detailed", collections.statistics_detailed, READ),

@@ -81,7 +81,7 @@ class Execution:
         self._timings = timings
         self._began_ms = clock.monotonic_ms()
         self._close = close
-        self._includes = Includes(query)
+        self._includes = Includes(query, values)
         self._distinct: set[bytes] | None = set() if query.select is not None and query.select.distinct else None
         if query.filter is not None:
             condition = Filter(values, query.source.alias).condition(query.filter)
@@ -197,6 +197,9 @@ class Execution:
             "ResultEtag": facts.result_etag,
             "NodeTag": facts.node_tag,
         }
+        values = self._includes.compare_exchange_values()
+        if values is not None:
+            ending["CompareExchangeValueIncludes"] = values
         if facts.capped is not None:
             ending["CappedMaxResults"] = facts.capped
         if facts.scanned is not None:

@@ -6,14 +6,15 @@ A document that is a result itself is not included again; one that is not there 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pynori.errors import LimitExceeded
 from pynori.limits import QUERY_INCLUDED_DOCUMENTS_MAX
 from pynori.queries.paths import RawObject, texts_at
 from pynori.queries.rows import Row
 from pynori.queries.text import quoted
-from pynori.rql.ast import Path, Query
+from pynori.queries.values import Values
+from pynori.rql.ast import Call, Path, Query
 
 if TYPE_CHECKING:
     from pynori_core.document_snapshot import DocumentSnapshot
@@ -22,14 +23,23 @@ if TYPE_CHECKING:
 class Includes:
     """What the results of one query include."""
 
-    def __init__(self, query: Query) -> None:
+    def __init__(self, query: Query, values: Values) -> None:
         self.paths = tuple(each for each in query.includes if isinstance(each, Path))
+        self._values = values
+        self._value_paths = tuple(
+            tuple(values.text(each.arguments[0], "the path of cmpxchg()").split("."))
+            for each in query.includes
+            if isinstance(each, Call) and each.name == "cmpxchg" and each.arguments
+        )
+        self._value_keys: dict[str, None] = {}
         self._source_alias = query.source.alias
         self._ids: dict[str, str] = {}  # as written, by lower case, in the order in which they were met
         self._results: set[str] = set()
 
     def add(self, row: Row) -> None:
         """Take in the ids that one result names."""
+        for parts in self._value_paths:
+            self._value_keys.update(dict.fromkeys(self._at(row, parts)))
         if not self.paths:
             return
         self._results.add(row.id.lower())
@@ -41,13 +51,24 @@ class Includes:
             raise LimitExceeded(f"the query includes more documents than {name}")
 
     def _ids_of(self, row: Row, path: Path) -> Iterator[str]:
-        parts = path.without(self._source_alias).parts
+        return self._at(row, path.parts)
+
+    def _at(self, row: Row, parts: tuple[str, ...]) -> Iterator[str]:
+        if len(parts) > 1 and parts[0] == self._source_alias:
+            parts = parts[1:]
         if len(parts) > 1 and parts[0] in row.loaded:
             loaded = row.loaded[parts[0]]
             for each in loaded if isinstance(loaded, list) else [] if loaded is None else [loaded]:
                 yield from texts_at(each, parts[1:])
         else:
             yield from ids_at(row.fields, parts)
+
+    def compare_exchange_values(self) -> dict[str, Any] | None:
+        """What the cluster keeps under the keys that the results name; None when the query asks for none."""
+        if not self._value_paths:
+            return None
+        missing = {"Index": -1, "Value": None}
+        return {key: self._values.compare_exchange(key) or {"Key": key, **missing} for key in self._value_keys}
 
     def write(self, snapshot: DocumentSnapshot) -> Iterator[bytes]:
         """The properties of `Includes`, without its braces."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pynori_core.errors import EngineError
 
@@ -85,6 +85,7 @@ class Prepared:
         scripts: Scripts,
         clock: Clock,
         timings: Timings | None,
+        moved: int,
     ) -> None:
         self._database = database
         self._clock = clock
@@ -95,7 +96,7 @@ class Prepared:
         self.request = request
         self.values = values
         seen = 0 if index is None else index.etag
-        self.result_etag = etag_number(database.id, database.last_etag, seen, request.fingerprint)
+        self.result_etag = etag_number(database.id, database.last_etag, seen, request.fingerprint, moved)
 
     def begin(self) -> Execution:
         """Open snapshots and match. Blocks; belongs in a thread."""
@@ -148,10 +149,19 @@ class Prepared:
 
 
 async def prepare(
-    database: Database, indexes: Indexes, request: QueryRequest, scripts: Scripts, clock: Clock
+    database: Database,
+    indexes: Indexes,
+    request: QueryRequest,
+    scripts: Scripts,
+    clock: Clock,
+    compare_exchange: Callable[[str], dict[str, Any] | None],
+    raft_index: int,
 ) -> Prepared:
-    """Parse and plan; make the index that the query needs, and wait for it."""
-    values = Values(request.parameters, clock.now())
+    """Parse and plan; make the index that the query needs, and wait for it.
+
+    compare_exchange: as in Values; raft_index: until which it has come.
+    """
+    values = Values(request.parameters, clock.now(), compare_exchange)
     query = parse(request.text)
     timings = timings_of(query, clock)
     with span(timings, "Plan"):
@@ -160,7 +170,8 @@ async def prepare(
     if planned.access in (Access.INDEX, Access.AUTO_INDEX):
         with span(timings, "Wait"):
             index = await open_index(indexes, planned, request.wait_ms)
-    return Prepared(database, planned, request, values, index, scripts, clock, timings)
+    moved = raft_index if "cmpxchg" in request.text else 0
+    return Prepared(database, planned, request, values, index, scripts, clock, timings, moved)
 
 
 async def threaded(threads: QueryThreads, pieces: Iterator[bytes], close: Callable[[], None]) -> AsyncIterator[bytes]:

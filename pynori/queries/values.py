@@ -21,12 +21,13 @@ Scalar = None | bool | int | float | str
 class Values:
     """What the values of one query are resolved with.
 
-    now: the moment of the query. compare_exchange: the value under a key, None when there is none.
+    now: the moment of the query. compare_exchange: what the cluster keeps under a key as clients read it, an object
+    with "Key", "Index" and "Value"; None when there is none.
     """
 
     parameters: Mapping[str, Any]
     now: datetime
-    compare_exchange: Callable[[str], Any] = lambda key: None
+    compare_exchange: Callable[[str], dict[str, Any] | None] = lambda key: None
 
     def of(self, expression: Expression) -> Any:
         """The value of a literal, a parameter or a call that gives one. Raises InvalidQuery for anything else."""
@@ -89,8 +90,12 @@ class Values:
             day = self.now.replace(hour=0, minute=0, second=0, microsecond=0)
             return _wire_text(day + timedelta(0))
         if call.name == "cmpxchg" and len(call.arguments) == 1:
-            return self.compare_exchange(self.text(call.arguments[0], "the key of cmpxchg()"))
+            return self._compare_exchange_object(self.text(call.arguments[0], "the key of cmpxchg()"))
         raise InvalidQuery(f"{call.name}() is not a value that a field can be compared with")
+
+    def _compare_exchange_object(self, key: str) -> Any:
+        stored = self.compare_exchange(key)
+        return None if stored is None else stored["Value"].get("Object")
 
 
 def check_scalar(value: Any) -> Scalar:

@@ -41,6 +41,7 @@ from pynori.indexes.worker import IndexThreads
 from pynori.runtime import log
 from pynori.runtime.clock import Clock
 from pynori.runtime.tasks import Tasks
+from pynori.server.cluster_transactions import ClusterTransactions, catch_up_at_start
 from pynori.server.compaction import check_compactable, compact_open
 from pynori.server.data_directory import sync_directory
 from pynori.server.open_database import OpenDatabase
@@ -321,7 +322,10 @@ class Databases:
             await database.close()
             raise
         self._failures.pop(name.lower(), None)
-        self._open[name.lower()] = OpenDatabase(database, name, Operations(self._clock), self._state, indexes)
+        transactions = ClusterTransactions(database, name, self._state)
+        operations = Operations(self._clock)
+        self._open[name.lower()] = OpenDatabase(database, name, operations, self._state, indexes, transactions)
+        await catch_up_at_start(transactions, name)
 
     def _index_path(self, name: str) -> Path | None:
         """Where the indexes of a database lie; beside the databases, so that these can be exchanged as a whole."""

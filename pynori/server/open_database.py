@@ -7,21 +7,29 @@ from pynori.cluster.state import ClusterState
 from pynori.documents.database import Database
 from pynori.errors import DatabaseDoesNotExist
 from pynori.indexes.indexes import Indexes
+from pynori.server.cluster_transactions import ClusterTransactions
 from pynori.server.operations import Operations
 
 
 class OpenDatabase:
     """One database of this node that serves requests."""
 
-    __slots__ = ("_state", "database", "indexes", "name", "operations")
+    __slots__ = ("_state", "database", "indexes", "name", "operations", "transactions")
 
     def __init__(
-        self, database: Database, name: str, operations: Operations, state: ClusterState, indexes: Indexes
+        self,
+        database: Database,
+        name: str,
+        operations: Operations,
+        state: ClusterState,
+        indexes: Indexes,
+        transactions: ClusterTransactions,
     ) -> None:
         self.database = database
         self.indexes = indexes
         self.name = name
         self.operations = operations
+        self.transactions = transactions
         self._state = state
 
     @property

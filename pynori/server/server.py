@@ -7,6 +7,8 @@ Start: data directory (lock), cluster state, databases, then the listeners that 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from typing import Any
 
 from pynori_core.errors import EngineError
 
@@ -18,6 +20,7 @@ from pynori.documents.database import DatabaseOptions
 from pynori.errors import from_engine
 from pynori.js.scripts import Scripts
 from pynori.queries.service import QueryThreads
+from pynori.runtime.channel import Channel
 from pynori.runtime.clock import Clock, SystemClock
 from pynori.runtime.metrics import Metrics
 from pynori.runtime.rand import Rand, SystemRand
@@ -49,6 +52,8 @@ class Server:
     # Addresses as clients reach them. Ports may be chosen when listening: whoever listens sets them.
     url: str
     tcp_url: str
+    # What other nodes may open a channel for: takes the caller's hello, or raises, which refuses him.
+    channels: dict[str, Callable[[dict[str, Any]], Channel]]
     is_running: bool
 
     def __init__(
@@ -61,6 +66,7 @@ class Server:
         self.state = state
         self.tasks = Tasks()
         self.operations = Operations(clock)
+        self.channels = {}
         self.query_threads = QueryThreads()
         self.metrics = Metrics(clock, pynori.__version__)
         self.scripts = Scripts()

@@ -470,3 +470,35 @@ def test_a_closed_store_refuses(engine: Engine) -> None:
     for use in (lambda: other.get("a"), lambda: other.put("a"), lambda: other.store.counts()):
         with pytest.raises(EngineError, match="closed"):
             use()
+
+
+def test_an_exact_vector_is_taken_as_it_is(engine: Engine) -> None:
+    """To an exact change vector nothing is added, neither by a put nor by a delete; the next change adds its own."""
+    vector = "RAFT:1-AAAAAAAAAAAAAAAAAAAAAA, TRXN:7-BBBBBBBBBBBBBBBBBBBBBA"
+    batch = Batch()
+    batch.put("users/1", b"{}", source_change_vector=vector, exact=True)
+    assert engine.writer.execute(batch)[0].change_vector == vector
+    batch = Batch()
+    batch.put("users/1", b"{}")
+    (changed,) = engine.writer.execute(batch)
+    assert changed.change_vector.startswith("A:2-") and changed.change_vector.endswith(vector)
+    batch = Batch()
+    batch.delete("users/1", source_change_vector=vector, exact=True)
+    assert engine.writer.execute(batch)[0].change_vector == vector
+
+
+def test_a_position_moves_with_what_it_speaks_of(engine: Engine) -> None:
+    """A position is set with the documents of its batch or not at all, is there after a restart, and has no case."""
+    assert engine.store.position("from B") == 0
+    batch = Batch()
+    batch.set_position("from B", 7)
+    batch.put("users/1", b"{}")
+    engine.writer.execute(batch)
+    batch = Batch()
+    batch.set_position("from B", 8)
+    batch.put("users/1", b"{}", "A:99-AAAAAAAAAAAAAAAAAAAAAA")
+    with pytest.raises(EngineError):
+        engine.writer.execute(batch)
+    assert engine.store.position("FROM b") == 7
+    engine.reopen()
+    assert engine.store.position("from B") == 7

@@ -64,7 +64,7 @@ def test_bodies_that_are_no_batches(run, open_api) -> None:
     async def main() -> None:
         async with open_api() as api:
             bodies = (b"", b"{", b"[]", b'{"Commands":1}', b'{"Commands":[1]}', b'{"Commands":[{"Type":"PUT","Id":5}]}')
-            for body in (*bodies, b'{"Commands":' + b"[" * 100_000, b'{"Commands":[],"TransactionMode":"ClusterWide"}'):
+            for body in (*bodies, b'{"Commands":' + b"[" * 100_000, b'{"Commands":[],"TransactionMode":"Everywhere"}'):
                 assert (await api.call("POST", "/databases/db/bulk_docs", body)).status == 400, body[:50]
             assert await api.json("POST", "/databases/db/bulk_docs", {"Commands": []}, 201) == {"Results": []}
 

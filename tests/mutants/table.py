@@ -178,8 +178,8 @@ RECOVERY = (
 
 CHECKPOINT = (
     one("header before the data is durable", "checkpoint",
-        "    result = pager_sync(&env.pager, error)\n    if result == OK:\n        result = pager_store_header",
-        "    result = OK\n    if result == OK:\n        result = pager_store_header"),
+        "    result = pager_sync(&env.pager, error)\n    if result == OK:\n        result = read_back_roots",
+        "    result = OK\n    if result == OK:\n        result = read_back_roots"),
     one("journals recycled before the header", "checkpoint",
         "    cdef int result = flush_versions(env, header.checkpoint_txn, pages, error)\n",
         "    journal_recycle(&env.journal, header.journal_first)\n"
@@ -187,10 +187,10 @@ CHECKPOINT = (
     one("pages newer than the checkpoint written", "checkpoint",
         "    while version != NULL and version.txn_id > limit:\n", "    while False:\n"),
     one("end of the journal noted late", "checkpoint",
-        "    result = pager_sync(&env.pager, error)\n    if result == OK:\n        result = pager_store_header",
+        "    result = pager_sync(&env.pager, error)\n    if result == OK:\n        result = read_back_roots",
         "    result = pager_sync(&env.pager, error)\n    header.journal_offset = env.journal.offset\n"
         "    header.journal_chain = env.journal.chain\n    header.journal_first = env.journal.current.number\n"
-        "    header.checkpoint_txn = env.published_txn\n    if result == OK:\n        result = pager_store_header"),
+        "    header.checkpoint_txn = env.published_txn\n    if result == OK:\n        result = read_back_roots"),
     one("first change after a checkpoint not logged whole", "checkpoint",
         "        env.whole_limit = env.published_txn\n", ""),
     one("whole images asked for too late", "checkpoint",

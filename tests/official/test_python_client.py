@@ -8,6 +8,7 @@ import requests
 from ravendb import DocumentStore
 from ravendb.documents.operations.identities import GetIdentitiesOperation, NextIdentityForOperation
 from ravendb.documents.operations.statistics import GetCollectionStatisticsOperation, GetStatisticsOperation
+from ravendb.documents.session.misc import SessionOptions, TransactionMode
 from ravendb.exceptions.exceptions import DatabaseDoesNotExistException
 from ravendb.exceptions.raven_exceptions import ConcurrencyException
 from ravendb.serverwide.database_record import DatabaseRecord
@@ -17,6 +18,8 @@ from ravendb.serverwide.operations.common import (
     GetDatabaseNamesOperation,
     GetDatabaseRecordOperation,
 )
+
+CLUSTER_WIDE = SessionOptions(transaction_mode=TransactionMode.CLUSTER_WIDE)
 
 
 class User:
@@ -208,3 +211,25 @@ def test_concurrent_sessions_lose_nothing(store: DocumentStore) -> None:
     for thread in threads:
         thread.join()
     assert store.maintenance.send(GetCollectionStatisticsOperation()).collections == {"Users": 200}
+
+
+def test_unique_names_by_cluster_wide_sessions(store: DocumentStore) -> None:
+    """A name is claimed together with the document that bears it; a second claim fails whole."""
+    with store.open_session(session_options=CLUSTER_WIDE) as session:
+        session.advanced.cluster_transaction.create_compare_exchange_value("names/ada", "users/1")
+        session.store(User("ada"), "users/1")
+        session.save_changes()
+    with store.open_session(session_options=CLUSTER_WIDE) as session:
+        session.advanced.cluster_transaction.create_compare_exchange_value("names/ada", "users/2")
+        session.store(User("ada"), "users/2")
+        with pytest.raises(Exception, match="Concurrency check failed for putting the key 'names/ada'"):
+            session.save_changes()
+    with store.open_session(session_options=CLUSTER_WIDE) as session:
+        value = session.advanced.cluster_transaction.get_compare_exchange_value("names/ada", str)
+        assert value.value == "users/1" and session.load("users/2", User) is None
+    with store.open_session(session_options=CLUSTER_WIDE) as session:
+        user = session.load("users/1", User)
+        user.age = 5
+        session.save_changes()
+    with store.open_session() as session:
+        assert session.load("users/1", User).age == 5

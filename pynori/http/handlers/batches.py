@@ -14,6 +14,7 @@ import msgspec
 from pynori.documents.json_patch import JsonPatch
 from pynori.documents.patch import DeleteCommand, PatchCommand, PatchResult, PatchScript, PutCommand
 from pynori.errors import BadRequest, InvalidArgument, InvalidJson, LimitExceeded, TimeoutExpired
+from pynori.http.handlers import cluster_batches
 from pynori.http.handlers.documents import IDENTITY_SUFFIX, resolve_identity
 from pynori.http.handlers.patches import ScriptBody, command_shape
 from pynori.http.request import Request
@@ -43,6 +44,8 @@ class Command(msgspec.Struct):
     Type: str | None = None
     Id: str | None = None
     ChangeVector: str | None = None
+    OriginalChangeVector: str | None = None
+    Index: int | None = None
     IdPrefixed: bool | None = None
     Document: msgspec.Raw = msgspec.Raw()
     Ids: list[PatchedId] = []
@@ -68,7 +71,10 @@ decode_batch = msgspec.json.Decoder(CommandList).decode
 def post(request: Request) -> Reply:
     """Commands of one transaction, all or nothing."""
     database = request.open_database().database
-    commands = parse(request.body)
+    batch = parse(request.body)
+    if batch.TransactionMode == "ClusterWide":
+        return cluster_batches.post(request, batch.Commands)
+    commands = batch.Commands
     if any(command.Type == "PUT" and ends_with_bar(command.Id) for command in commands):
         return post_identities(request, database, commands)
     deferred = execute(database, commands)
@@ -126,7 +132,7 @@ def ends_with_bar(id: str | None) -> bool:
     return id is not None and id.endswith(IDENTITY_SUFFIX)
 
 
-def parse(body: bytes) -> list[Command]:
+def parse(body: bytes) -> CommandList:
     try:
         batch = decode_batch(body)
     except msgspec.ValidationError as error:
@@ -135,9 +141,9 @@ def parse(body: bytes) -> list[Command]:
         raise InvalidJson(f"the request body is not valid JSON: {error}") from None
     if len(batch.Commands) > BATCH_COMMANDS_MAX:
         raise LimitExceeded(f"more commands than BATCH_COMMANDS_MAX ({BATCH_COMMANDS_MAX}) in one batch")
-    if batch.TransactionMode not in (None, "SingleNode"):
+    if batch.TransactionMode not in (None, "SingleNode", "ClusterWide"):
         raise BadRequest(f"transaction mode '{batch.TransactionMode[:40]}' is not known to this server")
-    return batch.Commands
+    return batch
 
 
 def build(database: Database, commands: list[Command]) -> Batch:

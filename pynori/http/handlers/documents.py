@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from pynori.errors import InvalidArgument, LimitExceeded
+from pynori.http.handlers import compare_exchange
 from pynori.http.request import Request
 from pynori.http.response import (
     Answer,
@@ -21,7 +25,7 @@ from pynori.http.stream import PAGE_SIZE_MAX, as_object, prefix_stream
 from pynori.limits import DOCUMENTS_PER_REQUEST_MAX, INCLUDES_MAX, LISTED_DOCUMENTS_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from pynori.documents.database import CommandResult, Database
 
@@ -58,9 +62,36 @@ def load(request: Request, database: Database, ids: Sequence[str]) -> Response:
     known = request.etag(b"if-none-match") if b"if-none-match" in request.fields else None
     if not loaded.found and len(ids) == 1:
         return Response(304 if known == NOT_FOUND_ETAG else 404)
+    if "cmpxchg" in query:
+        # No ETag: what is included moves without the documents.
+        find = compare_exchange.finder(request.server.state, request.database_name)
+        return Response(200, with_values(loaded.body, query["cmpxchg"], find))
     if known == loaded.etag:
         return Response(304, fields=etag_field(loaded.etag))
     return Response(200, loaded.body, etag_field(loaded.etag))
+
+
+def with_values(body: bytes, paths: Sequence[str], find: Callable[[str], dict[str, Any] | None]) -> bytes:
+    """The body of a load with the compare-exchange values whose keys stand in the documents at `paths`."""
+    if len(paths) > INCLUDES_MAX:
+        raise LimitExceeded(f"more paths of compare exchange values than INCLUDES_MAX ({INCLUDES_MAX})")
+    keys: dict[str, None] = {}
+    for result in msgspec.json.decode(body)["Results"]:
+        for path in paths if result is not None else ():
+            keys.update(dict.fromkeys(texts_of(result, path.split("."))))
+    included = {key: find(key) or {"Key": key, "Index": -1, "Value": None} for key in keys}
+    return body[:-1] + b',"CompareExchangeValueIncludes":' + encode_json(included) + b"}"
+
+
+def texts_of(value: Any, parts: Sequence[str]) -> Iterator[str]:
+    """Every string at a path of names, through the items of arrays."""
+    if isinstance(value, list):
+        for item in value:
+            yield from texts_of(item, parts)
+    elif parts and isinstance(value, dict):
+        yield from texts_of(value.get(parts[0].removesuffix("[]")), parts[1:])
+    elif not parts and isinstance(value, str):
+        yield value
 
 
 def list_documents(request: Request, database: Database) -> Answer:

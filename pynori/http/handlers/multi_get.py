@@ -7,7 +7,7 @@ from typing import Any
 from pynori.errors import IndexDoesNotExist, InvalidArgument, LimitExceeded
 from pynori.http.handlers import documents
 from pynori.http.request import Request
-from pynori.http.response import JSON, Response, StreamResponse, encode_json, settle
+from pynori.http.response import JSON, Response, StreamResponse, Upgrade, encode_json, settle
 from pynori.http.shapes import error_response
 from pynori.http.stream import as_async, close_chunks
 from pynori.limits import MULTI_GET_REQUESTS_MAX, MULTI_GET_STREAM_SIZE_BYTES_MAX
@@ -42,6 +42,8 @@ async def run(outer: Request, entry: dict[str, Any]) -> Response:
         answer = await settle(inner.route.handler(inner))
         if isinstance(answer, StreamResponse):
             return await collect(answer)
+        if isinstance(answer, Upgrade):
+            raise InvalidArgument(f"{url} has no place in a multi-get")
     except IndexDoesNotExist:
         raise  # clients expect it of the whole
     except Exception as error:

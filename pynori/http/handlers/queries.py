@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pynori.errors import InvalidArgument
+from pynori.http.handlers import compare_exchange
 from pynori.http.request import Request
 from pynori.http.response import JSON, JSON_LINES, Answer, Response, StreamResponse, etag_field, json_response
 from pynori.http.shapes import as_pynori_error
@@ -96,7 +97,11 @@ async def answer(request: Request, asked: QueryRequest) -> Answer:
 
 async def prepared_for(request: Request, asked: QueryRequest) -> Prepared:
     opened, server = request.open_database(), request.server
-    return await prepare(opened.database, opened.indexes, asked, server.scripts, server.clock)
+    state = server.state
+    find = compare_exchange.finder(state, request.database_name)
+    return await prepare(
+        opened.database, opened.indexes, asked, server.scripts, server.clock, find, state.raft_index
+    )
 
 
 def gathered(execution: Execution, pieces: Iterator[bytes]) -> tuple[bytes, bool]:

@@ -25,7 +25,7 @@ def detailed(request: Request) -> Response:
     """Statistics of the database with those of the cluster's values."""
     shape = summary_shape(request)
     shape["CountOfIdentities"] = len(request.server.state.identities(request.database_name))
-    shape["CountOfCompareExchange"] = 0
+    shape["CountOfCompareExchange"] = request.server.state.compare_exchange_count(request.database_name)
     shape["CountOfCompareExchangeTombstones"] = 0
     shape["CountOfRemoteAttachments"] = 0
     return json_response(shape)
