@@ -19,8 +19,8 @@ CORE_FLOORS: list[list[str]] = [
         "completion",
     ],
     [
-        "blittable", "field_value", "analyze", "places", "edits", "schema", "builder", "json", "json_scan", "framing",
-        "http_wire",
+        "blittable", "field_value", "analyze", "places", "covers", "edits", "schema", "builder", "json", "json_scan",
+        "framing", "http_wire",
     ],
     ["disk", "fault_disk", "sim_disk", "pager", "scratch", "record", "journal"],
     ["freespace", "state", "txn", "checkpoint", "recovery", "env"],
@@ -28,9 +28,10 @@ CORE_FLOORS: list[list[str]] = [
     [
         "change_vector", "timestamp", "identifier", "tables", "departures", "hints", "command", "writes", "items",
         "includes", "listing", "reads", "document_snapshot", "expr_values", "expr_functions", "expr_eval", "expr",
-        "matches", "posting", "index_terms", "index_entry", "index_trees", "index_batch", "index_flush", "index_search",
-        "index_order", "index_rank", "index_values", "index_feed", "index_field", "index_writer", "index_snapshot",
-        "index_store", "reduce_store", "index_program", "text_analyzer",
+        "matches", "posting", "index_terms", "index_entry", "index_trees", "index_columns", "index_batch",
+        "index_flush", "index_search", "index_order", "index_rank", "index_values", "index_feed", "index_field",
+        "index_writer", "index_snapshot", "index_store", "reduce_store", "reduce_program", "index_program",
+        "text_analyzer",
     ],
     [
         "cleaner", "merger", "document_writer", "capi", "compact", "space", "check", "check_trees", "check_documents",

@@ -9,7 +9,8 @@
 
 cimport cython
 
-from pynori_core.expr_eval cimport ProgramCode
+from pynori_core.expr_eval cimport Evaluation, ProgramCode
+from pynori_core.field_value cimport FieldValue
 
 
 @cython.final
@@ -21,3 +22,7 @@ cdef class Program:
     cdef readonly bint has_marks   # it may emit VALUE_MARKED: for sinks that know what to do with it
     cdef readonly bint loads       # it looks at other documents
     cdef void* kept                # an Evaluation that waits for the next run, or NULL; atomic
+
+
+# A value that an evaluation gave, while it lasts.
+cdef object python_value(Evaluation* evaluation, const FieldValue* value)

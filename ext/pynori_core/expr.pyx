@@ -61,7 +61,6 @@ from pynori_core.expr_eval cimport (
     SEQUENCE_LAST_OR_NULL,
     VARIABLES_GIVEN,
     BuiltDocument,
-    Evaluation,
     Node,
     ProgramHeader,
     Reference,
@@ -95,7 +94,6 @@ from pynori_core.field_value cimport (
     FIELD_STRING,
     FIELD_TRUE,
     FieldSink,
-    FieldValue,
 )
 from pynori_core.items cimport Snapshot
 

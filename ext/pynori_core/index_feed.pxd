@@ -10,7 +10,7 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from pynori_core.blittable cimport BlittableValue
 from pynori_core.errors cimport ErrorDetail
-from pynori_core.field_value cimport FieldSink
+from pynori_core.field_value cimport FieldSink, FieldValue
 from pynori_core.index_batch cimport Batch
 from pynori_core.index_trees cimport IndexTrees
 from pynori_core.items cimport Snapshot
@@ -88,6 +88,10 @@ cdef struct Feed:                      # one call
     bint more
     Output errors                      # u16 size, id, u16 size, message
     uint32_t errors_kept
+
+# The sink that puts values into the feed's batch: of texts by the field's analyzer, of others as terms.
+cdef int feed_emit(void* context, uint32_t field, const FieldValue* value) noexcept nogil
+cdef int value_emit(uint32_t field, const BlittableValue* value, const FieldSink* sink) noexcept nogil
 
 # Reads documents (or tombstones) of a set with etags above `since` into the batch, without flushing it.
 cdef int feed_documents(Feed* feed, uint64_t set_id) noexcept nogil

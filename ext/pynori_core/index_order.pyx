@@ -31,6 +31,7 @@ from pynori_core.index_trees cimport (
     TERM_KEY_MAX,
     Column,
     block_at,
+    column_in_memory,
     column_open,
     column_read,
     entry_read,
@@ -53,10 +54,13 @@ from pynori_core.matches cimport (
 from pynori_core.posting cimport BLOCK_RUN_MAX, Block, block_decode
 
 cdef enum:
-    WALK_COST_NS = 8               # about what an id costs that is met on a walk,
+    WALK_COST_NS = 30              # about what an id costs that is met on a walk,
     SORT_COST_NS = 250             # and an entry that is looked at and sorted
-    COLUMN_COST_NS = 12            # and one whose place in a column is looked at
+    COLUMN_COST_NS = 60            # and one whose place in a column is looked at,
+    ARRAY_COST_NS = 3              # or in a column that is in memory
     WALK_FIRST_COST_NS = 3000      # setting a walk up
+    LOOKS_AT_ONCE = 256            # that wait for memory together
+    BOUND_KEPT_MAX = 1024          # for larger pages no bound is looked for first
 
 cdef struct Sorted:                # an entry with the terms it is sorted by
     uint64_t prefix                # of the first key's term, so that most comparisons look no further
@@ -97,9 +101,10 @@ cdef int order_entries(IndexTrees* trees, const SortKey* keys, size_t key_count,
 
 
 cdef double sort_cost(IndexTrees* trees, const SortKey* keys, size_t count, uint64_t wanted) noexcept nogil:
+    cdef double look = ARRAY_COST_NS if column_in_memory(trees, keys[0].field) else COLUMN_COST_NS
     if not has_column(trees, &keys[0]):
         return <double>count * SORT_COST_NS
-    return <double>count * COLUMN_COST_NS + <double>wanted * SORT_COST_NS
+    return <double>count * look + <double>wanted * SORT_COST_NS
 
 
 cdef int out_of_memory(IndexTrees* trees) noexcept nogil:
@@ -168,6 +173,50 @@ cdef inline bint has_column(IndexTrees* trees, const SortKey* key) noexcept nogi
     return not flags & FIELD_TEXT and not (key.descending and flags & FIELD_SEVERAL)
 
 
+cdef uint64_t column_bound(Column* column, bint descending, const uint64_t* within, size_t count,
+                           size_t wanted) noexcept nogil:
+    """The worst prefix among the best `wanted` (at most BOUND_KEPT_MAX) of a column in memory: entries with a worse one
+    need not be looked at."""
+    cdef uint64_t heap[BOUND_KEPT_MAX]         # the worst at the top; descending: prefixes turned round
+    cdef uint64_t prefixes[LOOKS_AT_ONCE]
+    cdef uint64_t turn = <uint64_t>-1 if descending else 0
+    cdef size_t kept = 0
+    cdef size_t start = 0
+    cdef size_t index, part, place, parent
+    while start < count:
+        part = count - start if count - start < LOOKS_AT_ONCE else <size_t>LOOKS_AT_ONCE
+        for index in range(part):
+            prefixes[index] = column_read(column, within[start + index]) ^ turn
+        for index in range(part):
+            if kept < wanted:
+                place = kept
+                kept += 1
+                while place > 0 and heap[(place - 1) // 2] < prefixes[index]:
+                    parent = (place - 1) // 2
+                    heap[place] = heap[parent]
+                    place = parent
+                heap[place] = prefixes[index]
+            elif prefixes[index] < heap[0]:
+                bound_replace(heap, kept, prefixes[index])
+        start += part
+    return heap[0] ^ turn
+
+
+cdef void bound_replace(uint64_t* heap, size_t count, uint64_t value) noexcept nogil:
+    """Put the value in the place of the greatest."""
+    cdef size_t place = 0
+    cdef size_t child = 1
+    while child < count:
+        if child + 1 < count and heap[child + 1] > heap[child]:
+            child += 1
+        if heap[child] <= value:
+            break
+        heap[place] = heap[child]
+        place = child
+        child = place * 2 + 1
+    heap[place] = value
+
+
 cdef int order_sort(IndexTrees* trees, const SortKey* keys, size_t key_count, const uint64_t* within, size_t count,
                     uint64_t skip, uint64_t wanted, IdList* out) noexcept nogil:
     """Keeps the best `wanted` in a heap, the worst of them at its top; sorts them at the end."""
@@ -181,12 +230,15 @@ cdef int order_sort(IndexTrees* trees, const SortKey* keys, size_t key_count, co
     cdef Column column
     cdef bint by_column = has_column(trees, &keys[0])
     cdef uint64_t prefix
+    cdef uint64_t bound = 0 if keys[0].descending else <uint64_t>-1
     cdef size_t kept = 0
     cdef size_t index
     cdef int code = OK
     if memory == NULL:
         return out_of_memory(trees)
     column_open(&column, trees, keys[0].field)
+    if by_column and column.array != NULL and 0 < kept_max <= BOUND_KEPT_MAX and kept_max < count:
+        bound = column_bound(&column, keys[0].descending, within, count, kept_max)
     for index in range(kept_max + 1):
         heap[index].terms = <const uint8_t**>(slots + index * key_count * (sizeof(void*) + 8))
         heap[index].sizes = <uint32_t*>(heap[index].terms + key_count)
@@ -195,9 +247,12 @@ cdef int order_sort(IndexTrees* trees, const SortKey* keys, size_t key_count, co
     cursor_init(&cursor, &trees.entries)
     each = &heap[kept_max]
     for index in range(count):
-        if by_column and kept == kept_max:
+        if by_column:
             prefix = column_read(&column, within[index])
-            if prefix < heap[0].prefix if keys[0].descending else prefix > heap[0].prefix:
+            if prefix < bound if keys[0].descending else prefix > bound:
+                continue           # worse than all that will be kept
+            if kept == kept_max and (
+                    prefix < heap[0].prefix if keys[0].descending else prefix > heap[0].prefix):
                 continue           # worse than all that are kept
         each.id = within[index]
         each.place = index

@@ -19,6 +19,7 @@ from pynori_core.index_trees cimport (
     FIELD_TEXT,
     Column,
     block_at,
+    column_in_memory,
     column_open,
     column_read,
     entry_read,
@@ -35,7 +36,11 @@ cdef enum:
     ID_COST_NS = 2                 # to take an id from it,
     ENTRY_COST_NS = 100            # and to look at an entry
     TEXT_COST_NS = 60              # and at the text of a term
-    COLUMN_COST_NS = 12            # and at its place in a column
+    COLUMN_COST_NS = 60            # and at its place in a column,
+    ARRAY_COST_NS = 3              # and in a column that is in memory
+    SCAN_COST_NS = 2               # and an entry in passing, when all of a column is looked at
+    LOOKS_AT_ONCE = 256
+    COUNT_STEPS_MAX = 256          # blocks that an estimate steps over
     TRY_SHARE = 3                  # terms are tried first for this part of what looking at all entries takes
 
 
@@ -215,8 +220,11 @@ cdef int search_test(IndexTrees* trees, const TermTest* test, const uint64_t* wi
     cdef const uint8_t* term
     cdef size_t index
     cdef int code = OK
-    if within != NULL:
-        budget = within_count * (COLUMN_COST_NS if has_column(trees, test) else ENTRY_COST_NS) // TRY_SHARE
+    if within == NULL:
+        if test.terms == NULL and column_in_memory(trees, test.field) and has_column(trees, test):
+            budget = trees.array_count * SCAN_COST_NS
+    else:
+        budget = within_count * look_cost(trees, test) // TRY_SHARE
         if within_count == 0:
             return OK
     if test.terms == NULL:
@@ -231,6 +239,8 @@ cdef int search_test(IndexTrees* trees, const TermTest* test, const uint64_t* wi
     if code == E_BUSY:
         out.count = 0
         out.unsorted = False
+        if within == NULL:
+            return array_scan(trees, test, out)
         return entries_collect(trees, test, within, within_count, out)
     if code == OK and ids_finish(out) != OK:
         return out_of_memory(trees)
@@ -295,6 +305,12 @@ cdef int terms_collect(IndexTrees* trees, const TermTest* test, const Interval* 
     return OK if code == E_NOT_FOUND else code
 
 
+cdef inline uint64_t look_cost(IndexTrees* trees, const TermTest* test) noexcept nogil:
+    if not has_column(trees, test):
+        return ENTRY_COST_NS
+    return ARRAY_COST_NS if column_in_memory(trees, test.field) else COLUMN_COST_NS
+
+
 cdef inline bint has_column(IndexTrees* trees, const TermTest* test) noexcept nogil:
     """Whether a column says, for most entries, if they pass."""
     return (test.terms == NULL and test.text_test == TEXT_ANY
@@ -305,8 +321,6 @@ cdef int entries_collect(IndexTrees* trees, const TermTest* test, const uint64_t
                          IdList* out) noexcept nogil:
     """Those of `within` whose record passes, or whose place in the column says so."""
     cdef Cursor cursor
-    cdef EntryView view
-    cdef FieldView field
     cdef Column column
     cdef bint by_column = has_column(trees, test)
     cdef uint64_t low = term_prefix64(test.interval.low, test.interval.low_size) if by_column else 0
@@ -316,6 +330,8 @@ cdef int entries_collect(IndexTrees* trees, const TermTest* test, const uint64_t
     cdef int code
     cursor_init(&cursor, &trees.entries)
     column_open(&column, trees, test.field)
+    if by_column and column.array != NULL:
+        return array_collect(trees, test, &column, within, count, out)
     for index in range(count):
         if by_column:
             prefix = column_read(&column, within[index])
@@ -324,17 +340,80 @@ cdef int entries_collect(IndexTrees* trees, const TermTest* test, const uint64_t
                 continue
             if prefix < low or prefix > high or prefix == 0:
                 continue
-        code = entry_read(trees, &cursor, within[index], &view)
-        if code == E_NOT_FOUND:
-            continue
+        code = entry_collect(trees, test, &cursor, within[index], out)
         if code != OK:
             return code
-        code = entry_find(&view, test.field, &field)
-        if code == E_CORRUPT:
-            return trees_corrupt(trees, b"X3 violated: the record of an entry is broken", within[index])
-        if code == OK and entry_passes(test, &field):
-            ids_add(out, within[index])
     return out_of_memory(trees) if out.failed else OK
+
+
+cdef int entry_collect(IndexTrees* trees, const TermTest* test, Cursor* cursor, uint64_t id,
+                       IdList* out) noexcept nogil:
+    """The entry, if its record passes."""
+    cdef EntryView view
+    cdef FieldView field
+    cdef int code = entry_read(trees, cursor, id, &view)
+    if code == E_NOT_FOUND:
+        return OK
+    if code != OK:
+        return code
+    code = entry_find(&view, test.field, &field)
+    if code == E_CORRUPT:
+        return trees_corrupt(trees, b"X3 violated: the record of an entry is broken", id)
+    if code == OK and entry_passes(test, &field):
+        ids_add(out, id)
+    return OK
+
+
+cdef int array_collect(IndexTrees* trees, const TermTest* test, Column* column, const uint64_t* within, size_t count,
+                       IdList* out) noexcept nogil:
+    """As entries_collect, from a column in memory. Looks go out many at a time, so that they wait for memory together;
+    a branch that depends on each of them would make them wait one by one."""
+    cdef uint64_t prefixes[LOOKS_AT_ONCE]
+    cdef uint64_t low = term_prefix64(test.interval.low, test.interval.low_size)
+    cdef uint64_t high = term_prefix64(test.interval.high, test.interval.high_size)
+    cdef size_t start = 0
+    cdef size_t index, part
+    cdef Cursor cursor
+    cdef int code
+    cursor_init(&cursor, &trees.entries)
+    if not ids_reserve(out, count + 1):
+        return out_of_memory(trees)
+    while start < count:
+        part = count - start if count - start < LOOKS_AT_ONCE else <size_t>LOOKS_AT_ONCE
+        for index in range(part):
+            prefixes[index] = column_read(column, within[start + index])
+        for index in range(part):
+            if unlikely((prefixes[index] == low or prefixes[index] == high) and prefixes[index] != 0):
+                code = entry_collect(trees, test, &cursor, within[start + index], out)
+                if code != OK:
+                    return code
+                continue
+            out.ids[out.count] = within[start + index]     # stays only when it passes
+            out.count += low < prefixes[index] < high
+        start += part
+    return OK
+
+
+cdef int array_scan(IndexTrees* trees, const TermTest* test, IdList* out) noexcept nogil:
+    """All entries that pass, by a walk over the column in memory: for ranges of many terms."""
+    cdef uint64_t low = term_prefix64(test.interval.low, test.interval.low_size)
+    cdef uint64_t high = term_prefix64(test.interval.high, test.interval.high_size)
+    cdef uint64_t prefix, id
+    cdef Cursor cursor
+    cdef int code
+    cursor_init(&cursor, &trees.entries)
+    for id in range(trees.array_count):
+        if id % LOOKS_AT_ONCE == 0 and not ids_reserve(out, LOOKS_AT_ONCE + 1):
+            return out_of_memory(trees)
+        prefix = trees.array[id]
+        if unlikely((prefix == low or prefix == high) and prefix != 0):
+            code = entry_collect(trees, test, &cursor, id, out)
+            if code != OK:
+                return code
+            continue
+        out.ids[out.count] = id    # stays only when it passes
+        out.count += low < prefix < high
+    return OK
 
 
 cdef int search_presence(IndexTrees* trees, uint32_t field, IdList* out) noexcept nogil:
@@ -356,11 +435,16 @@ cdef int search_presence(IndexTrees* trees, uint32_t field, IdList* out) noexcep
 cdef int search_count(IndexTrees* trees, const TermTest* test, uint64_t limit, uint64_t* count) noexcept nogil:
     cdef Cursor cursor
     cdef Value value
+    cdef uint64_t steps = 0
     cdef int code = walk_seek(trees, &cursor, test.field, &test.interval)
     while code == OK and count[0] < limit:
         code = cursor_value(&cursor, &value)
         if code == OK:
             count[0] += block_count(value.data, value.size)
+            steps += 1
+            if steps == COUNT_STEPS_MAX and limit != <uint64_t>-1:
+                count[0] = limit if count[0] < limit else count[0]
+                break
             code = cursor_next(&cursor)
         if code == OK and not walk_inside(&cursor, test.field, &test.interval):
             break

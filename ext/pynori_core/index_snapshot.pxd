@@ -8,6 +8,7 @@ cimport cython
 from libc.stdint cimport uint32_t, uint64_t
 
 from pynori_core.env cimport ReadTxn
+from pynori_core.index_columns cimport ColumnCache
 from pynori_core.index_trees cimport IndexTrees
 from pynori_core.txn cimport Txn
 
@@ -23,6 +24,7 @@ cdef struct View:                      # what one call works on
 @cython.final
 cdef class IndexSnapshot:
     cdef ReadTxn txn
+    cdef ColumnCache columns           # of the store
     cdef IndexTrees trees
     cdef public object on_damage       # called with a CorruptError before it is raised; may raise another. None: nobody
     cdef list known                    # IndexFields, or None: not read yet
@@ -38,4 +40,4 @@ cdef class IndexSnapshot:
 
 
 # The transaction is closed when that fails.
-cdef IndexSnapshot snapshot_open(ReadTxn txn)
+cdef IndexSnapshot snapshot_open(ReadTxn txn, ColumnCache columns)

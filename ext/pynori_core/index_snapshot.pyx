@@ -15,6 +15,7 @@ from pynori_core.errors cimport E_CLOSED, E_CORRUPT, E_NOT_FOUND, OK, error_clea
 from pynori_core.errors import CorruptError
 from pynori_core.identifier cimport ID_KEY_SIZE_MAX, ID_SIZE_MAX, identifier_key
 from pynori_core.index_entry cimport EntryView, FieldView, entry_find, field_term
+from pynori_core.index_columns cimport ColumnArray, ColumnCache
 from pynori_core.index_field cimport fields_list, meta_key, meta_read, raise_plain, raise_txn
 from pynori_core.index_order cimport SORT_KEYS_MAX, SortKey, order_entries
 from pynori_core.index_rank cimport (
@@ -95,16 +96,19 @@ cdef enum:
     FEW_WITHIN = 512               # looking at so few entries is not worth giving up the interpreter's lock
     TERMS_DEFAULT = 1024
     COUNT_LIMIT_DEFAULT = 100000
+    WIDE_SHARE = 1024              # looks that a range counts for, as a part of all entries
+    COLUMN_LOOKS_MIN = 128         # for fewer a column in memory makes no difference
     COUNTS_RATIO = 100             # so many times fewer entries are counted one by one rather than all terms walked
     PRESENCE_RATIO = 64            # so many times fewer entries are looked at rather than all that have a field listed
 
 cdef object UNSET = object()
 
 
-cdef IndexSnapshot snapshot_open(ReadTxn txn):
+cdef IndexSnapshot snapshot_open(ReadTxn txn, ColumnCache columns):
     cdef IndexSnapshot snapshot = IndexSnapshot.__new__(IndexSnapshot)
     cdef int code = trees_open(&txn.memory, &snapshot.trees)
     snapshot.txn = txn
+    snapshot.columns = columns
     if code != OK:
         try:
             raise_txn(&txn.memory, code, txn.owner.directory)
@@ -253,7 +257,29 @@ cdef class IndexSnapshot:
         cdef TermTest test
         test_begin(&test, field)
         make_range(self, field, low, high, include_low, include_high, &test.interval)
-        return run_test(self, &test, within)
+        return run_test(self, &test, within, True)
+
+    def ranges(self, uint32_t field, bounds not None):
+        """Entries with a value in one of these ranges, from the low one on to below the high one."""
+        cdef TermTest test
+        cdef View view
+        cdef IdList found
+        cdef int code = OK
+        test_begin(&test, field)
+        self.field_flags(field)
+        ids_init(&found)
+        self.enter(&view)
+        try:
+            for low, high in bounds:
+                make_range(self, field, low, high, True, False, &test.interval)
+                code = search_test(&view.trees, &test, NULL, 0, &found)
+                if code != OK:
+                    break
+        except BaseException:
+            ids_release(&found)
+            self.exit()
+            raise
+        return take(self, &view, code, &found)
 
     def prefix(self, uint32_t field, str text not None, *, Matches within=None):
         cdef TermTest test
@@ -693,6 +719,23 @@ cdef Matches take(IndexSnapshot snapshot, View* view, int code, IdList* found):
     return matches_take(found)
 
 
+cdef ColumnArray bring_column(IndexSnapshot snapshot, View* view, uint32_t field, uint64_t looks):
+    """Give the call the field's column as an array, if there is one."""
+    cdef ColumnArray found = None
+    if looks < COLUMN_LOOKS_MIN or snapshot.trees.fields.records[field].flags & FIELD_TEXT:
+        return None
+    try:
+        found = snapshot.columns.array(&view.trees, field, looks)
+    except BaseException:
+        snapshot.exit()
+        raise
+    if found is not None:
+        view.trees.array = found.values
+        view.trees.array_count = found.count
+        view.trees.array_field = field
+    return found
+
+
 cdef Matches presence(IndexSnapshot snapshot, uint32_t field):
     cdef View view
     cdef IdList found
@@ -704,17 +747,21 @@ cdef Matches presence(IndexSnapshot snapshot, uint32_t field):
     return take(snapshot, &view, code, &found)
 
 
-cdef Matches run_test(IndexSnapshot snapshot, const TermTest* test, Matches within):
+cdef Matches run_test(IndexSnapshot snapshot, const TermTest* test, Matches within, bint wide=False):
+    """wide: it may be a range of many terms."""
     cdef View view
     cdef IdList found
     cdef const uint64_t* ids = within.ids if within is not None else NULL
     cdef size_t count = within.count if within is not None else 0
+    cdef ColumnArray _column           # keeps the memory while the call runs
     cdef int code
     snapshot.field_flags(test.field)
     if within is not None and count == 0:
         return within
     ids_init(&found)
     snapshot.enter(&view)
+    _column = bring_column(snapshot, &view, test.field, count if within is not None or not wide
+                           else max(COLUMN_LOOKS_MIN, snapshot.trees.state.entries // WIDE_SHARE))
     if ids != NULL and count <= FEW_WITHIN:
         code = search_test(&view.trees, test, ids, count, &found)
     else:
@@ -785,6 +832,7 @@ cdef Ordered run_order(IndexSnapshot snapshot, const SortKey* keys, size_t key_c
     cdef const uint64_t* ids = NULL
     cdef size_t count = 0
     cdef bint ascending = not isinstance(within, Ordered)
+    cdef ColumnArray _column           # keeps the memory while the call runs
     cdef int code
     if within is not None:
         ids_of(within, &ids, &count)
@@ -792,6 +840,7 @@ cdef Ordered run_order(IndexSnapshot snapshot, const SortKey* keys, size_t key_c
             return Ordered.of([])
     ids_init(&found)
     snapshot.enter(&view)
+    _column = bring_column(snapshot, &view, keys[0].field, count)
     if ids != NULL and count <= FEW_WITHIN:
         code = order_entries(&view.trees, keys, key_count, ids, count, ascending, skip, limit, &found)
     else:

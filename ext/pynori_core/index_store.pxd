@@ -3,9 +3,11 @@
 cimport cython
 
 from pynori_core.env cimport Environment
+from pynori_core.index_columns cimport ColumnCache
 
 
 @cython.final
 cdef class IndexStore:
     cdef Environment env
+    cdef ColumnCache columns
     cdef object __weakref__

@@ -114,6 +114,12 @@ class IndexWriter:
         `stored`: for each entry bytes of the caller's that `IndexSnapshot.stored` gives back.
         """
 
+    def put_object(
+        self, document_id: str, row: bytes, fields: Sequence[tuple[bytes, int]], stored: bytes | None
+    ) -> bool:  # fmt: skip
+        """As put, one entry of the properties of a blittable object, natively. False: nothing was put, since the object
+        holds objects or arrays in one of the fields, or a field is a text field."""
+
     def delete(self, document_id: str) -> bool:
         """Whether it had entries."""
 
@@ -187,6 +193,9 @@ class IndexSnapshot:
     ) -> Matches:  # fmt: skip
         """Values between two of the same kind. None: open, to the end of the other one's kind. ValueError when both
         are None or the kinds differ."""
+
+    def ranges(self, field: int, bounds: Sequence[tuple[Scalar, Scalar]]) -> Matches:
+        """Entries with a value in one of these ranges, from the low one on to below the high one."""
 
     def prefix(self, field: int, text: str, *, within: Matches | None = None) -> Matches: ...
     def suffix(self, field: int, text: str, *, within: Matches | None = None) -> Matches:

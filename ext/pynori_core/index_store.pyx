@@ -5,6 +5,7 @@ from libc.stdint cimport uint64_t
 
 from pynori_core.env cimport WriteTxn
 from pynori_core.errors cimport OK
+from pynori_core.index_columns cimport ColumnCache
 from pynori_core.index_field cimport raise_txn
 from pynori_core.index_snapshot cimport snapshot_open
 from pynori_core.index_trees cimport IndexTrees, trees_create, trees_release
@@ -21,6 +22,9 @@ __all__ = ["Fed", "IndexField", "IndexSnapshot", "IndexStore", "IndexWriter"]
 @cython.final
 cdef class IndexStore:
     """One index on disk, or in memory. Any number of snapshots, one writer at a time."""
+
+    def __cinit__(self):
+        self.columns = ColumnCache.__new__(ColumnCache)
 
     @staticmethod
     def create(directory, *, uint64_t scratch_bytes_max=0, uint64_t checkpoint_bytes=0):
@@ -54,6 +58,7 @@ cdef class IndexStore:
     def close(self):
         """Busy while a snapshot or a writer is open."""
         self.env.close()
+        self.columns.clear()
 
     def __enter__(self):
         return self
@@ -75,7 +80,7 @@ cdef class IndexStore:
 
     def read(self):
         """The index as of the last commit."""
-        return snapshot_open(self.env.read())
+        return snapshot_open(self.env.read(), self.columns)
 
     def write(self):
         """Waits for the writer before."""

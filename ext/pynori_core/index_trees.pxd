@@ -63,6 +63,9 @@ cdef struct IndexTrees:
     Tree columns
     IndexState state                   # as read; the writer writes it back
     FieldTable fields                  # as read; the writer writes it back
+    const uint64_t* array              # NULL, or a whole column in memory, by entry id, while one call runs
+    uint64_t array_count
+    uint32_t array_field               # which field's it is
 
 cdef int trees_create(Txn* txn, IndexTrees* trees) noexcept nogil
 # E_CORRUPT when the environment holds no index, E_VERSION when it holds one of another format.
@@ -114,8 +117,11 @@ cdef int length_write(IndexTrees* trees, uint32_t field, uint64_t id, uint64_t t
 cdef struct Column:
     IndexTrees* trees
     uint32_t field
+    const uint64_t* array              # private: the whole column in memory, or NULL
+    uint64_t array_count
     uint64_t group                     # private: the block that `values` is
     const uint8_t* values
+    Cursor cursor                      # private: where that block was found
 
 cdef struct ColumnBlock:               # changes of one block, gathered
     uint64_t group
@@ -127,7 +133,17 @@ cdef uint64_t column_slow(Column* column, uint64_t id) noexcept nogil
 cdef int column_write(IndexTrees* trees, uint32_t field, ColumnBlock* block) noexcept nogil    # and forget its changes
 
 
+# The whole column into an array that is all zero.
+cdef int column_load(IndexTrees* trees, uint32_t field, uint64_t* out, uint64_t count) noexcept nogil
+
+
+cdef inline bint column_in_memory(const IndexTrees* trees, uint32_t field) noexcept nogil:
+    return trees.array != NULL and trees.array_field == field
+
+
 cdef inline uint64_t column_read(Column* column, uint64_t id) noexcept nogil:
+    if column.array != NULL:
+        return column.array[id] if id < column.array_count else 0
     if id >> COLUMN_SHIFT != column.group:
         return column_slow(column, id)
     return load64(column.values + 8 * (id & (COLUMN_ENTRIES - 1))) if column.values != NULL else 0

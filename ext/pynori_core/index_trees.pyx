@@ -1,9 +1,9 @@
 """Create, open and read the trees of an index."""
 
 from libc.stdlib cimport free, realloc
-from libc.string cimport memcmp, memset
+from libc.string cimport memcmp, memcpy, memset
 
-from pynori_core.bits cimport load16, store16, store64
+from pynori_core.bits cimport load16, load64_be, store16, store64
 from pynori_core.btree cimport PUT_UPSERT, tree_create, tree_get, tree_open, tree_put, tree_reserve, tree_update
 from pynori_core.cursor cimport cursor_find_near, cursor_init, cursor_next, cursor_seek, cursor_value
 from pynori_core.errors cimport E_CORRUPT, E_NO_MEMORY, E_NOT_FOUND, E_TOO_LARGE, E_VERSION, OK, error_set
@@ -312,6 +312,9 @@ cdef void column_open(Column* column, IndexTrees* trees, uint32_t field) noexcep
     column.field = field
     column.group = <uint64_t>-1
     column.values = NULL
+    column.array = trees.array if column_in_memory(trees, field) else NULL
+    column.array_count = trees.array_count
+    cursor_init(&column.cursor, &trees.columns)
 
 
 cdef uint64_t column_slow(Column* column, uint64_t id) noexcept nogil:
@@ -320,10 +323,35 @@ cdef uint64_t column_slow(Column* column, uint64_t id) noexcept nogil:
     column.group = id >> COLUMN_SHIFT
     lengths_key(key, column.field, column.group)
     column.values = NULL
-    if tree_get(&column.trees.columns, key, sizeof(key), &value) != OK or value.size != COLUMN_SIZE:
+    if (cursor_find_near(&column.cursor, key, sizeof(key)) != OK or cursor_value(&column.cursor, &value) != OK
+            or value.size != COLUMN_SIZE):
         return 0
     column.values = value.data
     return load64(column.values + 8 * (id & (COLUMN_ENTRIES - 1)))
+
+
+cdef int column_load(IndexTrees* trees, uint32_t field, uint64_t* out, uint64_t count) noexcept nogil:
+    cdef uint8_t key[10]
+    cdef Cursor cursor
+    cdef Value value
+    cdef uint64_t first, size
+    cdef int code
+    cursor_init(&cursor, &trees.columns)
+    lengths_key(key, field, 0)
+    code = cursor_seek(&cursor, key, sizeof(key))
+    while code == OK and cursor.key_size == sizeof(key) and memcmp(cursor.key, key, 2) == 0:
+        code = cursor_value(&cursor, &value)
+        if code != OK:
+            return code
+        first = load64_be(cursor.key + 2)
+        if value.size != COLUMN_SIZE or first > count >> COLUMN_SHIFT:
+            return trees_corrupt(trees, b"X14 violated: a block of a column has another size or place",
+                                 first << COLUMN_SHIFT)
+        first <<= COLUMN_SHIFT
+        size = count - first if count - first < COLUMN_ENTRIES else <uint64_t>COLUMN_ENTRIES
+        memcpy(out + first, value.data, size * 8)
+        code = cursor_next(&cursor)
+    return OK if code == E_NOT_FOUND else code
 
 
 cdef int column_write(IndexTrees* trees, uint32_t field, ColumnBlock* block) noexcept nogil:

@@ -9,10 +9,18 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
 from pynori_core.bits cimport load16
+from pynori_core.blittable cimport (
+    BLITTABLE_ARRAY,
+    BLITTABLE_OBJECT,
+    BlittableValue,
+    blittable_get,
+    blittable_root,
+)
 from pynori_core.btree cimport PUT_UPSERT, tree_delete, tree_put
 from pynori_core.document_snapshot cimport DocumentSnapshot, snapshot_view
 from pynori_core.errors cimport E_CLOSED, E_NO_MEMORY, E_NOT_FOUND, OK
 from pynori_core.errors import CorruptError
+from pynori_core.field_value cimport FieldSink
 from pynori_core.identifier cimport ID_KEY_SIZE_MAX, ID_SIZE_MAX, identifier_key
 from pynori_core.index_batch cimport (
     batch_bytes,
@@ -33,7 +41,9 @@ from pynori_core.index_feed cimport (
     TextAnalyzer,
     TokenSink,
     feed_documents,
+    feed_emit,
     feed_tombstones,
+    value_emit,
 )
 from pynori_core.index_field cimport fields_list, meta_key, meta_read, raise_plain, raise_txn
 from pynori_core.index_flush cimport batch_flush
@@ -143,6 +153,42 @@ cdef class IndexWriter:
         batch_document_end(&self.batch)
         if batch_bytes(&self.batch) > FLUSH_BYTES:
             self.flush()
+
+    def put_object(self, str document_id not None, bytes row not None, fields not None, bytes stored):
+        """As put, one entry of a blittable object: `fields` are (name as bytes, number). Whether it did: objects and
+        arrays within, and text fields, are for put."""
+        cdef const uint8_t* kept = <const uint8_t*>PyBytes_AS_STRING(stored) if stored is not None else NULL
+        cdef BlittableValue root, value
+        cdef FieldSink sink
+        cdef Feed feed
+        cdef bytes name
+        cdef uint32_t number
+        self.live()
+        if blittable_root(<const uint8_t*>PyBytes_AS_STRING(row), <size_t>PyBytes_GET_SIZE(row), &root) != OK:
+            raise ValueError("these bytes are no document")
+        for name, number in fields:
+            if not 1 <= number <= self.trees.state.fields:
+                raise ValueError(f"there is no field {number}")
+            if self.trees.fields.records[number].flags & FIELD_TEXT:
+                return False
+            if blittable_get(&root, PyBytes_AS_STRING(name), <size_t>PyBytes_GET_SIZE(name), &value) == OK and (
+                    value.type == BLITTABLE_OBJECT or value.type == BLITTABLE_ARRAY):
+                return False
+        memset(&feed, 0, sizeof(Feed))
+        feed.batch = &self.batch
+        feed.trees = &self.trees
+        sink.context = &feed
+        sink.emit = feed_emit
+        sink.end_entry = NULL
+        self.begin_document(document_id)
+        for name, number in fields:
+            if blittable_get(&root, PyBytes_AS_STRING(name), <size_t>PyBytes_GET_SIZE(name), &value) == OK:
+                self.checked(value_emit(number, &value, &sink))
+        self.checked(batch_entry(&self.batch, kept, <size_t>len(stored) if stored is not None else 0))
+        batch_document_end(&self.batch)
+        if batch_bytes(&self.batch) > FLUSH_BYTES:
+            self.flush()
+        return True
 
     cdef int begin_document(self, str document_id) except -1:
         cdef Py_ssize_t size

@@ -14,6 +14,12 @@ from pynori_core.index_store import Fed, IndexWriter
 # Takes (key, rows) of several jobs, returns for each the row that they become, or the exception that it failed with.
 ReduceFunction = Callable[[list[tuple[bytes, list[bytes]]]], Sequence[bytes | BaseException]]
 
+class RowProgram:
+    """A map without the interpreter: gives the rows of documents."""
+
+class RowReduce:
+    """A reduce without the interpreter."""
+
 @final
 class ReducedGroup:
     """A group that changed."""
@@ -36,7 +42,7 @@ class ReduceStore:
 
     def delete(self, document_id: str) -> bool: ...
     def feed(
-        self, documents: DocumentSnapshot, collection: str | None, since_etag: int, program: GroupPaths, *,
+        self, documents: DocumentSnapshot, collection: str | None, since_etag: int, program: RowProgram, *,
         documents_max: int = ...,
     ) -> Fed:  # fmt: skip
         """As IndexWriter.feed, natively; reduce with the same program's `reduce`. `entries` counts rows."""
@@ -44,7 +50,7 @@ class ReduceStore:
     def feed_tombstones(
         self, documents: DocumentSnapshot, collection: str | None, since_etag: int, *, documents_max: int = ...
     ) -> Fed: ...
-    def reduce(self, function: ReduceFunction | SumReduce) -> Iterator[ReducedGroup]:
+    def reduce(self, function: ReduceFunction | RowReduce) -> Iterator[ReducedGroup]:
         """Reduce all groups that changed since this object was made or last reduced; go through all of it before the
         commit. A group whose function failed is reduced as a whole when it changes again."""
 
@@ -57,7 +63,7 @@ class ReduceStore:
     def row_count(self) -> int: ...
 
 @final
-class SumReduce:
+class SumReduce(RowReduce):
     """Adds up natively. A row says how many documents it stands for, and for each field a sum or nothing."""
 
     fields: int
@@ -67,7 +73,7 @@ class SumReduce:
         """Sums of integers stay integers while they fit into 64 bits."""
 
 @final
-class GroupPaths:
+class GroupPaths(RowProgram):
     """The map of an auto map-reduce index: a document goes to the group of what lies at `keys`, and adds 1 and what
     lies at `sums`.
 

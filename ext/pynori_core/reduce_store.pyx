@@ -12,7 +12,6 @@ from pynori_core.blittable cimport (
     BLITTABLE_ARRAY,
     BLITTABLE_INTEGER,
     BlittableTable,
-    BlittableValue,
     blittable_double,
     blittable_get,
     blittable_is_number,
@@ -34,13 +33,13 @@ from pynori_core.btree cimport (
 from pynori_core.checksum cimport hash128
 from pynori_core.cursor cimport Cursor, cursor_init, cursor_next, cursor_seek, cursor_value
 from pynori_core.document_snapshot cimport DocumentSnapshot, snapshot_view
-from pynori_core.errors cimport E_CORRUPT, E_NO_MEMORY, E_NOT_FOUND, E_TOO_LARGE, OK, error_set
+from pynori_core.errors cimport E_CORRUPT, E_EXPRESSION, E_NO_MEMORY, E_NOT_FOUND, E_TOO_LARGE, OK, error_set
 from pynori_core.format cimport TreeHeader
 from pynori_core.identifier cimport ID_KEY_SIZE_MAX, ID_SIZE_MAX, identifier_key
 from pynori_core.index_feed cimport path_parse
 from pynori_core.index_field cimport raise_txn
 from pynori_core.index_writer cimport Fed, fed_of, feed_set
-from pynori_core.items cimport Snapshot, snapshot_exception
+from pynori_core.items cimport snapshot_exception
 from pynori_core.json cimport json_write
 from pynori_core.output cimport (
     output_append,
@@ -51,7 +50,7 @@ from pynori_core.output cimport (
     output_reserve,
 )
 from pynori_core.table cimport RowScan, scan_next, scan_start
-from pynori_core.tables cimport ITEM_DOCUMENT, ITEM_TOMBSTONE, Item, item_decode
+from pynori_core.tables cimport ITEM_DOCUMENT, ITEM_TOMBSTONE, item_decode
 
 cdef enum:
     DIRTY_FIRST = 256
@@ -60,6 +59,7 @@ cdef enum:
     GROUPS_AT_ONCE = 256           # whose results are in memory together
     ROWS_AT_ONCE = 4096            # after so many a function in Python is called
     FEED_DOCUMENTS_DEFAULT = 65536
+    FEED_ROWS_MAX = 262144         # of one feed, which ends behind the document that reaches it
     ROW_KEY_SIZE = 24              # group, number
     PARTIAL_KEY_SIZE = 25          # group, level, number
     SUM_HEAD = 8
@@ -391,7 +391,7 @@ cdef class ReduceStore:
         return self.apply(document_id)
 
     def feed(self, DocumentSnapshot documents not None, str collection, uint64_t since_etag,
-             GroupPaths program not None, *, uint64_t documents_max=FEED_DOCUMENTS_DEFAULT):
+             RowProgram program not None, *, uint64_t documents_max=FEED_DOCUMENTS_DEFAULT):
         """As IndexWriter.feed, natively."""
         return self.walk(documents, collection, since_etag, program, documents_max)
 
@@ -399,16 +399,18 @@ cdef class ReduceStore:
                         uint64_t documents_max=FEED_DOCUMENTS_DEFAULT):
         return self.walk(documents, collection, since_etag, None, documents_max)
 
-    cdef Fed walk(self, DocumentSnapshot documents, str collection, uint64_t since_etag, GroupPaths program,
+    cdef Fed walk(self, DocumentSnapshot documents, str collection, uint64_t since_etag, RowProgram program,
                   uint64_t documents_max):
         cdef Snapshot view
         cdef GroupFeed feed
         cdef bint found = True
         cdef int code
+        cdef Fed fed
         self.writer.live()
         memset(&feed, 0, sizeof(GroupFeed))
         feed.state = &self.state
         feed.program = <void*>program
+        feed.map = program.map if program is not None else NULL
         feed.kind = ITEM_DOCUMENT if program is not None else ITEM_TOMBSTONE
         feed.since = feed.last_etag = since_etag
         feed.documents_max = documents_max
@@ -426,7 +428,9 @@ cdef class ReduceStore:
             self.writer.checked(code)
         finally:
             documents.leave()
-        return fed_of(feed.last_etag, feed.documents, feed.rows, feed.deleted, feed.more)
+        fed = fed_of(feed.last_etag, feed.documents, feed.rows, feed.deleted, feed.more)
+        fed.failed = feed.failed
+        return fed
 
     def rows(self, bytes key not None):
         """All rows of a group, in the order in which they came."""
@@ -500,24 +504,11 @@ cdef list dirty_take(ReduceStore store):
 # ---- reducing
 
 cdef class Job:
-    """Rows that become one row: of `tree`, numbers `low` to below `high`, and where it goes."""
-    cdef Group group
-    cdef int source                # 0: rows, 1, 2: partial results of that level
-    cdef uint64_t low
-    cdef uint64_t high
-    cdef int target                # level; 3: the group's result
+    pass
 
 
 cdef class Group:
-    """A group that is being reduced."""
-    cdef bytes hash
-    cdef bytes key
-    cdef list chunks
-    cdef uint64_t rows
-    cdef uint64_t next_row
-    cdef bint broken
-    cdef bytes result
-    cdef str error
+    pass
 
 
 cdef Group group_read(ReduceStore store, bytes hash, list chunks):
@@ -611,7 +602,8 @@ cdef int partials_drop(ReduceStore store, Group group) except -1:
 
 cdef int run_jobs(ReduceStore store, list jobs, object function) except -1:
     """A group whose function failed before takes no part."""
-    cdef SumReduce native = function if isinstance(function, SumReduce) else None
+    cdef RowReduce native = function if isinstance(function, RowReduce) else None
+    cdef bytes row
     cdef list waiting = []
     cdef size_t rows = 0
     cdef Job job
@@ -619,7 +611,9 @@ cdef int run_jobs(ReduceStore store, list jobs, object function) except -1:
         if job.group.error is not None:
             continue
         if native is not None:
-            job_end(store, job, sum_job(store, job, native))
+            row = native.reduce_job(store, job)
+            if job.group.error is None:
+                job_end(store, job, row)
             continue
         found = job_rows(store, job)
         if not found and job.target != 3:
@@ -670,6 +664,18 @@ cdef list collect(ReduceStore store, Tree* tree, bytes prefix, uint64_t low, uin
     return found
 
 
+cdef int job_seek(ReduceStore store, Job job, Cursor* cursor) except? -1:
+    if job.source == 0:
+        return range_seek(cursor, &store.state.trees.rows, job.group.hash, job.low)
+    return range_seek(cursor, &store.state.trees.partials, job.group.hash + bytes((job.source,)), job.low)
+
+
+cdef bint job_inside(Job job, const Cursor* cursor) noexcept:
+    cdef size_t size = GROUP_SIZE if job.source == 0 else GROUP_SIZE + 1
+    return (cursor.key_size == size + 8 and memcmp(cursor.key, PyBytes_AS_STRING(job.group.hash), GROUP_SIZE) == 0
+            and (job.source == 0 or cursor.key[GROUP_SIZE] == job.source) and load64_be(cursor.key + size) < job.high)
+
+
 cdef int range_seek(Cursor* cursor, Tree* tree, bytes prefix, uint64_t low) noexcept:
     cdef uint8_t key[PARTIAL_KEY_SIZE]
     cdef size_t size = <size_t>PyBytes_GET_SIZE(prefix)
@@ -704,14 +710,51 @@ cdef int job_end(ReduceStore store, Job job, bytes row) except -1:
 
 # ---- sums
 
+cdef struct Sum:
+    int kind                       # SumKind
+    int64_t integer
+    double number
+
+
+cdef struct Sums:
+    uint64_t count
+    Sum each[32]                   # SUM_FIELDS_MAX
+
+
+cdef class RowReduce:
+    """A reduce without the interpreter."""
+
+    cdef bytes reduce_job(self, ReduceStore store, Job job):
+        raise TypeError("a reduce says how it reduces")
+
+
 @cython.final
-cdef class SumReduce:
+cdef class SumReduce(RowReduce):
     """Adds up natively."""
 
     def __cinit__(self, uint32_t fields):
         if fields > SUM_FIELDS_MAX:
             raise ValueError(f"at most {SUM_FIELDS_MAX} fields are added up")
         self.fields = fields
+
+    cdef bytes reduce_job(self, ReduceStore store, Job job):
+        cdef uint8_t packed[SUM_HEAD + SUM_SIZE * SUM_FIELDS_MAX]
+        cdef Sums sums
+        cdef Cursor cursor
+        cdef Value value
+        cdef bint any_row = False
+        cdef int code = job_seek(store, job, &cursor)
+        memset(&sums, 0, sizeof(Sums))
+        while code == OK and job_inside(job, &cursor):
+            code = cursor_value(&cursor, &value)
+            if code == OK:
+                if not sums_add(&sums, self.fields, value.data, value.size):
+                    raise ValueError("a row of the group is no row of sums")
+                any_row = True
+                code = cursor_next(&cursor)
+        if code != E_NOT_FOUND:
+            store.writer.checked(code)
+        return (<const char*>packed)[:sums_write(&sums, self.fields, packed)] if any_row else None
 
     def pack(self, uint64_t count, sums not None):
         """A row."""
@@ -746,17 +789,6 @@ cdef class SumReduce:
             else:
                 found.append(sums.each[index].number)
         return sums.count, found
-
-
-cdef struct Sum:
-    int kind                       # SumKind
-    int64_t integer
-    double number
-
-
-cdef struct Sums:
-    uint64_t count
-    Sum each[32]                   # SUM_FIELDS_MAX
 
 
 cdef void sum_integer(Sum* sum, int64_t value) noexcept nogil:
@@ -814,33 +846,14 @@ cdef bint sums_add(Sums* sums, uint32_t fields, const uint8_t* row, uint64_t siz
     return True
 
 
-cdef bytes sum_job(ReduceStore store, Job job, SumReduce native):
-    """None when there is no row."""
-    cdef bytes prefix = job.group.hash if job.source == 0 else job.group.hash + bytes((job.source,))
-    cdef uint8_t packed[SUM_HEAD + SUM_SIZE * SUM_FIELDS_MAX]
-    cdef Tree* tree = &store.state.trees.rows if job.source == 0 else &store.state.trees.partials
-    cdef Sums sums
-    cdef Cursor cursor
-    cdef Value value
-    cdef bint any_row = False
-    cdef int code = range_seek(&cursor, tree, prefix, job.low)
-    memset(&sums, 0, sizeof(Sums))
-    while code == OK and range_inside(&cursor, prefix, job.high):
-        code = cursor_value(&cursor, &value)
-        if code == OK:
-            if not sums_add(&sums, native.fields, value.data, value.size):
-                raise ValueError("a row of the group is no row of sums")
-            any_row = True
-            code = cursor_next(&cursor)
-    if code != E_NOT_FOUND:
-        store.writer.checked(code)
-    return (<const char*>packed)[:sums_write(&sums, native.fields, packed)] if any_row else None
-
-
 # ---- the map of an auto map-reduce index
 
+cdef class RowProgram:
+    """The map of a map-reduce index, without the interpreter."""
+
+
 @cython.final
-cdef class GroupPaths:
+cdef class GroupPaths(RowProgram):
     """A document goes to the group of what lies at `keys`, and adds 1 and what lies at `sums`."""
 
     def __cinit__(self, keys not None, sums not None, *, as_array=()):
@@ -848,6 +861,7 @@ cdef class GroupPaths:
             raise ValueError(f"1 to {GROUP_PATHS_MAX} keys, and up to as many sums")
         self.names = []
         self.reduce = SumReduce(<uint32_t>len(sums))
+        self.map = rows_map
         for path in keys:
             path_parse(&self.keys[self.key_count], path, self.names)
             self.keys[self.key_count].field = path in as_array
@@ -855,26 +869,6 @@ cdef class GroupPaths:
         for path in sums:
             path_parse(&self.sums[self.sum_count], path, self.names)
             self.sum_count += 1
-
-
-cdef struct GroupFeed:
-    ReduceState* state
-    Snapshot* snapshot
-    void* program                  # GroupPaths, or NULL: tombstones
-    uint8_t kind                   # ItemKind
-    uint64_t set_id
-    uint64_t since
-    uint64_t documents_max
-    BlittableValue* values         # of all paths of one document, one path's after the other's
-    size_t value_count
-    size_t value_capacity
-    size_t starts[65]              # where those of each path begin: keys, then sums
-    bint repeats[64]               # the path goes through items
-    uint64_t last_etag
-    uint64_t documents
-    uint64_t rows
-    uint64_t deleted
-    bint more
 
 
 cdef int value_push(GroupFeed* feed, const BlittableValue* value) noexcept nogil:
@@ -1034,13 +1028,17 @@ cdef int groups_walk(GroupFeed* feed) noexcept nogil:
         if code != OK:
             break
         if item.header.kind == feed.kind:
-            if feed.documents >= feed.documents_max:
+            if feed.documents >= feed.documents_max or feed.rows >= FEED_ROWS_MAX:
                 feed.more = True
                 break
             feed.documents += 1
             mapped_begin(feed.state)
             if feed.kind == ITEM_DOCUMENT:
-                code = rows_map(feed, &item)
+                code = feed.map(feed, &item)
+                if code == E_EXPRESSION:
+                    mapped_begin(feed.state)
+                    feed.failed += 1
+                    code = OK
             if code == OK:
                 code = document_apply(feed.state, key, identifier_key(item.id, item.header.id_size, key), &changed)
             feed.deleted += changed and feed.kind != ITEM_DOCUMENT

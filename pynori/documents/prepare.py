@@ -8,8 +8,9 @@ own. When the writer finds another vector, nothing of the request is written and
 as if it had run in the writer.
 
 Requests that wait while others are being written are prepared together, each over what the ones before it change, and
-written as one batch. So any number of patches of one document pass one commit, and never run into one another. When
-such a group fails, its requests go one by one, and each gets its own answer.
+written as one batch. A request that reads or changes what is on its way to be written waits for that. So any number of
+patches of one document pass one commit, and never run into one another. When such a group fails, its requests go one by
+one, and each gets its own answer.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ from pynori.limits import (
     PREPARE_GROUP_SIZE_BYTES_MAX,
     PREPARE_REQUESTS_WAITING_MAX,
     PREPARE_TRIES_MAX,
+    PREPARE_TURN_MS,
 )
 from pynori.runtime.clock import Clock
 
@@ -143,6 +145,11 @@ class View:
             if found_by not in self._changed
         ]
 
+    def meets(self, other: View) -> bool:
+        """Whether what this view changes was read or changed by the other one."""
+        changed = self._changed.keys()
+        return not (changed.isdisjoint(other.rested_on) and changed.isdisjoint(other._changed))
+
     def merge(self, above: View) -> None:
         """Take over what a view above this one changes."""
         self._changed.update(above._changed)
@@ -193,6 +200,7 @@ class Preparer:
         self._waiting: deque[Request] = deque()
         self._running: asyncio.Task[None] | None = None
         self._closed = False
+        self._on_its_way: View | None = None  # what the group that is being written changes
         # Since the database was opened: requests that were prepared again because a document had moved, and scripts
         # that ran in a child.
         self.repeated = 0
@@ -217,19 +225,30 @@ class Preparer:
             await asyncio.wait([self._running])
 
     async def _run(self) -> None:
+        """Prepare one group while the one before it is being written."""
+        writing: asyncio.Task[None] | None = None
         try:
             while self._waiting:
-                await self._run_group()
+                view = View(self._database)
+                group, batch = await self._prepare_group(view)
+                if writing is not None:
+                    await writing
+                    writing, self._on_its_way = None, None
+                if group:
+                    self._on_its_way = view
+                    writing = self._loop.create_task(self._write_group(group, batch))
                 await asyncio.sleep(0)  # a group that writes nothing has waited for nothing
+                if writing is not None and not self._waiting:
+                    await writing
+                    writing, self._on_its_way = None, None
         finally:
-            self._running = None
+            if writing is not None:
+                await asyncio.wait([writing])
+            self._running, self._on_its_way = None, None
 
     # ---- groups
 
-    async def _run_group(self) -> None:
-        group, batch = await self._prepare_group()
-        if not group:
-            return
+    async def _write_group(self, group: list[Request], batch: Batch) -> None:
         try:
             results = await self._database.submit(batch) if len(batch) else []
         except PynoriError as error:
@@ -251,16 +270,22 @@ class Preparer:
             request.settle(results[position : position + len(request.simple)])
             position += len(request.simple)
 
-    async def _prepare_group(self) -> tuple[list[Request], Batch]:
-        """Take waiting requests, prepare them one over the other, and put their simple commands into one batch."""
-        view = View(self._database)
+    async def _prepare_group(self, view: View) -> tuple[list[Request], Batch]:
+        """Take waiting requests, prepare them one over the other, and put their simple commands into one batch.
+
+        It ends before a request that has to do with what is on its way to be written.
+        """
         group: list[Request] = []
         batch = Batch()
         size_bytes = 0
-        deadline_ms = self._clock.monotonic_ms() + PREPARE_GROUP_MS
-        is_first = True
-        while self._waiting and (is_first or self._clock.monotonic_ms() < deadline_ms):
-            is_first = False
+        began_ms = turn_ms = self._clock.monotonic_ms()
+        while self._waiting:
+            now_ms = self._clock.monotonic_ms()
+            if group and now_ms > began_ms + PREPARE_GROUP_MS:
+                break
+            if now_ms > turn_ms + PREPARE_TURN_MS:
+                await asyncio.sleep(0)
+                turn_ms = self._clock.monotonic_ms()
             request = self._waiting[0]
             if group and len(batch) + len(request.commands) > PREPARE_GROUP_COMMANDS_MAX:
                 break
@@ -272,7 +297,8 @@ class Preparer:
                 await self._prepare(request, above)
                 append(batch, request)
             except BaseException as error:
-                if above.saw_unwritten and isinstance(error, Exception):
+                depends = above.saw_unwritten or self._is_on_its_way(above)
+                if depends and isinstance(error, Exception):
                     # It may have failed over what will never be: it comes first when that is decided.
                     request.clear()
                     self._waiting.appendleft(request)
@@ -284,15 +310,26 @@ class Preparer:
                         append(batch, one)
                 if not isinstance(error, Exception):
                     raise
-                if above.saw_unwritten:
+                if depends:
                     break
                 continue
+            if self._is_on_its_way(above):
+                batch = Batch()
+                for one in group:
+                    append(batch, one)
+                request.clear()
+                self._waiting.appendleft(request)
+                break
             view.merge(above)
             group.append(request)
             size_bytes += request.size_bytes()
             if size_bytes > PREPARE_GROUP_SIZE_BYTES_MAX:
                 break
         return group, batch
+
+    def _is_on_its_way(self, view: View) -> bool:
+        """Whether a view has read or changed what the group before is about to write."""
+        return self._on_its_way is not None and self._on_its_way.meets(view)
 
     async def _run_alone(self, request: Request, refusal: PynoriError | None) -> None:
         """Prepare and write one request until it succeeds, or fails for a reason of its own.
@@ -335,12 +372,12 @@ class Preparer:
 
     async def _prepare(self, request: Request, view: View) -> None:
         """Turn its commands into simple ones. Raises PynoriError."""
-        turn_ms = self._clock.monotonic_ms() + PREPARE_GROUP_MS
+        turn_ms = self._clock.monotonic_ms() + PREPARE_TURN_MS
         try:
             for command in request.commands:
                 if self._clock.monotonic_ms() > turn_ms:
                     await asyncio.sleep(0)
-                    turn_ms = self._clock.monotonic_ms() + PREPARE_GROUP_MS
+                    turn_ms = self._clock.monotonic_ms() + PREPARE_TURN_MS
                 if isinstance(command, PatchCommand):
                     request.results.append(await self._prepare_patch(request, view, command))
                 else:

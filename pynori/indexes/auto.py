@@ -54,7 +54,13 @@ class AutoField:
         )
 
     def covers(self, other: AutoField) -> bool:
-        return self.merged(other) == self
+        return not (
+            (other.plain and not self.plain)
+            or (other.search and not self.search)
+            or (other.exact and not self.exact)
+            or (other.highlighting and not self.highlighting)
+            or (other.suggestions and not self.suggestions)
+        )
 
     @property
     def part_of_name(self) -> str:

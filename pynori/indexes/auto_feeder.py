@@ -17,6 +17,7 @@ from pynori.indexes.auto import ALL_DOCUMENTS, AutoField, AutoIndexDefinition
 from pynori.indexes.entries import EntryWriter, native_field
 from pynori.indexes.feeding import FeedResult, documents_of, each_document
 from pynori.indexes.fields import DOCUMENT_ID_NAMES, FieldOptions, SpatialOptions
+from pynori.limits import INDEX_BATCH_SIZE_BYTES_MAX
 
 if TYPE_CHECKING:
     from pynori_core.document_snapshot import DocumentSnapshot
@@ -63,9 +64,11 @@ class AutoMapFeeder:
         self, writer: IndexWriter, documents: DocumentSnapshot, collection: str, since_etag: int, documents_max: int
     ) -> FeedResult:
         if self._paths is not None:
-            return FeedResult.of(
-                writer.feed(documents, collection, since_etag, self._paths, documents_max=documents_max)
-            )
+            fed = writer.feed(
+                documents, collection, since_etag, self._paths,
+                documents_max=documents_max, bytes_max=INDEX_BATCH_SIZE_BYTES_MAX,
+            )  # fmt: skip
+            return FeedResult.of(fed)
         result = FeedResult(since_etag)
         return self._put(writer, each_document(documents, collection, since_etag, documents_max, result), result)
 

@@ -101,6 +101,16 @@ class EntryWriter:
         """Replace the entry of a group; `json` is its document."""
         self._writer.put(key, [self._entry(entry)[0]], [json])
 
+    def plain_number(self, name: str) -> int | None:
+        """The number of a field that holds values as they are; None for one that is not indexed, or in another way."""
+        options = self.options(name)
+        is_plain = options.is_indexed and options.spatial is None and not options.is_text
+        return self._number(name, options) if is_plain else None
+
+    def put_reduced_row(self, key: str, row: bytes, fields: Sequence[tuple[bytes, int]], json: bytes) -> bool:
+        """As put_reduced, of a blittable row with plain fields; False: it takes put_reduced."""
+        return self._writer.put_object(key, row, fields, json)
+
     def number(self, name: str) -> int | None:
         """The number of the field itself; None when it is not indexed."""
         options = self.options(name)

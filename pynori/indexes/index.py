@@ -75,6 +75,8 @@ class Index:
         replaces: bool = False,
     ) -> None:
         self.definition = definition
+        self._named: Definition | None = None  # whose name `_name` is
+        self._name = ""
         self.is_replacement = replaces
         self.created = created
         self.path = path  # of its environment; None: in memory, or it has none
@@ -112,7 +114,10 @@ class Index:
 
     @property
     def name(self) -> str:
-        return REPLACEMENT_PREFIX + self.definition.name if self.is_replacement else self.definition.name
+        # Every query asks; an automatic index makes its name from its fields.
+        if self._named is not self.definition:
+            self._named, self._name = self.definition, self.definition.name
+        return REPLACEMENT_PREFIX + self._name if self.is_replacement else self._name
 
     @property
     def is_auto(self) -> bool:

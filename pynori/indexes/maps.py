@@ -61,6 +61,10 @@ class Maps(Protocol):
         """The one program that alone maps this collection, when it can feed an index without the interpreter."""
         ...
 
+    def row_programs(self, collection: str) -> list[Program] | None:
+        """The programs that map this collection, when they can give rows to a reduce without the interpreter."""
+        ...
+
 
 class LinqMaps:
     """Maps in C#."""
@@ -127,6 +131,10 @@ class LinqMaps:
             return None
         return maps[0].program
 
+    def row_programs(self, collection: str) -> list[Program] | None:
+        programs = [each.program for each in self.maps if _reads(each, collection)]
+        return None if any(each.has_marks or each.loads for each in programs) else programs
+
 
 class ScriptMaps:
     """Maps in JavaScript."""
@@ -169,6 +177,9 @@ class ScriptMaps:
         return made
 
     def native(self, collection: str) -> Program | None:
+        return None
+
+    def row_programs(self, collection: str) -> list[Program] | None:
         return None
 
 
@@ -265,4 +276,3 @@ def _joined(names: Sequence[str | None]) -> tuple[str, ...] | None:
             return None
         found.setdefault(name.lower(), name)
     return tuple(found.values())
-

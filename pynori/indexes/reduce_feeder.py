@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from pynori_core.blittable import Document
 from pynori_core.reduce_store import GroupPaths, ReducedGroup, ReduceStore
 
 from pynori.errors import CompilationError, PynoriError
@@ -24,12 +25,13 @@ from pynori.indexes.output import OutputWriter
 from pynori.indexes.progress import PROGRESS_KEY
 from pynori.indexes.reducers import Reducer
 from pynori.indexes.static_feeder import in_parts
-from pynori.limits import INDEX_SCRIPT_DOCUMENTS_MAX
+from pynori.limits import INDEX_ERROR_SIZE_MAX, INDEX_SCRIPT_DOCUMENTS_MAX
 
 if TYPE_CHECKING:
     from pynori_core.document_snapshot import DocumentSnapshot
     from pynori_core.index_store import IndexWriter
     from pynori_core.items import StoredDocument
+    from pynori_core.reduce_program import ProgramRows
 
     from pynori.indexes.references import References
 
@@ -58,19 +60,37 @@ class StaticReduceFeeder:
         self._is_new = False  # nothing was ever committed
         self._groups: ReduceStore | None = None
         self._entries: EntryWriter | None = None
+        self._rows: dict[str, ProgramRows | None] = {}  # by lower-case collection
+        self._plain: list[tuple[bytes, int]] | None = None  # fields of a row, when all are kept as they are
 
     def start(self, writer: IndexWriter) -> None:
         self._groups = ReduceStore(writer)
         self._entries = EntryWriter(writer, self._definition.options_of)
+        self._plain = None
         self._is_new = writer.meta(PROGRESS_KEY) is None
 
     def feed(
         self, writer: IndexWriter, documents: DocumentSnapshot, collection: str, since_etag: int, documents_max: int
     ) -> FeedResult:
+        assert self._groups is not None, "start comes first"
+        rows = self._rows_of(collection)
+        if rows is not None:
+            fed = self._groups.feed(documents, collection, since_etag, rows, documents_max=documents_max)
+            made = FeedResult.of(fed)
+            made.errors = [(id, action, text[:INDEX_ERROR_SIZE_MAX]) for id, action, text in rows.take_errors()]
+            return made
         result = FeedResult(since_etag)
         count = min(documents_max, INDEX_SCRIPT_DOCUMENTS_MAX)
         found = each_document(documents, collection, since_etag, count, result)
         return self._put(documents, collection, found, result)
+
+    def _rows_of(self, collection: str) -> ProgramRows | None:
+        """What gives the rows of a collection without the interpreter, if anything does."""
+        key = collection.lower()
+        if key not in self._rows:
+            programs = self._maps.row_programs(collection)
+            self._rows[key] = None if programs is None else self._reducer.rows(programs)
+        return self._rows[key]
 
     def feed_ids(
         self, writer: IndexWriter, documents: DocumentSnapshot, collection: str, ids: Sequence[str]
@@ -93,7 +113,7 @@ class StaticReduceFeeder:
         assert self._groups is not None and self._entries is not None, "start comes first"
         result = FeedResult(0)
         # In the order of their keys, so that entries of one batch do not come in that of hashes.
-        for group in sorted(self._groups.reduce(self._reducer.reduce), key=key_of):
+        for group in sorted(self._groups.reduce(self._reducer.native or self._reducer.reduce), key=key_of):
             result.documents += 1
             self._group(writer, group, result)
         if self._output is not None:
@@ -106,18 +126,41 @@ class StaticReduceFeeder:
         assert self._entries is not None
         if group.error is not None:
             result.refuse("", "Reduce", f"{group.key.decode(errors='replace')[:100]}: {group.error}")
-        made: tuple[dict[str, Any], bytes] | None = None
+        made: bytes | None = None
         if group.result is not None:
             try:
-                made = self._reducer.entry(group.result)
-                self._entries.put_reduced(group.id, *made)
+                made = self._put_group(group.id, group.result)
             except (PynoriError, ValueError) as error:
                 result.refuse("", "Reduce", str(error))
                 made = None
         if made is None:
             writer.delete(group.id)
         if self._output is not None:
-            self._output.put(group.id, None if made is None else made[1])
+            self._output.put(group.id, made)
+
+    def _put_group(self, id: str, row: bytes) -> bytes:
+        """Put the entry of a group; its JSON."""
+        assert self._entries is not None
+        if self._reducer.native is not None:
+            if self._plain is None:
+                self._plain = self._plain_fields(self._entries)
+            if self._plain:
+                json = Document.from_bytes(row).to_json()
+                if self._entries.put_reduced_row(id, row, self._plain, json):
+                    return json
+        entry, json = self._reducer.entry(row)
+        self._entries.put_reduced(id, entry, json)
+        return json
+
+    def _plain_fields(self, entries: EntryWriter) -> list[tuple[bytes, int]]:
+        """Name and number of each field of a row; nothing when one of them is kept in another way."""
+        fields: list[tuple[bytes, int]] = []
+        for name in self._reducer.row_fields:
+            number = entries.plain_number(name)
+            if number is None:
+                return []
+            fields.append((name.encode(), number))
+        return fields
 
     def _put(
         self, documents: DocumentSnapshot, collection: str, found: Iterable[StoredDocument], result: FeedResult

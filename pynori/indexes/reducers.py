@@ -7,11 +7,12 @@ row belongs; `reduce` makes one row of those of a group; `entry` says what is in
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 from pynori_core.blittable import Document
 from pynori_core.errors import EngineError
+from pynori_core.reduce_program import ProgramReduce, ProgramRows
 
 from pynori.errors import CompilationError, JavaScriptError, OperationFailed, PynoriError, from_engine
 from pynori.indexes.definition import IndexDefinition
@@ -20,17 +21,26 @@ from pynori.js.engine import Runner
 from pynori.js.index_scripts import JavaScriptReduce
 from pynori.linq.lower import parse_reduce
 
+if TYPE_CHECKING:
+    from pynori_core.expr import Program
+
 Jobs = Sequence[tuple[bytes, list[bytes]]]
 
 encode: Callable[[Any], bytes] = msgspec.json.Encoder(order="sorted").encode
 
 
 class Reducer(Protocol):
-    """The reduce of one index."""
+    """The reduce of one index. native: the same as `reduce` without the interpreter, or None."""
 
     declared_fields: frozenset[str] | None
+    native: ProgramReduce | None
+    row_fields: tuple[str, ...]  # of what a native reduce gives
 
     def keys(self, rows: Sequence[bytes]) -> list[bytes | PynoriError]: ...
+
+    def rows(self, programs: Sequence[Program]) -> ProgramRows | None:
+        """What gives the rows of these maps with their keys, as `keys` says them, without the interpreter."""
+        ...
 
     def reduce(self, jobs: Jobs) -> list[bytes | BaseException]: ...
 
@@ -53,6 +63,11 @@ class LinqReducer:
                     definition.reduce,
                 )
         self.declared_fields: frozenset[str] | None = frozenset(self._reduce.fields) | definition.named_fields
+        self.row_fields: tuple[str, ...] = self._reduce.fields
+        self.native: ProgramReduce | None = ProgramReduce(self._reduce.partial, self._reduce.program)
+
+    def rows(self, programs: Sequence[Program]) -> ProgramRows | None:
+        return ProgramRows(programs, self._reduce.key_program, encode)
 
     def keys(self, rows: Sequence[bytes]) -> list[bytes | PynoriError]:
         made: list[bytes | PynoriError] = []
@@ -64,15 +79,7 @@ class LinqReducer:
         return made
 
     def reduce(self, jobs: Jobs) -> list[bytes | BaseException]:
-        made: list[bytes | BaseException] = []
-        for _, rows in jobs:
-            try:
-                results = self._reduce.program.documents([Document.from_bytes(row) for row in rows])
-            except EngineError as error:
-                made.append(from_engine(error))
-                continue
-            made.append(results[0] if len(results) == 1 else OperationFailed("a reduce gives one result for a group"))
-        return made
+        raise AssertionError("a reduce in C# is native")
 
     def entry(self, row: bytes) -> tuple[dict[str, Any], bytes]:
         document = Document.from_bytes(row)
@@ -83,6 +90,8 @@ class ScriptReducer:
     """A reduce in JavaScript; rows are JSON."""
 
     declared_fields: frozenset[str] | None = None
+    native: ProgramReduce | None = None
+    row_fields: tuple[str, ...] = ()
 
     def __init__(self, definition: IndexDefinition, runner: Runner) -> None:
         assert definition.reduce is not None
@@ -90,6 +99,9 @@ class ScriptReducer:
             self._reduce = JavaScriptReduce(runner, definition.reduce, tuple(definition.additional_sources.values()))
         except JavaScriptError as error:
             raise CompilationError(str(error), "Reduce", definition.reduce) from None
+
+    def rows(self, programs: Sequence[Program]) -> ProgramRows | None:
+        return None
 
     def keys(self, rows: Sequence[bytes]) -> list[bytes | PynoriError]:
         found = self._reduce.keys(rows)

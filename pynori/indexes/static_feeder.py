@@ -13,7 +13,7 @@ from pynori.indexes.definition import IndexDefinition
 from pynori.indexes.entries import EntryWriter, native_field
 from pynori.indexes.feeding import FeedResult, documents_of, each_document
 from pynori.indexes.maps import Maps, feeding_program
-from pynori.limits import INDEX_SCRIPT_DOCUMENTS_MAX
+from pynori.limits import INDEX_BATCH_SIZE_BYTES_MAX, INDEX_SCRIPT_DOCUMENTS_MAX
 
 if TYPE_CHECKING:
     from pynori_core.document_snapshot import DocumentSnapshot
@@ -46,7 +46,10 @@ class StaticMapFeeder:
     ) -> FeedResult:
         native = self._native_of(writer, collection)
         if native is not None:
-            fed = writer.feed(documents, collection, since_etag, native, documents_max=documents_max)
+            fed = writer.feed(
+                documents, collection, since_etag, native,
+                documents_max=documents_max, bytes_max=INDEX_BATCH_SIZE_BYTES_MAX,
+            )  # fmt: skip
             if self.references is not None:
                 for document, loaded in native.take_references():
                     self.references.note(document, [id for id, _ in loaded])

@@ -187,6 +187,7 @@ class Execution:
     def _ending(self) -> dict[str, Any]:
         facts = self.facts
         paths = [path.text for path in self._includes.paths]
+        now = wire_time(self._clock.now())
         ending: dict[str, Any] = {
             "TotalResults": facts.total,
             "LongTotalResults": facts.total,
@@ -194,8 +195,8 @@ class Execution:
             "DurationInMs": int(self._clock.monotonic_ms() - self._began_ms),
             "IncludedPaths": paths or None,
             "IndexName": facts.index_name,
-            "IndexTimestamp": facts.index_time or wire_time(self._clock.now()),
-            "LastQueryTime": facts.query_time or wire_time(self._clock.now()),
+            "IndexTimestamp": facts.index_time or now,
+            "LastQueryTime": facts.query_time or now,
             "IsStale": facts.is_stale,
             "ResultEtag": facts.result_etag,
             "NodeTag": facts.node_tag,

@@ -7,11 +7,13 @@ that the database makes for the query. `requirements` says what that one must ho
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from enum import Enum
 
 from pynori.errors import InvalidQuery
 from pynori.indexes.auto import AutoIndexDefinition
+from pynori.limits import RQL_CACHED_QUERIES
 from pynori.queries.request import PAGE_SIZE_MAX, QueryRequest
 from pynori.queries.requirements import reasons_of, requirements_of
 from pynori.queries.values import Values
@@ -76,7 +78,7 @@ def plan(query: Query, request: QueryRequest, values: Values) -> Plan:
         return Plan(query, Access.INDEX, page, index_name=source.name, reasons=("the query names the index",))
     collection = None if source.kind is SourceKind.ALL_DOCUMENTS else source.name
     if needs_index(query):
-        needs = requirements_of(query, collection)
+        needs = _needs_of(query, collection)
         return Plan(query, Access.AUTO_INDEX, page, collection, requirements=needs, reasons=reasons_of(needs))
     if query.where is None or is_true(query.where):
         return Plan(query, Access.COLLECTION, page, collection, reasons=("nothing is asked of any field",))
@@ -86,6 +88,22 @@ def plan(query: Query, request: QueryRequest, values: Values) -> Plan:
     ids = document_ids(query.where, values)
     assert ids is not None, "needs_index says that this is a condition on ids"
     return Plan(query, Access.IDS, page, collection, ids=ids, reasons=("documents are found by their ids",))
+
+
+# By the identity of a query's tree, which the parser keeps for texts that come again.
+_known_needs: OrderedDict[int, tuple[Query, AutoIndexDefinition]] = OrderedDict()
+
+
+def _needs_of(query: Query, collection: str | None) -> AutoIndexDefinition:
+    """As requirements_of, remembered."""
+    known = _known_needs.get(id(query))
+    if known is not None and known[0] is query:
+        return known[1]
+    needs = requirements_of(query, collection)
+    _known_needs[id(query)] = query, needs
+    if len(_known_needs) > RQL_CACHED_QUERIES:
+        _known_needs.popitem(last=False)
+    return needs
 
 
 def page_of(query: Query, request: QueryRequest, values: Values) -> Page:

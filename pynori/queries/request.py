@@ -5,7 +5,7 @@ Both forms become a `QueryRequest`; null means absent, durations come as TimeSpa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -45,6 +45,14 @@ class QueryRequest:
     debug: str = ""  # "entries" or "explain"
     time_series_names: bool = False
     streams: bool = False  # the answer is one of /streams/queries
+
+    @property
+    def fingerprint(self) -> bytes:
+        """Text that differs between requests which differ."""
+        return _encode(self)
+
+
+_encode: Callable[[QueryRequest], bytes] = msgspec.json.Encoder().encode
 
 
 def from_body(body: Mapping[str, Any]) -> QueryRequest:

@@ -21,6 +21,7 @@ from pynori.queries.execute import Execution, Facts, etag_number
 from pynori.queries.highlight import Highlightings
 from pynori.queries.index_source import OpenIndex, open_index
 from pynori.queries.indexed import IndexedQuery, IndexView, RawEntries
+from pynori.queries.pace import Pace
 from pynori.queries.plan import Access, Plan, plan
 from pynori.queries.project import Projector, Sources, projector_of
 from pynori.queries.request import ProjectionBehavior, QueryRequest
@@ -40,9 +41,10 @@ FROM_DOCUMENTS = (ProjectionBehavior.FROM_DOCUMENT, ProjectionBehavior.FROM_DOCU
 
 
 class QueryThreads:
-    """The threads that queries of one server run in."""
+    """The threads that queries of one server run in. pace: what needs none."""
 
     def __init__(self) -> None:
+        self.pace = Pace()
         self._executor = ThreadPoolExecutor(QUERY_THREADS, thread_name_prefix="pynori-query")
 
     async def run(self, call: Callable[[], Result]) -> Result:
@@ -51,6 +53,19 @@ class QueryThreads:
             return await asyncio.get_running_loop().run_in_executor(self._executor, call)
         except EngineError as error:
             raise from_engine(error) from error
+
+    async def answer(self, text: str, clock: Clock, call: Callable[[], Result]) -> Result:
+        """Run what answers a query: at once when answers to this text are short, else in a thread."""
+        began_ms = clock.monotonic_ms()
+        try:
+            if not self.pace.is_short(text):
+                return await self.run(call)
+            try:
+                return call()
+            except EngineError as error:
+                raise from_engine(error) from error
+        finally:
+            self.pace.note(text, clock.monotonic_ms() - began_ms)
 
     def close(self) -> None:
         self._executor.shutdown(wait=False, cancel_futures=True)
@@ -89,7 +104,7 @@ class Prepared:
         self.request = request
         self.values = values
         seen = 0 if index is None else index.etag
-        self.result_etag = etag_number(database.id, database.last_etag, seen, request, moved, sorters)
+        self.result_etag = etag_number(database.id, database.last_etag, seen, request.fingerprint, moved, sorters)
 
     def begin(self) -> Execution:
         """Open snapshots and match. Blocks; belongs in a thread."""

@@ -173,9 +173,12 @@ class _Field:
 
     def _in_cells(self, names: Iterable[str], within: Matches | None) -> Matches:
         """Entries with a cell within one of these."""
+        joined = ranges(names)
+        if within is None:
+            return self._snapshot.ranges(self._cells, [(low, high + BEHIND) for low, high in joined])
         return Matches.union_all([
             self._snapshot.range(self._cells, low, high + BEHIND, include_high=False, within=within)
-            for low, high in ranges(names)
+            for low, high in joined
         ])  # fmt: skip
 
     def _around(self, cover: Cover, within: Matches | None) -> Matches:

@@ -54,4 +54,4 @@ class ManualClock:
 
 def wire_time(moment: datetime) -> str:
     """A moment as the protocol writes it: seven fraction digits and Z, `2026-11-20T21:17:16.2673140Z`."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f") + "0Z"
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")[:26] + "0Z"

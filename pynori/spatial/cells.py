@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, TypeAlias
 
-from pynori_core import places
+from pynori_core import covers, places
 
 from pynori.limits import COVER_CELLS_MAX, QUERY_CELLS_MAX
 from pynori.spatial.distance import haversine_km
@@ -25,6 +25,7 @@ from pynori.spatial.shapes import WORLD, Bounds, Circle, Edge, Figure, Kind, Sha
 LEVELS: Final = 26
 FOREVER: Final = 1e150  # where the outermost cells of a plane end
 QUARTERS: Final = "0123"
+SIMPLE_PARTS_MAX: Final = 64  # circles and boxes that are covered natively
 BEHIND: Final = "4"  # sorts behind all quarters of a cell
 
 # Cells from one name up to all within another one, that one included.
@@ -70,18 +71,7 @@ def query_cover(shape: Shape, bounds: Bounds = WORLD) -> Cover:
 
 def ranges(names: Iterable[str]) -> list[CellRange]:
     """Cells next to each other in the order of names, joined."""
-    joined: list[CellRange] = []
-    for name in sorted(names):
-        if joined and _follows(joined[-1][1], name):
-            joined[-1] = (joined[-1][0], name)
-        else:
-            joined.append((name, name))
-    return joined
-
-
-def _follows(name: str, other: str) -> bool:
-    """Whether no name lies between all cells within one and the other one. (Before a first quarter lies its parent.)"""
-    return other[-1:] > "0" and other[:-1] + chr(ord(other[-1]) - 1) == name.rstrip("3")
+    return covers.ranges(names)
 
 
 # ---------------------------------------------------------------- covering
@@ -92,6 +82,9 @@ _Alive: TypeAlias = tuple[Figure | Circle, Sequence[Edge], bool]
 
 def cover(shape: Shape, bounds: Bounds, cells_max: int) -> Cover:
     """Quarter the largest cell on the border until there are enough."""
+    simple = _simple_parts(shape, bounds)
+    if simple is not None:
+        return Cover(*covers.cover(simple, shape.bounds, bounds, bounds != WORLD, FOREVER, cells_max))
     inside: list[str] = []
     done: list[str] = []
     waiting: deque[tuple[str, Bounds, list[_Alive]]] = deque()
@@ -113,6 +106,23 @@ def cover(shape: Shape, bounds: Bounds, cells_max: int) -> Cover:
             elif touch is Touch.BORDER:
                 waiting.append((name + quarter, square, left))
     return Cover(tuple(inside), (*done, *(name for name, _, _ in waiting)))
+
+
+def _simple_parts(shape: Shape, bounds: Bounds) -> list[covers.Part] | None:
+    """The parts of a shape made of a few circles and boxes, laid out as `_parts` does; None for any other shape."""
+    found: list[covers.Part] = []
+    for part in members(shape):
+        if isinstance(part, Circle):
+            found.append((part.x, part.y, part.radius, part.geographic))
+        elif not is_box(part):
+            return None
+        else:
+            x_low, y_low, x_high, y_high = part.bounds
+            for shift in (0.0, 360.0, -360.0) if part.geographic else (0.0,):
+                laid = (x_low + shift, y_low, x_high + shift, y_high)
+                if not part.geographic or bounds_meet(laid, bounds):
+                    found.append(laid)
+    return found if len(found) <= SIMPLE_PARTS_MAX else None
 
 
 def _around(shape: Shape, bounds: Bounds) -> tuple[str, Bounds]:

@@ -6,7 +6,7 @@ from array import array
 import pytest
 from pynori_core import places
 
-from pynori.spatial import wkt
+from pynori.spatial import cells, shapes, wkt
 from pynori.spatial.cells import LEVELS, Cover, cover, query_cover, ranges, terms_of
 from pynori.spatial.distance import haversine_km
 from pynori.spatial.options import PLANE, options_from
@@ -138,3 +138,24 @@ def test_a_hundred_thousand_points_by_brute_force() -> None:
         mask = points_within(shape, xs, ys)
         assert {index for index, bit in enumerate(mask) if bit} == brute_force(shape, radius, points)
         assert sum(mask) > 100
+
+
+def test_circles_and_boxes_are_covered_natively_as_other_shapes_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random ones on the sphere, over the dateline and the poles, and on planes: equal to the last cell."""
+    dice = random.Random(17)
+    plane = (-1_000.0, -500.0, 3_000.0, 2_500.0)
+    asked: list[tuple[Shape, Bounds, int]] = []
+    for _ in range(300):
+        x, y, size = dice.uniform(-180, 180), dice.choice((-89.9, 0.0, dice.uniform(-90, 90))), dice.uniform(0, 20)
+        geographic = dice.random() < 0.7
+        radius = dice.choice((0.0, 0.01, 5.0, 300.0, 9_000.0, 20_100.0))
+        one = shapes.circle(x, y, radius, geographic=geographic)
+        top = min(y + size, 90.0) if geographic else y + size
+        other = shapes.box(x, y, x + size * dice.choice((0, 1, 20)), top, geographic=geographic)
+        shape = dice.choice((one, other, shapes.many([one, other])))
+        asked.append((shape, WORLD if geographic else plane, dice.choice((4, 8, 32, 200))))
+    native = [cells.cover(*each) for each in asked]
+    monkeypatch.setattr(cells, "_simple_parts", lambda shape, bounds: None)
+    for given, found in zip(asked, native, strict=True):
+        plain = cells.cover(*given)
+        assert (sorted(found.inside), sorted(found.border)) == (sorted(plain.inside), sorted(plain.border)), given

@@ -62,6 +62,8 @@ def from_url(request: Request) -> QueryRequest:
 
 def with_flags(request: Request, asked: QueryRequest) -> QueryRequest:
     """What the URL says beside the body."""
+    if not request.query:
+        return asked
     debug = request.text("debug").lower()
     if debug not in ("", "entries", "explain"):
         raise InvalidArgument(f"Query string value 'debug' must be entries or explain, but was '{debug[:40]}'.")
@@ -88,7 +90,7 @@ async def answer(request: Request, asked: QueryRequest) -> Answer:
         pieces = execution.pieces()
         return execution, pieces, *gathered(execution, pieces)
 
-    execution, pieces, first, ended = await threads.run(begin)
+    execution, pieces, first, ended = await threads.answer(asked.text, request.server.clock, begin)
     if ended:
         execution.close()
         return Response(200, first, fields)
