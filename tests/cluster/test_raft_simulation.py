@@ -21,6 +21,11 @@ def test_histories_keep_what_raft_promises(part: int) -> None:
     assert answered > 5 * SEEDS_PER_PART
 
 
+def test_a_learner_of_a_higher_term_is_not_left_behind() -> None:
+    """Without pre-vote and quorum check nobody else would ever hear of its term."""
+    assert not run(102572).failure
+
+
 def test_a_seed_gives_the_same_history() -> None:
     """Two runs of a seed are equal event for event, traced or not."""
 

@@ -91,8 +91,9 @@ def _enter_higher_term(raft: RaftState, message: Message) -> bool:
 def _step_lower_term(raft: RaftState, message: Message) -> None:
     """Take a message of a term that is over: mostly nothing, but nobody may be left stuck behind."""
     kind = message.kind
-    options = raft.options
-    if kind in (MessageKind.HEARTBEAT, MessageKind.APPEND) and (options.check_quorum or options.pre_vote):
+    # A learner must speak up in any case: it never stands for election, which would bring its term to the others.
+    has_to_tell = raft.options.check_quorum or raft.options.pre_vote or raft.is_learner
+    if kind in (MessageKind.HEARTBEAT, MessageKind.APPEND) and has_to_tell:
         # Our term may be ahead because we were cut off and stood for election. Voters in a lease ignore us, so only
         # the leader itself can be told: this answer has our term, and makes it step down for a new election.
         raft.send(Message(MessageKind.APPEND_RESPONSE, message.source))
