@@ -31,6 +31,7 @@ from pynori.indexes.batch import run_batch
 from pynori.indexes.definition import IndexDefinition
 from pynori.indexes.feeders import make_feeder
 from pynori.indexes.progress import Progress, read_errors
+from pynori.indexes.settings import WorkSettings
 from pynori.js.scripts import Scripts
 from pynori.runtime.clock import ManualClock
 from tests.core.crash_history import NEVER, State, World
@@ -193,8 +194,8 @@ class IndexWorld(World):
         """One batch; whether there is more to do."""
         self.try_next()
         outcome = run_batch(
-            self.documents, self.store, self.feeder, None, self.progress, self.errors, ManualClock()  # type: ignore[arg-type]
-        )
+            self.documents, self.store, self.feeder, None, self.progress, self.errors, ManualClock(), WorkSettings(),  # type: ignore[arg-type]
+        )  # fmt: skip
         self.progress, self.errors = outcome.progress, outcome.errors
         assert not self.errors, self.errors
         if outcome.committed:
