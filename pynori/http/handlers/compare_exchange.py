@@ -33,7 +33,7 @@ def get(request: Request) -> Response:
     if keys:
         found = [(key, state.compare_exchange_value(name, key)) for key in dict.fromkeys(keys)]
         if len(found) == 1 and found[0][1] is None:
-            return json_response({"Results": []}, 404)
+            return Response(404)
         return json_response({"Results": [shape(key, stored) for key, stored in found]})
     prefix = request.text("startswith") if "startswith" in request.query else ""
     start = request.number("start", 0)
