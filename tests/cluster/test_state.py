@@ -1,6 +1,7 @@
 """The cluster's state: what a change does, what it refuses, and that it is there after a restart or a kill."""
 
 import asyncio
+import json
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pynori_core.env import Env
 
 from pynori import limits
 from pynori.cluster.state import ClusterState
@@ -159,6 +161,26 @@ def test_the_log_of_one_node_stays_bounded(monkeypatch: pytest.MonkeyPatch, tmp_
         assert state.identities("shop") == {"users|": 200}
 
     run(look, tmp_path / "state")
+
+
+def test_a_state_without_a_log_is_taken_over(tmp_path: Path) -> None:
+    """Files of a version that wrote no log keep their ids, records and raft index, and go on from there."""
+    directory = tmp_path / "state"
+    env = Env.create(str(directory))
+    identity = {"server_id": "the server", "topology_id": "the topology", "node_tag": "A"}
+    with env.write() as txn:
+        txn.tree(b"state", create=True).put(b"applied", (41).to_bytes(8, "big"))
+        txn.tree(b"table.cluster", create=True).put(b"identity", json.dumps(identity).encode())
+    env.close()
+
+    async def steps(state: ClusterState) -> None:
+        assert (state.server_id, state.topology_id, state.node_tag) == ("the server", "the topology", "A")
+        assert state.raft_index >= 41
+        if state.record("shop") is None:
+            assert await create(state) > 42, "behind an entry of the new leader"
+
+    run(steps, directory)
+    run(steps, directory)
 
 
 def test_a_command_sees_those_before_it_in_its_transaction() -> None:
