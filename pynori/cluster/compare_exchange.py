@@ -269,14 +269,15 @@ def _refused(current: Stored | None) -> Outcome:
 
 
 def _store(view: View, where: str, key: str, index: int, value: str) -> None:
-    if len(value) > limits.COMPARE_EXCHANGE_VALUE_SIZE_BYTES_MAX:
+    data = value.encode()
+    if len(data) > limits.COMPARE_EXCHANGE_VALUE_SIZE_BYTES_MAX:
         raise LimitExceeded(
             f"COMPARE_EXCHANGE_VALUE_SIZE_BYTES_MAX: the value of '{key}' is longer than "
             f"{limits.COMPARE_EXCHANGE_VALUE_SIZE_BYTES_MAX} bytes"
         )
     if view.get(TABLE, where) is None:
         _count(view, where, 1)
-    view.put(TABLE, where, msgspec.json.encode(Cell(index, key, msgspec.Raw(value.encode()))))
+    view.put(TABLE, where, msgspec.json.encode(Cell(index, key, msgspec.Raw(data))))
 
 
 def _remove(view: View, where: str) -> None:

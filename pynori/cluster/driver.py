@@ -37,6 +37,7 @@ from pynori.cluster.raft.types import (
     Entry,
     EntryKind,
     HardState,
+    InvariantBroken,
     Membership,
     Message,
     MessageKind,
@@ -121,7 +122,6 @@ class Driver:
         self._taking = False
         self._appends: deque[Message] = deque()
         self._applies: deque[Message] = deque()
-        self._votes: list[Message] = []  # wait until what came with them is durable
         self._writer: asyncio.Task[None] | None = None
         self._failure: BaseException | None = None
         self._closed = False
@@ -161,6 +161,11 @@ class Driver:
     @property
     def membership(self) -> Membership:
         return self._node.membership
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something that was proposed here is still on its way."""
+        return bool(self._proposed)
 
     @property
     def failure(self) -> BaseException | None:
@@ -220,11 +225,6 @@ class Driver:
             self._node.propose_change(change)
         except ProposalDropped:
             raise NoLeader("The cluster has no leader at present: the membership cannot change") from None
-        self._pump()
-
-    def transfer_leader(self, node_id: int) -> None:
-        """Hand the lead to another voter, if it can take it."""
-        self._node.transfer_leader(node_id)
         self._pump()
 
     def _check_open(self) -> None:
@@ -316,6 +316,9 @@ class Driver:
             self._node.step(message)
         except (MessageRefused, ProposalDropped):
             return  # from a node that is no member any more, or a proposal that its sender will miss
+        except InvariantBroken as error:
+            self._fail(error)
+            return
         self._pump()
 
     def _unreachable(self, node_id: int) -> None:
@@ -336,14 +339,14 @@ class Driver:
         while node.has_ready():
             ready = node.ready()
             stores = any(message.target == APPEND_THREAD for message in ready.messages)
+            # A vote is asked for when what came with it is durable: see the core's text.
+            votes = [message for message in ready.messages if message.kind == MessageKind.VOTE] if stores else []
             for message in ready.messages:
                 if message.target == APPEND_THREAD:
-                    self._appends.append(message)
+                    self._appends.append(replace(message, responses=(*message.responses, *votes)) if votes else message)
                 elif message.target == APPLY_THREAD:
                     self._applies.append(message)
-                elif message.kind == MessageKind.VOTE and stores:
-                    self._votes.append(message)
-                else:
+                elif message not in votes:
                     self.transport.send(message)
             if ready.soft_state is not None:
                 self.on_leader()
@@ -372,14 +375,13 @@ class Driver:
             return
         applies = list(self._applies)
         self._applies.clear()
-        votes, self._votes = self._votes, []
         # A snapshot may have brought the state beyond entries that were handed out before it.
         due = [entry for order in applies for entry in order.entries if entry.index > self.applied_index]
         work = self._round_of(appends)
         due += self._agreed_alone(work.entries, due[-1].index if due else self.applied_index)
-        applied = self._apply(due) if due else None
-        self._add_applied(work, applied)
         try:
+            applied = self._apply(due) if due else None
+            self._add_applied(work, applied)
             await self._loop.run_in_executor(self._executor, self._store.write, work)
         except Exception as error:
             self._fail(error)
@@ -391,8 +393,6 @@ class Driver:
             if applied.membership is not None:
                 self._log.hold(None)  # a node that is new takes no state in which it is not yet a member
             self._publish(applied)
-        for vote in votes:
-            self.transport.send(vote)
         self._deliver([response for order in (*appends, *applies) for response in order.responses])
 
     def _take_appends(self) -> list[Message]:
@@ -425,8 +425,7 @@ class Driver:
                 first = order.entries[0].index
                 entries = [entry for entry in entries if entry.index < first]
                 entries += order.entries
-            if order.term or order.vote or order.commit:
-                hard_state = HardState(order.term, order.vote, order.commit)
+            hard_state = _hard_state_of(order) or hard_state
         return Round(
             entries=entries, last_index=self._log.last_index(), hard_state=hard_state,
             first_index=self._log.first_index(),
@@ -467,13 +466,20 @@ class Driver:
         command = decode_command(entry.data)
         if command.since and self._recent.was_applied(command):
             return
+        known = COMMANDS.get((command.name, command.version))
+        if known is None:
+            # Passing over it would leave this node with another state than those that know it.
+            raise StorageFailed(f"entry {entry.index} is '{command.name}' {command.version}, which this version lacks")
         self._recent.add(entry.index, command.proposer, command.number)
         view = View(self._tables, applied.changes, self._store)
         try:
             if command.since and self._recent.is_too_old(command, entry.index):
                 raise RequestTimeout(f"Whether the cluster agreed on '{command.name}' is not known any more")
-            known = COMMANDS[(command.name, command.version)]
             outcome = entry.index, known.apply(view, command.fields, entry.index)
+        except (EngineError, OSError, MemoryError) as error:
+            if not isinstance(error, PynoriError):
+                raise  # of this node alone: it must not go on with a state that the others do not have
+            outcome = error
         except Exception as error:  # the proposer's to handle; all nodes see the same one
             if not isinstance(error, PynoriError):
                 log.error("cluster", f"{command.name} failed: {error}", error=error)
@@ -551,7 +557,7 @@ class Driver:
         """The leader's whole state takes the place of ours."""
         snapshot = order.snapshot
         assert snapshot is not None
-        hard_state = HardState(order.term, order.vote, order.commit) if order.term else None
+        hard_state = _hard_state_of(order)
         try:
             await self._loop.run_in_executor(
                 self._executor, self._store.install, snapshot.index, snapshot.term, snapshot.membership, snapshot.data,
@@ -602,6 +608,7 @@ class Driver:
             await asyncio.wait([self._writer])
         await self.transport.close()
         await self._tasks.cancel()
+        self._executor.shutdown(wait=False)
 
     async def close(self) -> None:
         """Finish what is being written and was proposed while alone, take nothing more, close the store."""
@@ -614,5 +621,10 @@ class Driver:
                 if self._failure is not None:
                     break
         await self.leave()
-        await self._loop.run_in_executor(self._executor, self._store.close)
-        self._executor.shutdown(wait=False)
+        await self._loop.run_in_executor(None, self._store.close)
+
+
+def _hard_state_of(order: Message) -> HardState | None:
+    """What an order wants stored beside entries; None: nothing."""
+    wants = order.term or order.vote or order.commit
+    return HardState(order.term, order.vote, order.commit) if wants else None

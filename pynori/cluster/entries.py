@@ -63,9 +63,6 @@ class Recent:
         """Whether nobody can say any more if it was applied before."""
         return index - command.since > limits.RAFT_REPEAT_WINDOW
 
-    def marks(self) -> list[Mark]:
-        return list(self._marks)
-
 
 def marks_of(entries: Iterable[Entry], until: int) -> list[Mark]:
     """The marks of the commands among entries, up to an index."""

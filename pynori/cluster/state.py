@@ -58,6 +58,7 @@ class ClusterState:
         self.url = ""  # where this node is reached, once it listens
         self._store = store
         self._node = node
+        self._is_joining = False
         self._tables = tables
         self._clock = clock
         self._rand = rand
@@ -389,9 +390,12 @@ class ClusterState:
 
         Raises: OperationFailed when this node has databases, or others beside it.
         """
-        if self._tables["records"] or self._driver.membership.members() != {self._driver.node_id}:
-            raise OperationFailed("This node has databases or belongs to a cluster of several nodes already")
         old = self._driver
+        if self._tables["records"] or old.membership.members() != {old.node_id}:
+            raise OperationFailed("This node has databases or belongs to a cluster of several nodes already")
+        if self._is_joining or old.is_busy:
+            raise OperationFailed("This node is being changed at the moment; try again")
+        self._is_joining = True
         node = {**self._node, "tag": tag, "topology_id": topology_id, "id": _new_id(self._rand)}
         await old.leave()
         loop = asyncio.get_running_loop()
@@ -404,6 +408,7 @@ class ClusterState:
         self._node = node
         self._driver = Driver(self._store, loaded, node["id"], self._rand)
         self.take_part()
+        self._is_joining = False
         return int(node["id"])
 
     def _published(self, changed: Changed) -> None:

@@ -9,7 +9,7 @@ last of them, so that a restart can neither skip nor repeat one.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -103,11 +103,10 @@ class Store:
             loaded.node = None if node is None else msgspec.json.decode(bytes(node))
             loaded.applied = _number(state.get(_APPLIED_KEY))
             loaded.applied_term = _number(state.get(_APPLIED_TERM_KEY))
-            membership, hard_state = state.get(_MEMBERSHIP_KEY), state.get(_HARD_STATE_KEY)
+            membership = state.get(_MEMBERSHIP_KEY)
             if membership is not None:
                 loaded.membership = wire.decode_membership(bytes(membership))
-            if hard_state is not None:
-                loaded.hard_state = HardState(*msgspec.json.decode(bytes(hard_state), type=tuple[int, int, int]))
+            loaded.hard_state = _hard_state(txn)
             before = state.get(_BEFORE_KEY)
             if before is not None:
                 loaded.before = msgspec.json.decode(bytes(before), type=tuple[int, int])
@@ -143,8 +142,7 @@ class Store:
                 for entry in work.entries:
                     log.put(entry.index, wire.encode_entry(entry))
             if work.hard_state is not None:
-                hard = work.hard_state
-                state.put(_HARD_STATE_KEY, msgspec.json.encode((hard.term, hard.vote, hard.commit)))
+                state.put(_HARD_STATE_KEY, _hard_state_bytes(work.hard_state))
             if work.applied:
                 state.put(_APPLIED_KEY, _bytes(work.applied))
                 state.put(_APPLIED_TERM_KEY, _bytes(work.applied_term))
@@ -207,14 +205,16 @@ class Store:
             )
 
     def install(self, index: int, term: int, membership: Membership, data: bytes, hard_state: HardState | None) -> None:
-        """Replace the whole state and the log by a dump, in one transaction."""
+        """Replace the whole state and the log by a dump, in one transaction.
+
+        hard_state: None keeps term and vote as they are stored, for a vote that was given binds whatever comes.
+        """
         content = msgspec.msgpack.decode(data, type=dict[str, list[tuple[bytes, bytes]]])
         with self._env.write() as txn:
+            kept = _hard_state(txn) if hard_state is None else hard_state
             self._clear(txn)
             self._put_start(txn, index, term, membership)
-            if hard_state is not None:
-                hard = (hard_state.term, hard_state.vote, hard_state.commit)
-                txn.tree(_STATE_TREE).put(_HARD_STATE_KEY, msgspec.json.encode(hard))
+            txn.tree(_STATE_TREE).put(_HARD_STATE_KEY, _hard_state_bytes(replace(kept, commit=max(kept.commit, index))))
             for _, marks in content.get(_RECENT_PART, ()):
                 txn.tree(_STATE_TREE).put(_RECENT_KEY, marks)
             for table in self._tables:
@@ -237,7 +237,7 @@ class Store:
         state.put(_APPLIED_TERM_KEY, _bytes(term))
         state.put(_MEMBERSHIP_KEY, wire.encode_membership(membership))
         state.put(_BEFORE_KEY, msgspec.json.encode((index, term)))
-        state.put(_HARD_STATE_KEY, msgspec.json.encode((term, 0, index)))
+        state.put(_HARD_STATE_KEY, _hard_state_bytes(HardState(term, 0, index)))
 
     def close(self) -> None:
         self._env.close()
@@ -249,6 +249,15 @@ def _recent(txn: Any, applied: int) -> list[Mark]:
     marks = [] if kept is None else msgspec.json.decode(bytes(kept), type=list[Mark])
     entries = (wire.decode_entry(bytes(value)) for _, value in txn.tree(_LOG_TREE, integer=True).items())
     return marks + marks_of(entries, applied)
+
+
+def _hard_state(txn: Any) -> HardState:
+    stored = txn.tree(_STATE_TREE).get(_HARD_STATE_KEY)
+    return HardState() if stored is None else HardState(*msgspec.json.decode(bytes(stored), type=tuple[int, int, int]))
+
+
+def _hard_state_bytes(hard_state: HardState) -> bytes:
+    return msgspec.json.encode((hard_state.term, hard_state.vote, hard_state.commit))
 
 
 def _tree_name(table: str) -> bytes:
