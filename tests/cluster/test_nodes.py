@@ -248,6 +248,24 @@ def test_who_cannot_join(tmp_path: Path) -> None:
     run(tmp_path, steps)
 
 
+def test_a_plain_request_joins_nothing(tmp_path: Path) -> None:
+    """A request for the channel that asks for no upgrade is refused before anything has begun."""
+
+    async def steps(cluster: Cluster) -> None:
+        node = await cluster.add()
+        topology_id = node.state.topology_id
+        reader, writer = await asyncio.open_connection("127.0.0.1", node.port)
+        hello = '{"topology":"another","tag":"B"}'
+        head = f"GET /cluster/channel HTTP/1.1\r\nHost: a\r\nPynori-Operation: join\r\nPynori-Hello: {hello}\r\n\r\n"
+        writer.write(head.encode())
+        assert (await reader.read()).startswith(b"HTTP/1.1 426 ")
+        writer.close()
+        await asyncio.sleep(0.1)
+        assert (node.server.node_tag, node.state.topology_id) == ("A", topology_id)
+
+    run(tmp_path, steps)
+
+
 def test_databases_live_on_the_nodes_of_their_topology(tmp_path: Path) -> None:
     """A database that one node makes for another is there and nowhere else; its files go when it is deleted."""
 

@@ -13,6 +13,8 @@ import pytest
 from pynori_core.env import Env
 
 from pynori import limits
+from pynori.cluster.commands import COMMANDS
+from pynori.cluster.raft.types import HardState, Membership
 from pynori.cluster.state import ClusterState
 from pynori.cluster.store import Round, Store
 from pynori.errors import (
@@ -161,6 +163,47 @@ def test_the_log_of_one_node_stays_bounded(monkeypatch: pytest.MonkeyPatch, tmp_
         assert state.identities("shop") == {"users|": 200}
 
     run(look, tmp_path / "state")
+
+
+def test_a_state_that_comes_as_a_whole_keeps_the_vote(tmp_path: Path) -> None:
+    """Term and vote bind over any snapshot: an order that brings no newer ones leaves those that are stored."""
+    store = Store.open(tmp_path / "state")
+    store.load(("cluster",))
+    store.begin({"id": 7}, Membership(frozenset((7,))), 1)
+    store.write(Round(hard_state=HardState(9, 5, 1)))
+    _, _, membership, data = store.dump()
+    store.install(40, 3, membership, data, None)
+    loaded = store.load(("cluster",))
+    assert loaded.hard_state == HardState(9, 5, 40) and (loaded.applied, loaded.before) == (40, (40, 3))
+    store.install(50, 9, membership, data, HardState(10, 0, 50))
+    assert store.load(("cluster",)).hard_state == HardState(10, 0, 50)
+    store.close()
+
+
+@pytest.mark.parametrize("reason", ["a command of a later version", "a table that cannot be read"])
+def test_a_node_that_cannot_apply_an_entry_stops(reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What only this node cannot do must not be passed over: it takes no part any more, and says why."""
+
+    async def steps(state: ClusterState) -> None:
+        await create(state)
+        if reason == "a command of a later version":
+            monkeypatch.delitem(COMMANDS, ("identity.next", 1))
+            monkeypatch.setitem(COMMANDS, ("identity.next", 1), COMMANDS[("identity.seed", 1)])
+            monkeypatch.delitem(COMMANDS, ("identity.seed", 1))  # the name that the entry bears
+            with pytest.raises(StorageFailed, match="which this version lacks"):
+                await state.next_identity("shop", "users|")
+        else:
+            def broken(table: str, key: str) -> bytes | None:
+                raise OSError(5, "Input/output error")
+
+            monkeypatch.setattr(Store, "get", lambda self, table, key: broken(table, key))
+            with pytest.raises(StorageFailed, match="Input/output"):
+                await state.put_compare_exchange("shop", "k", 0, b"1")
+        assert state.failure is not None
+        with pytest.raises(StorageFailed):
+            await create(state, "other")
+
+    run(steps)
 
 
 def test_a_state_without_a_log_is_taken_over(tmp_path: Path) -> None:
