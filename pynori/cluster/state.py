@@ -453,9 +453,11 @@ class ClusterState:
         data = self._store.get(TABLE, place(self._record(db), check_key(key)))
         return None if data is None else read_stored(data)
 
-    def compare_exchange_values(self, db: str, prefix: str, start: int, count: int) -> list[Stored]:
-        """Values whose keys begin with `prefix`, by key: `count` of them behind the first `start`."""
-        return [read_stored(data) for _, data in self._store.scan(TABLE, place(self._record(db), prefix), start, count)]
+    def compare_exchange_values(self, db: str, prefix: str, skip: int, count: int, after: str = "") -> list[Stored]:
+        """Values whose keys begin with `prefix`, by key: `count` of them, behind the key `after` and `skip` more."""
+        record = self._record(db)
+        start = place(record, after) + "\0" if after else ""
+        return [read_stored(data) for _, data in self._store.scan(TABLE, place(record, prefix), skip, count, start)]
 
     def compare_exchange_count(self, db: str) -> int:
         """How many values a database has."""

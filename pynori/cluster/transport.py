@@ -69,7 +69,9 @@ class Transport:
             raise Forbidden(f"node {hello.get('node')} belongs to another cluster")
         node_id, url = hello.get("id"), hello.get("url")
         if isinstance(node_id, int) and isinstance(url, str) and len(self._peers) < limits.CLUSTER_NODES_MAX:
-            self._peers.setdefault(node_id, _Peer(url, is_guest=True))
+            known = self._peers.get(node_id)
+            if known is None or (known.is_guest and known.url != url):
+                self._peers[node_id] = _Peer(url, is_guest=True)
         channel: Channel
 
         def lost(reason: str) -> None:

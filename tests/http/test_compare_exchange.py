@@ -6,6 +6,8 @@ import asyncio
 import json
 from typing import Any
 
+from pynori.http.handlers import compare_exchange
+
 VALUES = "/databases/db/cmpxchg"
 BATCH = "/databases/db/bulk_docs"
 
@@ -63,7 +65,7 @@ def test_of_many_claims_one_wins(run, open_api) -> None:
     run(main())
 
 
-def test_values_are_listed_by_prefix_in_order(run, open_api) -> None:
+def test_values_are_listed_by_prefix_in_order(run, open_api, monkeypatch) -> None:
     """Values come by key, a page at a time, and are counted; another database has its own."""
 
     async def main() -> None:
@@ -77,6 +79,10 @@ def test_values_are_listed_by_prefix_in_order(run, open_api) -> None:
             assert [(each["Key"], each["Index"] > 0) for each in both["Results"]] == [("n/01", True), ("none", False)]
             counted = await api.json("GET", "/databases/db/stats/detailed")
             assert counted["CountOfCompareExchange"] == 13
+            monkeypatch.setattr(compare_exchange, "LISTED_VALUES_STEP", 5)
+            for target, keys in (("", 13), ("n/&start=1", 11), ("n/&pageSize=10", 10), ("n/&pageSize=7&start=4", 7)):
+                found = [each["Key"] for each in (await api.json("GET", f"{VALUES}?startsWith={target}"))["Results"]]
+                assert len(found) == keys and found == sorted(set(found)), target
 
     run(main())
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -10,12 +11,13 @@ import msgspec
 from pynori.cluster.compare_exchange import Outcome, Stored
 from pynori.errors import InvalidArgument, InvalidJson
 from pynori.http.request import Request
-from pynori.http.response import Response, json_response
+from pynori.http.response import Response, StreamResponse, encode_json, json_response
 
 if TYPE_CHECKING:
     from pynori.cluster.state import ClusterState
 
 COMPARE_EXCHANGE_PAGE_SIZE = 2**31 - 1  # of a list when none is asked for
+LISTED_VALUES_STEP = 512  # read and written at once
 
 
 class ValueBody(msgspec.Struct, omit_defaults=True):
@@ -25,7 +27,7 @@ class ValueBody(msgspec.Struct, omit_defaults=True):
     metadata: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="@metadata")
 
 
-def get(request: Request) -> Response:
+def get(request: Request) -> Response | StreamResponse:
     """Values by key, or those whose keys begin with `startsWith`."""
     request.open_database()
     state, name = request.server.state, request.database_name
@@ -38,8 +40,22 @@ def get(request: Request) -> Response:
     prefix = request.text("startswith") if "startswith" in request.query else ""
     start = request.number("start", 0)
     size = request.number("pagesize", COMPARE_EXCHANGE_PAGE_SIZE)
-    listed = state.compare_exchange_values(name, prefix, start, size)
-    return json_response({"Results": [shape(stored.key, stored) for stored in listed]})
+    return StreamResponse(listed(partial(state.compare_exchange_values, name, prefix), start, size))
+
+
+def listed(read: Callable[[int, int, str], list[Stored]], skip: int, size: int) -> Iterator[bytes]:
+    """The body of a list, a bounded number of values at a time: there may be any number of them."""
+    yield b'{"Results":['
+    separator, after = b"", ""
+    while size > 0:
+        found = read(skip, min(size, LISTED_VALUES_STEP), after)
+        if found:
+            yield separator + encode_json([shape(stored.key, stored) for stored in found])[1:-1]
+            separator = b","
+        if len(found) < LISTED_VALUES_STEP:
+            break
+        skip, size, after = 0, size - len(found), found[-1].key
+    yield b"]}"
 
 
 async def put(request: Request) -> Response:
