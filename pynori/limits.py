@@ -179,6 +179,21 @@ CHANNEL_SILENCE_MS: Final = 10_000  # a peer that says nothing for so long is ta
 CHANNEL_OPEN_MS: Final = 5_000  # from the connection's begin to the answer
 CHANNEL_REFUSAL_SIZE_BYTES_MAX: Final = 64 * 1024  # of the body of an answer that refuses
 
+# ---- replication
+REPLICATION_BATCH_ITEMS_MAX: Final = 4_096  # of one batch, and
+REPLICATION_BATCH_SIZE_BYTES_MAX: Final = 2 * MIB  # of its items; a transaction is never split, and may have more
+REPLICATION_STEP_ITEMS: Final = 128  # fewer are read on the event loop: a thread would cost more than they do
+REPLICATION_WINDOW: Final = 2  # batches on their way: one is applied while the next one is read and sent
+REPLICATION_NEWS_MS: Final = 250  # between two messages that bring a position and a vector and no items
+REPLICATION_RETRY_MS_MIN: Final = 50  # between two tries to reach another instance
+REPLICATION_RETRY_MS_MAX: Final = 2_000
+REPLICATION_LINKS_MAX: Final = 1_024  # incoming, of one database
+REPLICAS_WAIT_MS_MAX: Final = 10 * 60_000  # how long a save may wait for other instances
+REPLICAS_WAIT_MS_DEFAULT: Final = 15_000
+CONFLICTS_STEP: Final = 128  # conflicts that are listed or looked at together
+CONFLICTS_WAITING_MAX: Final = 10_000  # ids that wait to be resolved; with more, all conflicts are gone through
+RESOLVE_TRIES_MAX: Final = 8  # how often a conflict is looked at again when its versions have moved
+
 # ---- raft
 RAFT_TICK_MS: Final = 50  # a leader speaks this often
 RAFT_ELECTION_TICKS: Final = 6  # without a word from a leader for 300 to 600 ms a node stands for election
@@ -267,6 +282,7 @@ def check() -> None:
         ("a group fits the waiting commands", STATE_GROUP_COMMANDS_MAX <= STATE_COMMANDS_WAITING_MAX),
         ("what was applied lately is in the log", RAFT_REPEAT_WINDOW <= RAFT_LOG_ENTRIES_KEPT),
         ("a snapshot of the state fits a frame", STATE_SNAPSHOT_SIZE_BYTES_MAX < CHANNEL_FRAME_SIZE_BYTES_MAX),
+        ("a batch of items fits a frame", BATCH_SIZE_BYTES_MAX + REPLICATION_BATCH_SIZE_BYTES_MAX < CHANNEL_FRAME_SIZE_BYTES_MAX),
         ("a command of the state fits a request", STATE_COMMAND_SIZE_BYTES_MAX <= REQUEST_BODY_SIZE_BYTES_MAX),
         ("the refused share of the disk is below the warned one", DISK_FREE_REFUSE_PERCENT < DISK_FREE_WARN_PERCENT),
         ("the reserve is part of what is kept free", DISK_RESERVE_BYTES < DISK_FREE_REFUSE_BYTES),

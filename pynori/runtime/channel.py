@@ -43,11 +43,14 @@ class ChannelClosed(Unavailable):
 
 
 class Channel(asyncio.Protocol):
-    """One connection. `receive` is called for each frame, `lost` once at the end with the reason."""
+    """One connection. `opened` is called when it can be sent on, `receive` for each frame, `lost` at the end with why."""
 
-    def __init__(self, receive: Receiver, lost: Callable[[str], None]) -> None:
+    def __init__(
+        self, receive: Receiver, lost: Callable[[str], None], opened: Callable[[], None] | None = None
+    ) -> None:
         self._receive = receive
         self._lost = lost
+        self._opened = opened
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._data = bytearray()
@@ -61,12 +64,14 @@ class Channel(asyncio.Protocol):
 
     def send(self, kind: int, payload: bytes = b"", compress: bool = False) -> None:
         """Hand a frame to the connection. Nothing happens when it has ended."""
+        flags, payload = packed(payload) if compress else (0, payload)
+        self.send_packed(kind, flags, payload)
+
+    def send_packed(self, kind: int, flags: int, payload: bytes) -> None:
+        """`send` of what `packed` has made, in a thread where it is large."""
         transport = self._transport
         if transport is None or transport.is_closing():
             return
-        flags = 0
-        if compress and len(payload) >= _COMPRESS_FROM:
-            payload, flags = block.compress(payload), COMPRESSED
         if len(payload) > limits.CHANNEL_FRAME_SIZE_BYTES_MAX:
             raise AssertionError("a frame is larger than CHANNEL_FRAME_SIZE_BYTES_MAX")
         head = (len(payload) + 2).to_bytes(4, "little") + bytes((kind, flags))
@@ -115,6 +120,8 @@ class Channel(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=limits.CHANNEL_BUFFER_SIZE_BYTES_MAX)
         self._look()
+        if self._opened is not None:
+            self._opened()
 
     def data_received(self, data: bytes) -> None:
         self._heard_at = self._loop.time()
@@ -174,6 +181,11 @@ class Channel(asyncio.Protocol):
         if now - self._sent_at >= silence_s / 4:
             self.send(KEEP_ALIVE)
         self._watch = self._loop.call_later(silence_s / 4, self._look)
+
+
+def packed(payload: bytes) -> tuple[int, bytes]:
+    """Flags and payload of a frame, compressed where that is worth it. Holds the GIL only for moments."""
+    return (COMPRESSED, block.compress(payload)) if len(payload) >= _COMPRESS_FROM else (0, payload)
 
 
 def _unpacked(payload: bytes) -> bytes:

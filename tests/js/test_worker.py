@@ -61,7 +61,7 @@ def test_a_child_that_says_nothing_is_killed(workers: ScriptWorkers, monkeypatch
     endless = ScriptWorkers(ScriptLimits(time_ms=60_000))
     program = Program("patch", ("while (this.n == 1) {}",))
     endless.define(program)
-    monkeypatch.setattr(worker_module, "SCRIPT_WORKER_WAIT_MS", 1_000)
+    monkeypatch.setattr(worker_module, "SCRIPT_WORKER_WAIT_MS", 4_000)  # a new child has to start within it
     first, second, third = endless.run(program, [call(0), call(1), call(2)])
     endless.close()
     assert first == b'{"document":{"n":0}}'

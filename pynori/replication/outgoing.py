@@ -1,0 +1,229 @@
+"""A link from this instance to another one: opened again whenever it breaks, off the path of writes.
+
+The link waits for commits of its database, reads what the receiver lacks, and sends it; a write never waits for it. What
+the receiver has accepted lets tombstones go and ends the waiting of saves that asked for replicas.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from pynori import limits
+from pynori.errors import PynoriError
+from pynori.replication import messages
+from pynori.replication.discovery import find_instance
+from pynori.replication.messages import Accepted, Batch
+from pynori.replication.session import NEVER, Sender, Step
+from pynori.runtime import log
+from pynori.runtime.channel import Channel, ChannelClosed, connect, packed
+from pynori.runtime.clock import Clock
+
+if TYPE_CHECKING:
+    from pynori.documents.database import Database, Outgoing
+
+OPERATION = "replication"
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where a link leads."""
+
+    name: str  # the node's tag, or the task's name
+    database: str
+    urls: tuple[str, ...]  # the instance's own; of another cluster, those of some of its nodes
+    is_internal: bool = True  # another instance of the same database
+    task_id: int = 0  # of an external replication
+
+
+class OutgoingLink:
+    """One link. Belongs to one event loop."""
+
+    def __init__(
+        self,
+        database: Database,
+        destination: Destination,
+        hello: Callable[[], Mapping[str, Any]],
+        clock: Clock,
+        on_accepted: Callable[[], None],
+    ) -> None:
+        """hello: what the other side has to know of this one; on_accepted: something more is on the receiver's disk."""
+        self.destination = destination
+        self.accepted = 0  # etag up to which the receiver has all, as it said last
+        self.failure = ""  # why there is no link now
+        self.connected_at: datetime | None = None
+        self.sent_items = 0
+        self.sent_batches = 0
+        self.sent_bytes = 0
+        self._database = database
+        self._hello = hello
+        self._clock = clock
+        self._on_accepted = on_accepted
+        self._loop = asyncio.get_running_loop()
+        self._changed = asyncio.Event()
+        self._replies: list[Accepted] = []
+        self._lost = ""  # why the channel has ended
+        self._told = ""  # the last failure that was logged: retries do not repeat it
+        self._owner = f"replication to {destination.name}"
+        database.tombstones.hold(self._owner, 0)
+        database.listen(self._changed.set)
+        self._task = self._loop.create_task(self._run(), name=f"{self._owner} of {database.name}")
+
+    async def close(self, for_good: bool) -> None:
+        """End the link. for_good: the receiver needs nothing any more, so tombstones need not wait for it."""
+        self._database.unlisten(self._changed.set)
+        self._task.cancel()
+        await asyncio.wait({self._task})
+        if for_good:
+            self._database.tombstones.release(self._owner)
+
+    @property
+    def is_connected(self) -> bool:
+        return self.connected_at is not None
+
+    # ---- the connection
+
+    async def _run(self) -> None:
+        pause_ms = 0
+        while True:
+            try:
+                await self._link(await self._address())
+            except PynoriError as error:
+                if self.connected_at is not None:
+                    pause_ms = 0
+                if self._told != error.message:
+                    self._told = error.message
+                    log.warn("replication", f"no link to {self.destination.name}: {error.message}",
+                             db=self._database.name)  # fmt: skip
+                self.failure = error.message
+            except Exception as error:
+                # A mistake of ours must not end the link in silence; the next try may find other items.
+                self.failure = str(error)
+                log.error("replication", f"the link to {self.destination.name} failed: {error}",
+                          db=self._database.name, error=error)  # fmt: skip
+            finally:
+                self.connected_at = None
+            pause_ms = min(max(2 * pause_ms, limits.REPLICATION_RETRY_MS_MIN), limits.REPLICATION_RETRY_MS_MAX)
+            await asyncio.sleep(pause_ms / 1_000)
+
+    async def _address(self) -> str:
+        destination = self.destination
+        if destination.is_internal:
+            return destination.urls[0]
+        return await find_instance(destination.urls, destination.database)
+
+    async def _link(self, url: str) -> None:
+        self._replies.clear()
+        self._lost = ""
+        hello = {**self._hello(), "version": VERSION, "database": self.destination.database}
+        channel = await connect(url, OPERATION, hello, self._take, self._end)
+        try:
+            async with asyncio.timeout(limits.CHANNEL_OPEN_MS / 1_000):
+                start = await self._start()
+            sender = Sender(start, self._database.last_etag)
+            self.failure = ""
+            self._told = ""
+            self.connected_at = self._clock.now()
+            self._note(sender)
+            log.info("replication", f"linked to {self.destination.name} at {url} from etag {start.position} on",
+                     db=self._database.name)  # fmt: skip
+            await self._stream(channel, sender)
+        except TimeoutError:
+            raise ChannelClosed(f"{url} did not say where to begin") from None
+        finally:
+            channel.close()
+
+    def _take(self, kind: int, payload: bytes) -> None:
+        if kind == messages.ACCEPTED:
+            self._replies.append(messages.decode_accepted(payload))
+        elif kind == messages.REFUSED:
+            self._lost = self._lost or messages.decode_refused(payload)
+        else:
+            raise ValueError(f"a frame of kind {kind}")
+        self._changed.set()
+
+    def _end(self, reason: str) -> None:
+        self._lost = self._lost or reason
+        self._changed.set()
+
+    async def _start(self) -> Accepted:
+        while not self._replies:
+            self._raise_if_lost()
+            self._changed.clear()
+            await self._changed.wait()
+        return self._replies.pop(0)
+
+    # ---- the stream
+
+    async def _stream(self, channel: Channel, sender: Sender) -> None:
+        database = self._database
+        while True:
+            self._changed.clear()
+            self._raise_if_lost()
+            if self._replies:
+                for accepted in self._replies:
+                    sender.accept(accepted)
+                self._replies.clear()
+                self._note(sender)
+            now = self._loop.time()
+            step = sender.next_step(database.last_etag, database.change_vector, now)
+            if step is Step.READ:
+                await self._read(channel, sender)
+            elif step is Step.TELL:
+                await self._send(channel, sender.tell(database.change_vector, now))
+            else:
+                await self._wait(sender.due_at)
+
+    async def _read(self, channel: Channel, sender: Sender) -> None:
+        database = self._database
+        if database.last_etag - sender.position <= limits.REPLICATION_STEP_ITEMS:
+            found = self._items(sender, limits.REPLICATION_STEP_ITEMS)
+        else:
+            found = await self._loop.run_in_executor(
+                None, self._items, sender, limits.REPLICATION_BATCH_ITEMS_MAX
+            )
+        batch = sender.read(
+            found.items, found.last_etag, found.vector if found.ended else "", found.frame, self._loop.time()
+        )
+        if batch is not None:
+            self.sent_items += found.items
+            await self._send(channel, batch)
+
+    def _items(self, sender: Sender, items_max: int) -> Outgoing:
+        return self._database.outgoing(
+            sender.position, sender.vector, items_max, limits.REPLICATION_BATCH_SIZE_BYTES_MAX
+        )
+
+    async def _send(self, channel: Channel, batch: Batch) -> None:
+        payload = messages.encode_batch(batch)
+        if len(payload) > limits.STREAM_CHUNK_SIZE_BYTES:
+            flags, payload = await self._loop.run_in_executor(None, packed, payload)
+        else:
+            flags, payload = packed(payload)
+        self.sent_batches += 1
+        self.sent_bytes += len(payload)
+        channel.send_packed(messages.BATCH, flags, payload)
+        await channel.drain()
+
+    async def _wait(self, due_at: float) -> None:
+        if due_at == NEVER:
+            await self._changed.wait()
+            return
+        timer = self._loop.call_at(due_at, self._changed.set)
+        try:
+            await self._changed.wait()
+        finally:
+            timer.cancel()
+
+    def _note(self, sender: Sender) -> None:
+        self.accepted = sender.accepted
+        self._database.tombstones.hold(self._owner, sender.accepted)
+        self._on_accepted()
+
+    def _raise_if_lost(self) -> None:
+        if self._lost:
+            raise ChannelClosed(self._lost)
