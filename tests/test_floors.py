@@ -54,6 +54,7 @@ SERVER_FLOORS: dict[str, tuple[int, set[str]]] = {
     "documents": (2, set()),
     "embed": (3, set()),
     "indexes": (3, set()),
+    "replication": (3, set()),
     "queries": (4, set()),
     "cluster": (2, set()),
     "client": (2, set()),
@@ -64,6 +65,7 @@ SERVER_FLOORS: dict[str, tuple[int, set[str]]] = {
 # The server's packages that may not touch one another although their floors would allow it.
 FORBIDDEN = {
     ("cluster", "documents"), ("client", "server"), ("client", "documents"), ("client", "cluster"), ("rql", "linq"),
+    ("replication", "cluster"),
 }  # fmt: skip
 # Libraries that exactly one package may import.
 OWNED_LIBRARIES = {

@@ -247,6 +247,16 @@ const kinds = {
     };
   },
 
+  // sources: [statements over the versions of one document]
+  resolve(sources) {
+    const make = within([], ['docs', 'hasTombstone', 'resolveToTombstone'], '', sources[0], '');
+    const tombstone = Object.freeze({});
+    return input => {
+      const merged = make({}).call(undefined, input.docs, input.has_tombstone, tombstone);
+      return '"value":' + (merged === tombstone ? 'true' : write(merged ?? null));
+    };
+  },
+
   // sources: maps; names: additional sources, which are programs beside them
   map(sources, additional) {
     const maps = sources.map(source => defined(source, additional, 'map'));

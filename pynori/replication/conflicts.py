@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from pynori_core import change_vector
 
@@ -26,6 +26,9 @@ class Version(Protocol):
     def collection(self) -> str: ...
     @property
     def json(self) -> bytes | None: ...  # None: it was deleted
+
+
+V = TypeVar("V", bound=Version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,7 @@ class ConflictRules:
         return not self.scripts and not self.to_latest and not self.authoritative_node
 
 
-def ordered[V: Version](versions: Sequence[V]) -> list[V]:
+def ordered(versions: Sequence[V]) -> list[V]:
     """The versions in one order everywhere: by the node that made each, then by vector."""
     parsed = {version.change_vector: change_vector.parse(version.change_vector) for version in versions}
     return sorted(versions, key=lambda version: (_maker(version.change_vector, parsed), version.change_vector))
@@ -77,7 +80,7 @@ def script_of(rules: ConflictRules, versions: Sequence[Version]) -> tuple[str, s
     return None if script is None else (collection, script)
 
 
-def winner[V: Version](rules: ConflictRules, versions: Sequence[V]) -> V | None:
+def winner(rules: ConflictRules, versions: Sequence[V]) -> V | None:
     """The version that wins by the rules that need no script; None: the conflict stays."""
     if rules.authoritative_node:
         parsed = {version.change_vector: change_vector.parse(version.change_vector) for version in versions}

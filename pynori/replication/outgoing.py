@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 OPERATION = "replication"
 VERSION = 1
+INTERNAL, EXTERNAL = "Internal", "External"  # kinds of links: within a group, or from outside
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ class OutgoingLink:
         """hello: what the other side has to know of this one; on_accepted: something more is on the receiver's disk."""
         self.destination = destination
         self.accepted = 0  # etag up to which the receiver has all, as it said last
+        self.sent = 0  # etag up to which everything is on its way
         self.failure = ""  # why there is no link now
         self.connected_at: datetime | None = None
         self.sent_items = 0
@@ -119,7 +121,9 @@ class OutgoingLink:
     async def _link(self, url: str) -> None:
         self._replies.clear()
         self._lost = ""
-        hello = {**self._hello(), "version": VERSION, "database": self.destination.database}
+        destination = self.destination
+        kind = INTERNAL if destination.is_internal else EXTERNAL
+        hello = {**self._hello(), "version": VERSION, "kind": kind, "database": destination.database}
         channel = await connect(url, OPERATION, hello, self._take, self._end)
         try:
             async with asyncio.timeout(limits.CHANNEL_OPEN_MS / 1_000):
@@ -204,6 +208,7 @@ class OutgoingLink:
             flags, payload = await self._loop.run_in_executor(None, packed, payload)
         else:
             flags, payload = packed(payload)
+        self.sent = batch.position
         self.sent_batches += 1
         self.sent_bytes += len(payload)
         channel.send_packed(messages.BATCH, flags, payload)

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections import deque
 from enum import Enum, auto
 
+from pynori_core import change_vector
+
 from pynori import limits
 from pynori.errors import InvalidArgument
 from pynori.replication.messages import Accepted, Batch
@@ -59,7 +61,7 @@ class Sender:
             return Step.WAIT
         if last_etag > self.position:
             return Step.READ
-        if vector == self._told_vector and not self._owes_position:
+        if not self._owes_position and (vector == self._told_vector or self._is_known(vector)):
             return Step.WAIT
         due_at = self._told_at + limits.REPLICATION_NEWS_MS / 1_000
         if now >= due_at:
@@ -88,6 +90,10 @@ class Sender:
     def _owes_position(self) -> bool:
         """Items were passed over since the last batch: the receiver has a position that is too low."""
         return self.position > (self.in_flight[-1] if self.in_flight else self.accepted)
+
+    def _is_known(self, vector: str) -> bool:
+        """The receiver's vector covers it already, by what others have told."""
+        return change_vector.compare(vector, self.vector) in ("equal", "older")
 
     def _told(self, vector: str, frame: bytes, now: float) -> Batch:
         if vector:

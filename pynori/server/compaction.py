@@ -61,6 +61,7 @@ async def compact_open(databases: Databases, found: OpenDatabase, operation: Ope
             task.cancel()
         if switched:
             found.operations.kill_all()
+            await found.replication.close()
             await found.indexes.close()
             await databases.reopen(found.name)
         await loop.run_in_executor(None, shutil.rmtree, target, True)

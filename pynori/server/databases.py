@@ -48,6 +48,7 @@ from pynori.server.compaction import check_compactable, compact_open
 from pynori.server.data_directory import sync_directory
 from pynori.server.open_database import OpenDatabase
 from pynori.server.operations import Operation, Operations
+from pynori.server.replication import follow, new_replication
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +213,9 @@ class Databases:
 
     def _state_changed(self, changed: Changed) -> None:
         """Bring the databases whose records have changed in line with them, one task for each that has to change."""
+        for opened in self.open_databases():
+            if ("records", opened.name.lower()) in changed or ("cluster", "topology") in changed:
+                follow(opened, self._state)
         for table, key in changed:
             if table in ("records", "deleting") and not self._closing and self._is_due(key):
                 self._tasks.start(f"record of {key}", self._follow(key))
@@ -388,7 +392,10 @@ class Databases:
         self._failures.pop(name.lower(), None)
         transactions = ClusterTransactions(database, name, self._state)
         operations = Operations(self._clock)
-        self._open[name.lower()] = OpenDatabase(database, name, operations, self._state, indexes, transactions)
+        replication = new_replication(database, name, self._state, database.scripts, self._clock)
+        opened = OpenDatabase(database, name, operations, self._state, indexes, transactions, replication)
+        self._open[name.lower()] = opened
+        follow(opened, self._state)
         await catch_up_at_start(transactions, name)
 
     def _index_path(self, name: str) -> Path | None:
@@ -403,6 +410,7 @@ class Databases:
         if found is None:
             return None
         found.operations.kill_all()
+        await found.replication.close()
         await found.indexes.close()
         await found.database.close()
         return found.database

@@ -8,6 +8,7 @@ from pynori.documents.database import Database
 from pynori.errors import DatabaseDoesNotExist
 from pynori.indexes.indexes import Indexes
 from pynori.queries.running import RunningQueries
+from pynori.replication.replication import Replication
 from pynori.server.cluster_transactions import ClusterTransactions
 from pynori.server.operations import Operations
 
@@ -15,7 +16,9 @@ from pynori.server.operations import Operations
 class OpenDatabase:
     """One database of this node that serves requests."""
 
-    __slots__ = ("_state", "database", "indexes", "name", "operations", "running_queries", "transactions")
+    __slots__ = (
+        "_state", "database", "indexes", "name", "operations", "replication", "running_queries", "transactions",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -25,6 +28,7 @@ class OpenDatabase:
         state: ClusterState,
         indexes: Indexes,
         transactions: ClusterTransactions,
+        replication: Replication,
     ) -> None:
         self.database = database
         self.indexes = indexes
@@ -32,6 +36,7 @@ class OpenDatabase:
         self.operations = operations
         self.running_queries = RunningQueries()
         self.transactions = transactions
+        self.replication = replication
         self._state = state
 
     @property

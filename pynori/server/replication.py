@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pynori.cluster.database_topology import destinations
 from pynori.errors import Forbidden, InvalidArgument
 from pynori.replication.conflicts import ConflictRules
-from pynori.replication.outgoing import Destination
+from pynori.replication.outgoing import INTERNAL, Destination
 from pynori.replication.replication import Replication
 from pynori.runtime.channel import Channel
 from pynori.server.ongoing import external_replications, responsible_node
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from pynori.runtime.clock import Clock
     from pynori.server.databases import Databases
     from pynori.server.open_database import OpenDatabase
-
-INTERNAL, EXTERNAL = "Internal", "External"
-
 
 def new_replication(database: Database, name: str, state: ClusterState, scripts: Scripts, clock: Clock) -> Replication:
     """Replication of a database that is being opened; it does nothing before it is told to `follow`."""

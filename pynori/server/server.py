@@ -31,6 +31,7 @@ from pynori.server.databases import Databases
 from pynori.server.disk_watch import DiskWatch
 from pynori.server.log_configuration import LogConfiguration
 from pynori.server.operations import Operations
+from pynori.server.replication import accept
 from pynori.server.scrubber import Scrubber
 from pynori.server.server_metrics import server_families
 
@@ -74,6 +75,7 @@ class Server:
         self.channels = {
             "raft": lambda hello: state.driver.transport.accept(hello),
             "join": self.nodes.accept,
+            "replication": lambda hello: accept(self.databases, hello),
         }
         self.query_threads = QueryThreads()
         self.metrics = Metrics(clock, pynori.__version__)

@@ -64,6 +64,8 @@ class CommandList(msgspec.Struct):
 
 
 WAIT_FOR_INDEXES = "waitforindexestimeout"
+WAIT_FOR_REPLICAS = "waitforreplicastimeout"
+MAJORITY = "majority"
 BYTES_LITERAL = re.compile(r"b(['\"])(.*)\1")
 decode_batch = msgspec.json.Decoder(CommandList).decode
 
@@ -78,7 +80,8 @@ def post(request: Request) -> Reply:
     if any(command.Type == "PUT" and ends_with_bar(command.Id) for command in commands):
         return post_identities(request, database, commands)
     deferred = execute(database, commands)
-    return post_waiting(request, deferred) if WAIT_FOR_INDEXES in request.query else deferred
+    waits = WAIT_FOR_INDEXES in request.query or WAIT_FOR_REPLICAS in request.query
+    return post_waiting(request, deferred) if waits else deferred
 
 
 async def post_identities(request: Request, database: Database, commands: list[Command]) -> Response:
@@ -90,17 +93,25 @@ async def post_identities(request: Request, database: Database, commands: list[C
 
 
 async def post_waiting(request: Request, deferred: Deferred) -> Response:
-    """Write, then wait until the indexes that are concerned have seen it, if that was asked for."""
+    """Write, then wait for other instances and for the indexes that are concerned, as far as that was asked for."""
     results = await deferred.future
+    opened = request.open_database()
+    etag = opened.database.last_etag
+    if WAIT_FOR_REPLICAS in request.query:
+        wanted = request.text("numberofreplicastowaitfor")
+        count = None if wanted == MAJORITY else request.number("numberofreplicastowaitfor", 1, 1, 1_000)
+        await opened.replication.wait_for_replicas(
+            etag, count, timespan_ms(request.text(WAIT_FOR_REPLICAS)),
+            throw=request.flag("throwontimeoutinwaitforreplicas", True),
+        )  # fmt: skip
     if WAIT_FOR_INDEXES in request.query:
-        opened = request.open_database()
         wait_s = timespan_ms(request.text(WAIT_FOR_INDEXES)) / 1_000
         names = [index_name(each) for each in request.texts("waitforspecificindex")]
         # What a patch has written says no collection: then every index is concerned.
         known = {getattr(result, "collection", "").lower() for result in results}
         collections = None if "" in known else known
         try:
-            await opened.indexes.wait_for_save(opened.database.last_etag, collections, names, wait_s)
+            await opened.indexes.wait_for_save(etag, collections, names, wait_s)
         except TimeoutExpired:
             if request.flag("waitforindexthrow", True):
                 raise
