@@ -47,6 +47,7 @@ from pynori.cluster.raft.types import (
     Superseded,
 )
 from pynori.cluster.raft_log import RaftLog
+from pynori.cluster.reads import ReadBarriers
 from pynori.cluster.store import Loaded, Round, Store, Tables
 from pynori.cluster.topology import apply_change
 from pynori.cluster.transport import Transport
@@ -126,6 +127,7 @@ class Driver:
         self._failure: BaseException | None = None
         self._closed = False
         self._index_waiters: list[tuple[int, asyncio.Future[None]]] = []
+        self._reads = ReadBarriers(self._process.to_bytes(8, "big"), self._node.read_index)
         self._snapshot_wanted = False
         self._tasks = Tasks()
         # One thread: transactions of the store follow one another by its own rule, a second could only wait.
@@ -218,6 +220,25 @@ class Driver:
             self._proposed.pop(number, None)
             self._fresh.pop(number, None)
 
+    async def read_barrier(self) -> None:
+        """Wait until everything that was agreed on before this call is applied here.
+
+        What is read behind it is linearizable. Raises: NoLeader, RequestTimeout, Overloaded.
+        """
+        self._check_open()
+        if self._is_alone():
+            return  # nothing is agreed on that is not applied here
+        self._check_leader()
+        future: asyncio.Future[int] = self._loop.create_future()
+        self._reads.add(future)
+        self._take_soon()
+        try:
+            async with asyncio.timeout(limits.PROPOSAL_WAIT_MS / 1_000):
+                index = await future
+                await self.wait_for_index(index, limits.PROPOSAL_WAIT_MS / 1_000)
+        except TimeoutError:
+            raise RequestTimeout("The cluster's leader did not confirm within the time that it leads") from None
+
     def propose_change(self, change: MembershipChange) -> None:
         """Propose a change of the membership; whether it came about shows in the topology. Raises: NoLeader."""
         self._check_open()
@@ -247,6 +268,7 @@ class Driver:
         try:
             self._check_leader()
         except NoLeader as error:
+            self._reads.fail(error)
             for proposal in self._proposed.values():
                 if proposal.future.done():
                     continue
@@ -273,8 +295,13 @@ class Driver:
                 self._fresh.clear()
             except ProposalDropped:
                 pass  # a transfer is going on, or too much is uncommitted: the next tick tries again
+        self._ask_reads()
         self._pump()
         self._arm()
+
+    def _ask_reads(self) -> None:
+        if self._reads.has_any and self._node.leader and self._failure is None and not self._closed:
+            self._reads.ask(self._loop.time(), limits.READ_AGAIN_MS / 1_000)
 
     # ------------------------------------------------------------ the loop
 
@@ -285,8 +312,9 @@ class Driver:
             return
         if not self._is_alone():
             self._node.tick()
+            self._ask_reads()
             self._pump()
-        if self._proposed:
+        if self._proposed or self._reads.has_any:
             self._give_up_without_leader()
         self._propose_again(limits.PROPOSAL_AGAIN_MS / 1_000)
         if self._fresh:
@@ -348,6 +376,9 @@ class Driver:
                     self._applies.append(message)
                 elif message not in votes:
                     self.transport.send(message)
+            for read in ready.read_states:
+                self._reads.answered(read.context, read.index)
+                self._take_soon()  # others have come since that question was asked
             if ready.soft_state is not None:
                 self.on_leader()
                 self._leaderless_since = None if node.leader else self._leaderless_since or self._loop.time()

@@ -147,6 +147,13 @@ class ClusterState:
 
     # ------------------------------------------------------------ databases
 
+    async def read_barrier(self) -> None:
+        """Wait until all that was agreed on so far is here: what is read next is no older than this call.
+
+        Raises: NoLeader, RequestTimeout.
+        """
+        await self._driver.read_barrier()
+
     def database_names(self) -> list[str]:
         """Names of all databases as they were first spelt, in order."""
         return sorted((str(record["DatabaseName"]) for record in self._tables["records"].values()), key=str.lower)

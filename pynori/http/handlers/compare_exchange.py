@@ -27,9 +27,10 @@ class ValueBody(msgspec.Struct, omit_defaults=True):
     metadata: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="@metadata")
 
 
-def get(request: Request) -> Response | StreamResponse:
-    """Values by key, or those whose keys begin with `startsWith`."""
+async def get(request: Request) -> Response | StreamResponse:
+    """Values by key, or those whose keys begin with `startsWith`: as the whole cluster has agreed on them so far."""
     request.open_database()
+    await request.server.state.read_barrier()
     state, name = request.server.state, request.database_name
     keys = request.texts("key")
     if keys:
