@@ -7,7 +7,8 @@ command means is a new version beside the old one, for logs outlive programs.
 
 Tables: `cluster` (ids of the cluster; server-wide client configuration, analyzers, sorters), `records` (database
 records by lower-case name), `identities` (by "database/name"), `creating` and `deleting` (databases whose files are
-being made or removed), `cluster_transactions` (how many document commands each database got by them),
+being made or removed, and on which nodes), `cluster_transactions` (how many document commands each database got by
+them), `transactions_applied` (by group, up to where each node has told that it has applied them),
 `compare_exchange_counts` (values by group), `purging` (groups whose large tables are still to be emptied). The large
 ones, of bytes, stay on disk: `compare_exchange` (by the id of the database's group, "/" and the lower-case key) and
 `transactions` (by that id, "/" and the raft index: what the instances of the database have still to apply).
@@ -20,13 +21,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pynori import limits
-from pynori.cluster import compare_exchange, definition_commands, index_commands
+from pynori.cluster import compare_exchange, database_topology, definition_commands, index_commands
 from pynori.cluster.records import instances
 from pynori.errors import AlreadyExists, DatabaseDoesNotExist, InvalidArgument, LimitExceeded, RaftConcurrency
 
 TABLES = (
     "cluster", "records", "identities", "creating", "deleting", "cluster_transactions", "compare_exchange_counts",
-    "purging",
+    "purging", "transactions_applied",
 )  # fmt: skip
 
 Fields = Mapping[str, Any]
@@ -121,24 +122,66 @@ def _set_node(view: View, fields: Fields, index: int) -> None:
 
 
 def _create_database(view: View, fields: Fields, index: int) -> None:
-    """fields: record, complete but for the stamp of its topology."""
+    """A database of one instance. fields: record, complete but for the stamp of its topology."""
+    record = _new_database(view, fields)
+    _store_database(view, record, index)
+    view.put("creating", record["DatabaseName"].lower(), True)
+    # A deletion of an earlier database of this name has ended before this; its note must not meet the new one.
+    view.delete("deleting", record["DatabaseName"].lower())
+
+
+def _create_group(view: View, fields: Fields, index: int) -> None:
+    """fields: record, its members those that the client has named; factor; candidates, away: see `place`."""
+    record = _new_database(view, fields)
+    asked = record["Topology"]
+    others = (view.get("records", key)["Topology"] for key in view.keys("records"))
+    members = database_topology.place(
+        fields["factor"], asked["Members"], fields["candidates"], fields["away"], others
+    )  # fmt: skip
+    record["Topology"] = {**asked, "Members": members, "ReplicationFactor": len(members)}
+    _store_database(view, record, index)
+    view.put("creating", record["DatabaseName"].lower(), {"nodes": members})
+
+
+def _new_database(view: View, fields: Fields) -> dict[str, Any]:
     record = dict(fields["record"])
-    key = record["DatabaseName"].lower()
-    if view.get("records", key) is not None:
+    if view.get("records", record["DatabaseName"].lower()) is not None:
         raise AlreadyExists(f"Database '{record['DatabaseName']}' already exists!")
     if len(view.keys("records")) >= limits.DATABASES_MAX:
         raise LimitExceeded(f"DATABASES_MAX: there are {limits.DATABASES_MAX} databases")
+    return record
+
+
+def _store_database(view: View, record: dict[str, Any], index: int) -> None:
     record["Topology"] = _stamped(record["Topology"], index)
     record["Etag"] = index
-    view.put("records", key, record)
-    view.put("creating", key, True)
-    # A deletion of an earlier database of this name has ended before this; its note must not meet the new one.
-    view.delete("deleting", key)
+    view.put("records", record["DatabaseName"].lower(), record)
 
 
 def _database_created(view: View, fields: Fields, index: int) -> None:
-    """The files of a new database are there. fields: name."""
+    """The files of a new database with one instance are there. fields: name."""
     view.delete("creating", fields["name"].lower())
+
+
+def _instance_created(view: View, fields: Fields, index: int) -> None:
+    """The files of a new instance are there. fields: name, group, node."""
+    key = fields["name"].lower()
+    record = view.get("records", key)
+    if record is not None and compare_exchange.group_id(record) == fields["group"]:
+        _note_created(view, key, [fields["node"]], record)
+
+
+def _note_created(view: View, key: str, nodes: list[str], record: Mapping[str, Any]) -> None:
+    """These nodes have no files to make any more."""
+    note = view.get("creating", key)
+    if note is None:
+        return
+    unmade = instances(record) if note is True else note["nodes"]
+    left = [tag for tag in unmade if tag not in nodes]
+    if left:
+        view.put("creating", key, {"nodes": left})
+    else:
+        view.delete("creating", key)
 
 
 def _update_database(view: View, fields: Fields, index: int) -> None:
@@ -162,25 +205,108 @@ def _update_database(view: View, fields: Fields, index: int) -> None:
     view.put("records", key, record)
 
 
+def _change_topology(view: View, fields: Fields, index: int) -> None:
+    """fields: name, topology, expected_index: the raft index in the stamp of the topology when it was read."""
+    key = fields["name"].lower()
+    record = view.get("records", key)
+    if record is None:
+        raise DatabaseDoesNotExist(fields["name"])
+    if record["Topology"]["Stamp"]["Index"] != fields["expected_index"]:
+        raise RaftConcurrency(
+            f"The topology of database '{fields['name']}' has index {record['Topology']['Stamp']['Index']}, "
+            f"but the change was made from index {fields['expected_index']}"
+        )
+    _store_topology(view, record, fields["topology"], index)
+
+
+def _store_topology(view: View, record: Mapping[str, Any], topology: Mapping[str, Any], index: int) -> None:
+    """Instances that are new have files to make; what those that are gone have, is no longer looked at."""
+    key = record["DatabaseName"].lower()
+    before, after = instances(record), database_topology.instances(topology)
+    _note_created(view, key, [tag for tag in before if tag not in after], record)
+    fresh = [tag for tag in after if tag not in before]
+    if fresh:
+        note = view.get("creating", key)
+        unmade = before if note is True else [] if note is None else note["nodes"]
+        view.put("creating", key, {"nodes": [*unmade, *fresh]})
+    view.put("records", key, {**record, "Topology": _stamped(topology, index), "Etag": index})
+    compare_exchange.drop_applied(view, view.get("records", key))
+
+
 def _delete_database(view: View, fields: Fields, index: int) -> bool:
     """fields: name, hard: remove the files too. Returns whether there was one."""
     key = fields["name"].lower()
     record = view.get("records", key)
     if record is None:
         return False
-    view.delete("records", key)
-    view.delete("creating", key)
-    for identity in view.keys("identities", f"{key}/"):
-        view.delete("identities", identity)
-    compare_exchange.forget_database(view, record)
+    _forget_database(view, record)
     if fields["hard"]:
         view.put("deleting", key, {"name": record["DatabaseName"], "nodes": instances(record)})
     return True
 
 
+def _delete_instances(view: View, fields: Fields, index: int) -> bool:
+    """fields: name, nodes (null: all), hard: remove the files too, but on the nodes `spared`.
+
+    A database whose last instance goes goes with it. Returns whether there was anything to delete.
+    """
+    key = fields["name"].lower()
+    record = view.get("records", key)
+    if record is None:
+        return False
+    there = instances(record)
+    nodes = there if fields["nodes"] is None else [tag for tag in there if tag in fields["nodes"]]
+    if not nodes:
+        return False
+    if len(nodes) == len(there):
+        _forget_database(view, record)
+    else:
+        topology = record["Topology"]
+        for tag in nodes:
+            topology = database_topology.remove(topology, tag)
+        _store_topology(view, record, topology, index)
+    if fields["hard"]:
+        note = view.get("deleting", key) or {"name": record["DatabaseName"], "nodes": {}}
+        removed = dict.fromkeys((tag for tag in nodes if tag not in fields["spared"]), index)
+        if removed:
+            view.put("deleting", key, {"name": note["name"], "nodes": {**noted_deletions(note), **removed}})
+    return True
+
+
+def _forget_database(view: View, record: Mapping[str, Any]) -> None:
+    key = record["DatabaseName"].lower()
+    view.delete("records", key)
+    view.delete("creating", key)
+    for identity in view.keys("identities", f"{key}/"):
+        view.delete("identities", identity)
+    compare_exchange.forget_database(view, record)
+
+
+def noted_deletions(note: Mapping[str, Any]) -> dict[str, int]:
+    """The nodes that have still to remove files, and the raft index of the deletion; 0: of an earlier version."""
+    nodes = note.get("nodes", {})
+    return dict.fromkeys(nodes, 0) if isinstance(nodes, list) else dict(nodes)
+
+
 def _database_deleted(view: View, fields: Fields, index: int) -> None:
-    """The files of a deleted database are gone. fields: name."""
+    """The files of a deleted database with one instance are gone. fields: name."""
     view.delete("deleting", fields["name"].lower())
+
+
+def _instance_deleted(view: View, fields: Fields, index: int) -> None:
+    """The files of a deleted instance are gone. fields: name, node, deletion: the raft index in the note."""
+    key = fields["name"].lower()
+    note = view.get("deleting", key)
+    if note is None:
+        return
+    nodes = noted_deletions(note)
+    if nodes.get(fields["node"]) != fields["deletion"]:
+        return
+    del nodes[fields["node"]]
+    if nodes:
+        view.put("deleting", key, {"name": note["name"], "nodes": nodes})
+    else:
+        view.delete("deleting", key)
 
 
 def _next_identity(view: View, fields: Fields, index: int) -> int:
@@ -243,12 +369,18 @@ COMMANDS: dict[tuple[str, int], Command] = {
         Command("compare_exchange.delete", 1, compare_exchange.delete),
         Command("compare_exchange.transact", 1, compare_exchange.transact),
         Command("compare_exchange.applied", 1, compare_exchange.applied),
+        Command("compare_exchange.applied", 2, compare_exchange.applied_on),
         Command("compare_exchange.purge", 1, compare_exchange.purge),
         Command("database.create", 1, _create_database),
+        Command("database.create", 2, _create_group),
         Command("database.created", 1, _database_created),
+        Command("database.created", 2, _instance_created),
         Command("database.update", 1, _update_database),
+        Command("database.topology", 1, _change_topology),
         Command("database.delete", 1, _delete_database),
+        Command("database.delete", 2, _delete_instances),
         Command("database.deleted", 1, _database_deleted),
+        Command("database.deleted", 2, _instance_deleted),
         Command("definitions.put", 1, definition_commands.put_definitions),
         Command("definitions.delete", 1, definition_commands.delete_definition),
         Command("identity.next", 1, _next_identity),

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from pynori import limits
+from pynori.cluster.database_topology import instances
 from pynori.errors import (
     ClusterTransactionConcurrency,
     CompareExchangeKeyTooBig,
@@ -190,6 +191,34 @@ def applied(view: View, fields: Fields, index: int) -> None:
             view.delete("transactions", key)
 
 
+def applied_on(view: View, fields: Fields, index: int) -> None:
+    """An instance has applied the transactions up to `until`. fields: database, node, until.
+
+    What all instances have applied goes. A new instance gets older ones as documents, from its mentor.
+    """
+    record = _record(view, fields)
+    key = group_id(record)
+    known: dict[str, int] = view.get("transactions_applied", key) or {}
+    view.put("transactions_applied", key, {**known, fields["node"]: max(fields["until"], known.get(fields["node"], 0))})
+    drop_applied(view, record)
+
+
+def drop_applied(view: View, record: Mapping[str, Any]) -> None:
+    """Forget the transactions that all present instances have applied."""
+    key = group_id(record)
+    known: dict[str, int] = view.get("transactions_applied", key) or {}
+    if not known:
+        return
+    nodes = instances(record["Topology"])
+    still = {tag: until for tag, until in known.items() if tag in nodes}
+    if still != known:
+        view.put("transactions_applied", key, still)
+    until = min(still.get(tag, 0) for tag in nodes)
+    for place_of_one in view.keys("transactions", f"{key}/") if until else ():
+        if int(place_of_one.rpartition("/")[2], 16) <= until:
+            view.delete("transactions", place_of_one)
+
+
 def forget_database(view: View, record: Mapping[str, Any]) -> None:
     """A database goes. Its values, of which there may be many, follow in steps: see `purge`."""
     group = group_id(record)
@@ -197,6 +226,7 @@ def forget_database(view: View, record: Mapping[str, Any]) -> None:
         view.put("purging", group, True)
     view.delete("cluster_transactions", group)
     view.delete("compare_exchange_counts", group)
+    view.delete("transactions_applied", group)
 
 
 def purge(view: View, fields: Fields, index: int) -> bool:

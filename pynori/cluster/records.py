@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pynori import limits
+from pynori.cluster import database_topology
 from pynori.errors import InvalidArgument, InvalidName
 
 Record = dict[str, Any]
@@ -96,8 +97,8 @@ def check_name(name: object) -> str:
     return name
 
 
-def new_record(given: Mapping[str, Any], members: list[str], ids: tuple[str, str]) -> Record:
-    """A complete record from what a client gave, with an instance on each of `members`.
+def new_record(given: Mapping[str, Any], named: list[str], ids: tuple[str, str]) -> Record:
+    """A complete record from what a client gave, with an instance on each of the nodes that it has named.
 
     ids: of the topology and of the cluster transactions, base64.
     """
@@ -107,27 +108,13 @@ def new_record(given: Mapping[str, Any], members: list[str], ids: tuple[str, str
         raise InvalidArgument(f"LockMode '{lock_mode}' is not one of {', '.join(_LOCK_MODES)}")
     record = complete(given)
     asked = given.get("Topology") or {}
-    record["Topology"] = {
-        "Members": members,
-        "Promotables": [],
-        "Rehabs": [],
-        "PredefinedMentors": {},
-        "DemotionReasons": {},
-        "PromotablesStatus": {},
-        "Stamp": {"Index": 0, "Term": 0, "LeadersTicks": -2},
-        "DynamicNodesDistribution": bool(asked.get("DynamicNodesDistribution")),
-        "ReplicationFactor": len(members),
-        "DatabaseTopologyIdBase64": ids[0],
-        "ClusterTransactionIdBase64": ids[1],
-        "PriorityOrder": [],
-    }
+    record["Topology"] = database_topology.new(named, ids, bool(asked.get("DynamicNodesDistribution")))
     return record
 
 
 def instances(record: Mapping[str, Any]) -> list[str]:
     """Tags of the nodes that have an instance of the database, or are to have one."""
-    topology = record["Topology"]
-    return [*topology["Members"], *topology["Promotables"], *topology["Rehabs"]]
+    return database_topology.instances(record["Topology"])
 
 
 def complete(record: Mapping[str, Any]) -> Record:
@@ -145,7 +132,7 @@ def complete(record: Mapping[str, Any]) -> Record:
 
 
 def topology_nodes(record: Record, urls: Mapping[str, str]) -> dict[str, Any]:
-    """What `/topology` answers: the nodes of the database with their roles; urls: address by node tag."""
+    """What `/topology` answers, but for its etag: the nodes of the database with their roles; urls: by node tag."""
     topology = record["Topology"]
 
     def nodes(tags: list[str], role: str) -> list[dict[str, Any]]:
@@ -158,5 +145,4 @@ def topology_nodes(record: Record, urls: Mapping[str, str]) -> dict[str, Any]:
     return {
         "Nodes": nodes(topology["Members"], "Member") + nodes(topology["Rehabs"], "Rehab"),
         "Promotables": nodes(topology["Promotables"], "Promotable"),
-        "Etag": topology["Stamp"]["Index"],
     }

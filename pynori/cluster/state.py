@@ -18,7 +18,7 @@ from weakref import WeakValueDictionary
 
 from pynori import limits
 from pynori.cluster import records, topology
-from pynori.cluster.commands import TABLES
+from pynori.cluster.commands import TABLES, noted_deletions
 from pynori.cluster.compare_exchange import (
     TABLE,
     Outcome,
@@ -31,12 +31,12 @@ from pynori.cluster.compare_exchange import (
     read_transaction,
     transaction_place,
 )
+from pynori.cluster.database_topology import Topology
 from pynori.cluster.driver import Changed, Driver
 from pynori.cluster.raft.types import Membership
 from pynori.cluster.store import Loaded, Store
 from pynori.errors import (
     DatabaseDoesNotExist,
-    InvalidArgument,
     OperationFailed,
     RaftConcurrency,
     RequestTimeout,
@@ -163,56 +163,87 @@ class ClusterState:
         record = self._tables["records"].get(name.lower())
         return None if record is None else records.complete(record)
 
+    def has_database(self, name: str) -> bool:
+        return name.lower() in self._tables["records"]
+
+    def noted_here(self) -> list[str]:
+        """Lower-case names of the databases for which this node has still to make or remove files, or to tell that."""
+        deleting = [key for key in self._tables["deleting"] if self.deleted_here(key) is not None]
+        return [key for key in self._tables["creating"] if self.is_unmade(key)] + deleting
+
     def is_disabled(self, name: str) -> bool:
         return bool(self._record(name)["Disabled"])
 
     async def create_database(self, given: dict[str, Any], replication_factor: int) -> tuple[int, records.Record]:
-        """Add a database; its files are the caller's to make, and `database_created` to be called afterwards."""
+        """Add a database, on the nodes that are named or on as many as wanted; each makes its files on its own.
+
+        Raises: AlreadyExists, InvalidArgument when there are not so many nodes.
+        """
         ids = (base64_id(self._rand), base64_id(self._rand))
-        record = records.new_record(given, self._place(given, replication_factor), ids)
-        index, _ = await self._driver.propose("database.create", {"record": record})
+        named = list((given.get("Topology") or {}).get("Members") or ())
+        nodes = topology.nodes(self.topology)
+        # A node that is about to vote has enough to do; of equals this one comes first, whom the client knows.
+        candidates = sorted(nodes, key=lambda tag: (nodes[tag]["role"] == topology.PROMOTABLE, tag != self.node_tag))
+        record = records.new_record(given, named, ids)
+        fields = {"record": record, "factor": replication_factor, "candidates": candidates, "away": self.away()}
+        index, _ = await self._driver.propose("database.create", fields, 2)
         return index, records.complete(self._record(record["DatabaseName"]))
 
-    def _place(self, given: dict[str, Any], replication_factor: int) -> list[str]:
-        """The nodes for a new database: those that the client names, or this one.
-
-        A database has one instance: documents do not travel between nodes.
-        """
+    def away(self) -> list[str]:
+        """The other nodes of the cluster that cannot be reached from here."""
         nodes = topology.nodes(self.topology)
-        named = (given.get("Topology") or {}).get("Members") or [self.node_tag]
-        for tag in named:
-            if tag not in nodes:
-                raise InvalidArgument(f"Node '{tag}' is not in the cluster, so it cannot hold the database")
-        wanted = max(replication_factor, len(named))
-        if wanted > len(nodes):
-            raise InvalidArgument(f"Replication factor {wanted} is larger than the cluster's {len(nodes)} nodes")
-        if wanted > 1:
-            raise InvalidArgument(f"Replication factor {wanted}: a database has one instance, on one of the nodes")
-        return list(named)
+        return [tag for tag, node in nodes.items() if tag != self.node_tag and not self.is_connected(node["id"])]
+
+    def is_connected(self, node_id: int) -> bool:
+        """Whether there is a channel to the node with this raft id."""
+        return self._driver.transport.connected().get(node_id, False)
 
     def is_here(self, name: str) -> bool:
         """Whether this node has an instance of the database. Raises: DatabaseDoesNotExist."""
         return self.node_tag in records.instances(self._record(name))
 
+    def instances(self, name: str) -> list[str]:
+        """The nodes that have an instance of the database. Raises: DatabaseDoesNotExist."""
+        return records.instances(self._record(name))
+
+    def group_id(self, name: str) -> str:
+        """What tells a database from another one that has or had its name. Raises: DatabaseDoesNotExist."""
+        return group_id(self._record(name))
+
+    def unmade_on(self, name: str) -> list[str]:
+        """The nodes that have not made the files of their new instance of a database yet."""
+        note = self._tables["creating"].get(name.lower())
+        if note is None:
+            return []
+        return records.instances(self._record(name)) if note is True else list(note["nodes"])
+
     def is_unmade(self, name: str) -> bool:
-        """Whether a new database has no files yet."""
-        return name.lower() in self._tables["creating"]
+        """Whether the new instance on this node has no files yet."""
+        return self.node_tag in self.unmade_on(name)
+
+    def deletions(self, name: str) -> dict[str, int]:
+        """The nodes that have still to remove files of a deleted instance, each with the raft index of the deletion."""
+        note = self._tables["deleting"].get(name.lower())
+        return {} if note is None else noted_deletions(note)
 
     def deleted_here(self, name: str) -> str | None:
-        """The name of a deleted database as it was spelt, if its files on this node are still to be removed."""
-        note = self._tables["deleting"].get(name.lower())
-        return None if note is None or self.node_tag not in note.get("nodes", [self.node_tag]) else str(note["name"])
+        """The name of a database as it was spelt, if files of a deleted instance are still to be removed here."""
+        return str(self._tables["deleting"][name.lower()]["name"]) if self.node_tag in self.deletions(name) else None
 
-    async def database_created(self, name: str) -> None:
-        """Note that the files of a new database are there."""
-        await self._driver.propose("database.created", {"name": name})
+    async def instance_created(self, name: str) -> None:
+        """Note that the files of the new instance on this node are there."""
+        fields = {"name": name, "group": self.group_id(name), "node": self.node_tag}
+        await self._driver.propose("database.created", fields, 2)
 
-    async def delete_database(self, name: str, hard: bool) -> tuple[int, bool]:
-        """Take a database out of the state with its identities; returns the raft index and whether there was one.
+    async def delete_database(
+        self, name: str, hard: bool, nodes: list[str] | None = None, spared: list[str] | None = None
+    ) -> tuple[int, bool]:
+        """Take a database, or its instances on some nodes, out of the state; returns the raft index and whether any.
 
-        hard: its files go too; they are the caller's to remove, and `database_deleted` to be called afterwards.
+        hard: the files go too, but on the nodes `spared`; each node removes its own and calls `instance_deleted`.
         """
-        index, found = await self._driver.propose("database.delete", {"name": name, "hard": hard})
+        fields = {"name": name, "hard": hard, "nodes": nodes, "spared": spared or []}
+        index, found = await self._driver.propose("database.delete", fields, 2)
         await self.purge()
         return index, bool(found)
 
@@ -222,15 +253,36 @@ class ClusterState:
             while not (await self._driver.propose("compare_exchange.purge", {"group": group}))[1]:
                 pass
 
-    async def database_deleted(self, name: str) -> None:
-        """Note that the files of a deleted database are gone."""
-        await self._driver.propose("database.deleted", {"name": name})
+    async def instance_deleted(self, name: str) -> None:
+        """Note that the files of the deleted instance on this node are gone."""
+        deletion = self.deletions(name).get(self.node_tag)
+        if deletion is not None:
+            fields = {"name": name, "node": self.node_tag, "deletion": deletion}
+            await self._driver.propose("database.deleted", fields, 2)
 
     def unfinished(self) -> tuple[list[str], list[str]]:
-        """Databases whose files were being made, and those whose files were being removed, when the server ended."""
-        creating = [str(self._record(key)["DatabaseName"]) for key in self._tables["creating"]]
+        """Databases whose files are to be made on this node, and those whose files are to be removed here."""
+        creating = [str(self._record(key)["DatabaseName"]) for key in self._tables["creating"] if self.is_unmade(key)]
         deleting = [name for key in self._tables["deleting"] if (name := self.deleted_here(key)) is not None]
         return creating, deleting
+
+    async def change_topology(self, name: str, change: Callable[[Topology], Topology]) -> int:
+        """Store what `change` makes of the topology of a database; returns the raft index.
+
+        `change` may be called again on a newer one. What it raises is raised here, and nothing changes.
+        """
+        for tries_left in reversed(range(limits.RECORD_UPDATE_TRIES_MAX)):
+            before = self._record(name)["Topology"]
+            expected_index = before["Stamp"]["Index"]
+            fields = {"name": name, "topology": change(before), "expected_index": expected_index}
+            try:
+                index, _ = await self._driver.propose("database.topology", fields)
+            except RaftConcurrency:
+                if not tries_left:
+                    raise
+            else:
+                return index
+        raise AssertionError("RECORD_UPDATE_TRIES_MAX is at least 1")
 
     async def update_record(self, name: str, change: Callable[[records.Record], None]) -> int:
         """Run `change` on a copy of the complete record and store what it leaves; returns the raft index.
@@ -299,11 +351,12 @@ class ClusterState:
 
     def database_topology(self, name: str, url: str) -> dict[str, Any]:
         """What `/topology` answers for a database; url: this node's address as the client knows it."""
-        return records.topology_nodes(self._record(name), self.node_urls(url))
+        found = records.topology_nodes(self._record(name), self.node_urls(url))
+        return {**found, "Etag": self.database_topology_etag(name)}
 
     def database_topology_etag(self, name: str) -> int:
-        """The number to compare with a request's Topology-Etag."""
-        return int(self._record(name)["Topology"]["Stamp"]["Index"])
+        """The number to compare with a request's Topology-Etag: it grows also when a node gets another address."""
+        return max(int(self._record(name)["Topology"]["Stamp"]["Index"]), int(self.topology["etag"]))
 
     @property
     def topology(self) -> dict[str, Any]:
@@ -507,8 +560,9 @@ class ClusterState:
         return [read_transaction(data) for _, data in found]
 
     async def transactions_applied(self, db: str, until: int) -> None:
-        """Note that all instances of a database have applied its transactions up to a raft index."""
-        await self._driver.propose("compare_exchange.applied", {"database": db, "until": until})
+        """Note that the instance on this node has applied the transactions of its database up to a raft index."""
+        fields = {"database": db, "node": self.node_tag, "until": until}
+        await self._driver.propose("compare_exchange.applied", fields, 2)
 
     # ------------------------------------------------------------ client configuration
 

@@ -1,7 +1,8 @@
-"""Raft messages to and from the other nodes: a channel to each, opened when there is something to say.
+"""Raft messages to and from the other nodes: a channel to each, which is open as long as both are up.
 
 A message that cannot be sent now is dropped and the core is told, as Raft allows; nothing is heaped up for a node that
-is away. A channel that breaks is opened again, with pauses that grow.
+is away. A channel that breaks is opened again, with pauses that grow: whether there is one says whether a node can be
+reached.
 """
 
 from __future__ import annotations
@@ -61,14 +62,17 @@ class Transport:
                 if peer.channel is not None:
                     peer.channel.close("the node has left the cluster")
         for node_id, url in urls.items():
-            self._peers.setdefault(node_id, _Peer(url)).is_guest = False
+            peer = self._peers.setdefault(node_id, _Peer(url))
+            peer.is_guest = False
+            if peer.channel is None or not peer.channel.is_open:
+                self._open(node_id, peer)
 
     def accept(self, hello: dict[str, Any]) -> Channel:
         """A channel on which another node sends. Raises: Forbidden when it is not of this cluster."""
         if hello.get("topology") != self._hello()["topology"]:
             raise Forbidden(f"node {hello.get('node')} belongs to another cluster")
         node_id, url = hello.get("id"), hello.get("url")
-        if isinstance(node_id, int) and isinstance(url, str) and len(self._peers) < limits.CLUSTER_NODES_MAX:
+        if isinstance(node_id, int) and isinstance(url, str) and url and len(self._peers) < limits.CLUSTER_NODES_MAX:
             known = self._peers.get(node_id)
             if known is None or (known.is_guest and known.url != url):
                 self._peers[node_id] = _Peer(url, is_guest=True)
@@ -122,7 +126,9 @@ class Transport:
 
     async def _connect(self, node_id: int, peer: _Peer) -> None:
         try:
-            peer.channel = await connect(peer.url, OPERATION, self._hello(), self._refuse, lambda reason: None)
+            peer.channel = await connect(
+                peer.url, OPERATION, self._hello(), self._refuse, lambda reason: self._open_later(node_id, peer)
+            )
             peer.pause_s = 0.0
             if self._peers.get(node_id) is not peer:
                 peer.channel.close("the node has left the cluster")
@@ -131,8 +137,19 @@ class Transport:
                 log.warn("cluster", f"node at {peer.url} cannot be reached: {error}")
             peer.pause_s = min(peer.pause_s * 2 or limits.PEER_RETRY_MS_MIN / 1_000, limits.PEER_RETRY_MS_MAX / 1_000)
             peer.next_try = asyncio.get_running_loop().time() + peer.pause_s
+            self._open_later(node_id, peer)
         finally:
             peer.is_opening = False
+
+    def _open_later(self, node_id: int, peer: _Peer) -> None:
+        """Try again by itself, so that a node that is back is seen although nobody has anything to say to it."""
+
+        def again() -> None:
+            if self._peers.get(node_id) is peer and (peer.channel is None or not peer.channel.is_open):
+                self._open(node_id, peer)
+
+        # Timers may be a little early; then it would not be the time yet.
+        asyncio.get_running_loop().call_later(peer.pause_s + limits.PEER_RETRY_MS_MIN / 1_000, again)
 
     @staticmethod
     def _refuse(kind: int, payload: bytes) -> None:

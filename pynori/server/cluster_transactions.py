@@ -1,21 +1,29 @@
 """Cluster-wide transactions come to a database: in the order of their raft indexes, each once, all or nothing.
 
-What the cluster has agreed on is kept in its state until it is applied. The database notes the raft index of the last
-one in the same transaction as its documents, so that neither a restart nor a second look applies it again. Documents
-get the change vector that all instances of the database give them.
+What the cluster has agreed on is kept in its state until all instances have applied it. The database notes the raft
+index of the last one in the same transaction as its documents, so that neither a restart nor a second look applies it
+again. Documents get the change vector that all instances of the database give them, whose number grows with each
+document command: one that came from a sibling and has seen a command is not set back to it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pynori import limits
-from pynori.cluster.compare_exchange import Transaction, group_id
-from pynori.errors import OperationFailed, PynoriError
+from pynori.cluster.compare_exchange import DocumentCommand, Transaction, group_id
+from pynori.cluster.records import instances
+from pynori.errors import ConcurrencyError, DocumentConflict, OperationFailed, PynoriError
 from pynori.runtime import log
+from pynori.runtime.tasks import Tasks
 
 if TYPE_CHECKING:
+    from pynori.cluster.records import Record
     from pynori.cluster.state import ClusterState
     from pynori.documents.database import Batch, CommandResult, Database
 
@@ -32,17 +40,46 @@ class ClusterTransactions:
         self._turn = asyncio.Lock()
         self._applied = database.position(POSITION)
         self._reported = self._applied
-        self._results: dict[int, list[CommandResult]] = {}  # of transactions that somebody waits for
-        self._awaited: set[int] = set()
+        self._waiting = 0  # callers of `run`
+        self._results: dict[int, list[CommandResult | Seen]] = {}  # by raft index, as long as somebody waits for one
+        self._is_due = False
+        self._tasks = Tasks()
 
-    async def results(self, index: int) -> list[CommandResult]:
-        """What a transaction did to documents, when it is applied here: one result for each of its commands."""
-        self._awaited.add(index)
+    async def run(self, proposal: Awaitable[int]) -> tuple[int, list[CommandResult | Seen]]:
+        """Await the raft index of a transaction that is being agreed on, and what it did to documents here.
+
+        There is one result for each of its commands.
+        """
+        self._waiting += 1
+        try:
+            index = await proposal
+            await self.catch_up()
+            return index, self._results.pop(index, [])
+        finally:
+            self._waiting -= 1
+            if not self._waiting:
+                self._results.clear()
+
+    def catch_up_soon(self) -> None:
+        """Apply what the cluster has agreed on in a task of its own. A failure is told; the next call tries again."""
+        if not self._is_due:
+            self._is_due = True
+            self._tasks.start(f"cluster-wide transactions of {self._name}", self._catch_up_later())
+
+    async def _catch_up_later(self) -> None:
+        self._is_due = False
+        await self.catch_up_at_start()
+
+    async def catch_up_at_start(self) -> None:
+        """Apply what is there, such as what the last run of the server left."""
         try:
             await self.catch_up()
-            return self._results.pop(index, [])
-        finally:
-            self._awaited.discard(index)
+        except PynoriError as error:
+            log.error("cluster", f"cluster-wide transactions of {self._name} cannot be applied: {error}", db=self._name)
+
+    async def close(self) -> None:
+        """End what is under way; the database is about to be closed."""
+        await self._tasks.cancel()
 
     async def catch_up(self) -> None:
         """Apply everything that the cluster has agreed on so far."""
@@ -59,38 +96,85 @@ class ClusterTransactions:
                 await self._state.transactions_applied(self._name, self._applied)
 
     async def _apply(self, transaction: Transaction) -> None:
-        try:
-            results = await self._database.submit(self._batch(transaction, delete_first=False))
-        except OperationFailed:
-            # Only a document that stands in another collection is refused; it makes room then, on every instance.
-            results = await self._database.submit(self._batch(transaction, delete_first=True))
+        for tries_left in reversed(range(limits.CLUSTER_TRANSACTION_TRIES_MAX)):
+            try:
+                results = await self._submit(transaction)
+                break
+            except ConcurrencyError:
+                # A sibling's version, or a write of a client, came between the look and the transaction.
+                if not tries_left:
+                    raise
         self._applied = transaction.index
-        if transaction.index in self._awaited:
-            self._results[transaction.index] = results[-len(transaction.commands) :]
+        if self._waiting:
+            if len(self._results) >= limits.STATE_COMMANDS_WAITING_MAX:
+                del self._results[next(iter(self._results))]  # of another node's transaction: ours are no more
+            self._results[transaction.index] = results
 
-    def _batch(self, transaction: Transaction, delete_first: bool) -> Batch:
+    async def _submit(self, transaction: Transaction) -> list[CommandResult | Seen]:
         record = self._state.record(self._name)
         assert record is not None
-        topology = record["Topology"]
+        group = group_id(record)
+        vectors: dict[str, str] = {}
+        if len(instances(record)) > 1:
+            vectors = self._present([command.id for command in transaction.commands])
+        numbered = list(enumerate(transaction.commands, transaction.first))
+        due = [each for each in numbered if counted(vectors.get(each[1].id, ""), group) < each[0]]
+        made = functools.partial(self._batch, transaction, record, due, vectors)
+        try:
+            results = await self._database.submit(made(delete_first=False))
+        except OperationFailed:
+            # Only a document that stands in another collection is refused; it makes room then, on every instance.
+            results = await self._database.submit(made(delete_first=True))
+        applied = dict(zip((number for number, _ in due), results[-len(due) :] if due else (), strict=True))
+        return [
+            applied.get(number) or Seen(command.id, command.document is None, vectors[command.id])
+            for number, command in numbered
+        ]
+
+    def _present(self, ids: list[str]) -> dict[str, str]:
+        """The change vectors of the documents that are there, "" for none; a conflict, which this ends, is left out."""
+        vectors = {}
+        for id in ids:
+            with contextlib.suppress(DocumentConflict):
+                document = self._database.head(id)
+                vectors[id] = "" if document is None else document.change_vector
+        return vectors
+
+    def _batch(
+        self, transaction: Transaction, record: Record, due: list[tuple[int, DocumentCommand]],
+        vectors: Mapping[str, str], delete_first: bool,
+    ) -> Batch:  # fmt: skip
         batch = self._database.batch()
         batch.set_position(POSITION, transaction.index)
+        # A document may stand in a transaction more than once; what is expected of it holds before the first.
+        expected = dict(vectors)
         if delete_first:
-            for command in transaction.commands:
-                batch.delete(command.id)
-        for number, command in enumerate(transaction.commands, transaction.first):
+            for _, command in due:
+                batch.delete(command.id, expected.pop(command.id, None))
+        for number, command in due:
             vector = f"RAFT:{number}-{group_id(record)}"
             if transaction.guarded:
-                vector += f", TRXN:{transaction.index}-{topology['ClusterTransactionIdBase64']}"
+                vector += f", TRXN:{transaction.index}-{record['Topology']['ClusterTransactionIdBase64']}"
+            before = expected.pop(command.id, None)
             if command.document is None:
-                batch.delete(command.id, source_change_vector=vector, exact=True)
+                batch.delete(command.id, before, source_change_vector=vector, exact=True)
             else:
-                batch.put(command.id, command.document.encode(), source_change_vector=vector, exact=True)
+                batch.put(command.id, command.document.encode(), before, source_change_vector=vector, exact=True)
         return batch
 
 
-async def catch_up_at_start(transactions: ClusterTransactions, name: str) -> None:
-    """Apply what the last run of the server left. A failure is told, and the next transaction tries again."""
-    try:
-        await transactions.catch_up()
-    except PynoriError as error:
-        log.error("cluster", f"cluster-wide transactions of {name} cannot be applied: {error}", db=name)
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A command that had come from a sibling before it was applied here, and the version that is there."""
+
+    id: str
+    is_delete: bool
+    change_vector: str
+
+
+def counted(change_vector: str, group: str) -> int:
+    """The number of the last document command of cluster-wide transactions that a version has seen; 0: none."""
+    for entry in change_vector.split(", "):
+        if entry.startswith("RAFT:") and entry.endswith(f"-{group}"):
+            return int(entry[5 : -len(group) - 1])
+    return 0

@@ -1,10 +1,12 @@
 """From records in the cluster's state to open databases: create, open, close, disable, delete.
 
-Creation is a transaction over two places. The record enters the state together with a note that the files are being
-made; then the files are made (complete or not at all, by the engine); then the note goes. Deletion is its mirror: the
-record goes and a note comes, the files go, the note goes. When the server ends in between, `open_all` reads the notes
-and finishes. So a folder that is missing without a note is a loss, and is reported, never replaced by an empty one; and
-a folder without record and note is what a deletion has kept on request (HardDelete false).
+Creation is a transaction over two places. The record enters the state together with a note that names the nodes that
+have files to make; each of them makes its own (complete or not at all, by the engine) and takes itself off the note.
+Deletion is its mirror: the record, or an instance of it, goes and a note comes; the files go, the note goes. When the
+server ends in between, `open_all` reads the notes and finishes. So a folder that is missing without a note is a loss,
+and is reported, never replaced by an empty one; and a folder without record and note is what a deletion has kept on
+request (HardDelete false). As long as a node has files of a name to remove it makes none of that name: a folder is
+never taken for that of a later database.
 
 Every database is opened before the server listens, so that `find` is a lookup. What happens to one name takes turns.
 """
@@ -12,8 +14,9 @@ Every database is opened before the server listens, so that `find` is a lookup. 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +25,10 @@ from weakref import WeakValueDictionary
 from pynori_core.errors import EngineError
 
 from pynori import limits
+from pynori.cluster import database_topology, topology
+from pynori.cluster.database_topology import Topology
 from pynori.cluster.driver import Changed
-from pynori.cluster.records import Record, check_name
+from pynori.cluster.records import Record, check_name, instances
 from pynori.cluster.state import ClusterState
 from pynori.documents.database import Database, DatabaseOptions
 from pynori.errors import (
@@ -31,8 +36,11 @@ from pynori.errors import (
     DatabaseDoesNotExist,
     DatabaseLoadFailure,
     DatabaseNotRelevant,
+    InvalidArgument,
+    NoLeader,
     OperationFailed,
     PynoriError,
+    RequestTimeout,
     Unavailable,
     from_engine,
 )
@@ -43,7 +51,7 @@ from pynori.indexes.worker import IndexThreads
 from pynori.runtime import log
 from pynori.runtime.clock import Clock
 from pynori.runtime.tasks import Tasks
-from pynori.server.cluster_transactions import ClusterTransactions, catch_up_at_start
+from pynori.server.cluster_transactions import ClusterTransactions
 from pynori.server.compaction import check_compactable, compact_open
 from pynori.server.data_directory import sync_directory
 from pynori.server.open_database import OpenDatabase
@@ -70,6 +78,7 @@ class Databases:
         self._clock = clock
         self._tasks = Tasks()
         self._open: dict[str, OpenDatabase] = {}  # by lower-case name
+        self._groups: dict[str, str] = {}  # ids of the groups of those that are or were open, by the same name
         self._failures: dict[str, PynoriError] = {}  # why a database that should be open is not
         self._restarts: dict[str, int] = {}  # how often a database was opened again after a failed sync
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -119,30 +128,33 @@ class Databases:
         if self._closing:
             raise Unavailable("The server is stopping")
         async with self._turn(name):
+            await self._finish_deletion(name)
             path = self._path(name)
             is_kept = path is not None and path.exists()  # by a deletion that was not hard
             raft_index, complete = await self._state.create_database(record, replication_factor)
-            if not self._state.is_here(name):
-                await self._made_elsewhere(name)
-                return CreatedDatabase(raft_index, complete["DatabaseName"], complete["Topology"])
+            name = complete["DatabaseName"]
+            is_wanted = self._state.is_here(name) and not complete["Disabled"]
             try:
-                if not complete["Disabled"]:
+                if is_wanted:
                     await self._make(complete, is_kept)
             except BaseException as error:
                 # The record must not stay without files. What was there before stays, whatever is wrong with it.
-                await self._state.delete_database(name, hard=not is_kept)
+                others = [tag for tag in instances(complete) if tag != self._state.node_tag]
+                await self._state.delete_database(name, not is_kept, spared=others)
                 if isinstance(error, EngineError):
                     raise from_engine(error) from error
                 raise
+        if is_wanted:
+            self._tasks.start(f"creation of {name}", self._note_creation(name))
         if not complete["Disabled"]:
-            self._tasks.start(f"creation of {name}", self._state.database_created(name))
-        return CreatedDatabase(raft_index, complete["DatabaseName"], complete["Topology"])
+            await self._made_elsewhere(name)
+        return CreatedDatabase(raft_index, name, complete["Topology"])
 
-    async def delete(self, names: list[str], hard: bool) -> int:
-        """Delete databases; hard: with their files. Names that are not there are passed over.
+    async def delete(self, names: list[str], hard: bool, nodes: list[str] | None = None) -> int:
+        """Delete databases, or their instances on some nodes; hard: with their files.
 
-        Returns the raft index, -1 when locks have kept it from deleting anything. Raises: OperationFailed when one is
-        locked against deletion; none is deleted then.
+        Names that are not there are passed over. Returns the raft index, -1 when locks have kept it from deleting
+        anything. Raises: OperationFailed when one is locked against deletion; none is deleted then.
         """
         wanted = []
         spared = False
@@ -161,8 +173,30 @@ class Databases:
             wanted.append(record["DatabaseName"])
         raft_index = -1 if spared else self._state.raft_index
         for name in wanted:
-            raft_index = max(raft_index, await self._delete(name, hard))
+            raft_index = max(raft_index, await self._delete(name, hard, nodes))
         return raft_index
+
+    async def add_instance(self, name: str, node: str | None, asked_mentor: str | None) -> str:
+        """Give a database an instance on one more node, by default on the one with the fewest; returns its tag."""
+        state = self._state
+        nodes = topology.nodes(state.topology)
+        if node is not None and node not in nodes:
+            raise InvalidArgument(f"Node '{node}' is not in the cluster, so it cannot hold the database")
+
+        def added(known: Topology) -> Topology:
+            there = database_topology.instances(known)
+            free = [tag for tag in nodes if tag not in there]
+            if not free:
+                raise InvalidArgument(f"Database '{name}' already exists on all the nodes of the cluster")
+            loads = [each["Topology"] for each in map(state.record, state.database_names()) if each is not None]
+            chosen = node or database_topology.place(1, [], free, state.away(), loads)[0]
+            return database_topology.add(known, chosen, asked_mentor)
+
+        before = state.instances(name)
+        await state.change_topology(name, added)
+        chosen = next((tag for tag in state.instances(name) if tag not in before), node or "")
+        await self._made_elsewhere(name)
+        return chosen
 
     async def set_disabled(self, name: str, disabled: bool) -> int:
         """Close a database and keep it closed, or open it again; returns the raft index."""
@@ -173,11 +207,11 @@ class Databases:
             if disabled:
                 await self._close(key)
                 self._failures.pop(key, None)
-            elif key not in self._open:
+            elif key not in self._open and self._state.is_here(name):
                 record = self._state.record(name)
                 if record is None:
                     raise DatabaseDoesNotExist(name)
-                await self._open_recorded(record, may_make=self._is_new(record))
+                await self._open_recorded(record, may_make=self._state.is_unmade(name))
         return raft_index
 
     async def compact(self, name: str, operation: Operation) -> None:
@@ -217,45 +251,90 @@ class Databases:
             if ("records", opened.name.lower()) in changed or ("cluster", "topology") in changed:
                 follow(opened, self._state)
         for table, key in changed:
-            if table in ("records", "deleting") and not self._closing and self._is_due(key):
-                self._tasks.start(f"record of {key}", self._follow(key))
+            if table in ("records", "deleting") and not self._closing:
+                if not self._is_wanted(key):
+                    self._failures.pop(key, None)
+                if self._is_due(key):
+                    self._tasks.start(f"record of {key}", self._follow(key))
+            elif table == "transactions":
+                self._apply_transactions(key)
+
+    def _apply_transactions(self, place: str) -> None:
+        """A cluster-wide transaction is agreed on. Where there is one instance, whoever has asked for it applies it."""
+        for key, each in self._open.items():
+            is_its = place.startswith(self._groups[key] + "/") and self._state.has_database(key)
+            if is_its and len(self._state.instances(key)) > 1:
+                each.transactions.catch_up_soon()
+
+    def _is_wanted(self, key: str) -> bool:
+        """Whether this node is to have an instance and to serve it."""
+        state = self._state
+        return state.has_database(key) and state.is_here(key) and not state.is_disabled(key)
 
     def _is_due(self, key: str) -> bool:
-        record = self._state.record(key)
-        if record is None:
-            return key in self._open or self._state.deleted_here(key) is not None
-        is_wanted = self._state.is_here(key) and not record["Disabled"]
-        return is_wanted != (key in self._open) and key not in self._failures
+        if self._state.deleted_here(key) is not None:
+            return True
+        if key in self._open:
+            return not self._is_wanted(key) or self._groups[key] != self._state.group_id(key)
+        return self._is_wanted(key) and key not in self._failures
 
     async def _follow(self, key: str) -> None:
-        """Do for one database what its record says. Whoever changed the record here holds its turn, and has done it."""
-        async with self._turn(key):
-            record = self._state.record(key)
-            if record is not None:
-                name = record["DatabaseName"]
-                is_wanted = self._state.is_here(name) and not record["Disabled"]
-                if is_wanted and key not in self._open and key not in self._failures:
-                    await self._open_recorded(record, may_make=self._state.is_unmade(name))
-                elif not is_wanted and key in self._open:
-                    await self._close(key)
-                return
-            database = await self._close(key)
-            gone = self._state.deleted_here(key)
-            if gone is None:
-                return
-            name = gone
-            loop = asyncio.get_running_loop()
-            await loop.run_in_executor(None, remove_indexes, self._index_path(name))
-            if database is not None:
-                await loop.run_in_executor(None, database.delete_files)
-            else:
-                await loop.run_in_executor(None, self._remove_leftovers, name)
-            await self._state.database_deleted(name)
+        """Do for one database what the state says. Whoever changed it here holds the turn, and has done the most."""
+        # Without a leader nothing can be told; `_look_at_notes` tries again.
+        with contextlib.suppress(NoLeader, RequestTimeout):
+            async with self._turn(key):
+                if not self._closing and self._is_due(key):
+                    await self._follow_now(key)
+
+    async def _follow_now(self, key: str) -> None:
+        database = await self._close(key)
+        await self._finish_deletion(key, database)
+        record = self._state.record(key)
+        if record is not None and self._is_wanted(key) and key not in self._failures:
+            await self._open_recorded(record, may_make=self._state.is_unmade(key))
+
+    async def _finish_deletion(self, key: str, database: Database | None = None) -> None:
+        """Remove the files of a deleted instance and take this node off the note. The turn is the caller's."""
+        name = self._state.deleted_here(key)
+        if name is None:
+            return
+        await self._remove_files(name, database)
+        await self._state.instance_deleted(name)
+
+    async def _remove_files(self, name: str, database: Database | None) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, remove_indexes, self._index_path(name))
+        if database is not None:
+            await loop.run_in_executor(None, database.delete_files)
+        else:
+            await loop.run_in_executor(None, self._remove_leftovers, name)
 
     async def _made_elsewhere(self, name: str) -> None:
-        """Wait until the node that has a new database has made its files, for a bounded time."""
-        deadline = asyncio.get_running_loop().time() + limits.DATABASE_MADE_WAIT_MS / 1_000
-        while self._state.is_unmade(name) and asyncio.get_running_loop().time() < deadline:
+        """Wait until the other nodes that can be reached have made the files of their instances, for a bounded time."""
+
+        def unmade() -> list[str]:
+            return self._state.unmade_on(name) if self._state.has_database(name) else []
+
+        await self._until_others_have(unmade, limits.DATABASE_MADE_WAIT_MS / 1_000)
+
+    async def pending_deletes(self, names: list[str], wait_s: float) -> list[str]:
+        """The nodes that have still to remove files of these databases, once those had some time for it."""
+
+        def pending() -> list[str]:
+            return sorted({tag for name in names for tag in self._state.deletions(name)} - {self._state.node_tag})
+
+        await self._until_others_have(pending, wait_s)
+        return pending()
+
+    async def _until_others_have(self, behind: Callable[[], list[str]], wait_s: float) -> None:
+        """Return when none of the other nodes that can be reached is behind any more."""
+        state = self._state
+        deadline = asyncio.get_running_loop().time() + wait_s
+        while asyncio.get_running_loop().time() < deadline:
+            nodes = topology.nodes(state.topology)
+            waited_for = [tag for tag in behind() if tag != state.node_tag and tag in nodes]
+            if not any(state.is_connected(nodes[tag]["id"]) for tag in waited_for):
+                return
             await asyncio.sleep(limits.MEMBERSHIP_LOOK_MS / 1_000)
 
     # ------------------------------------------------------------ start and end of the server
@@ -265,22 +344,25 @@ class Databases:
 
         A database that cannot be opened does not stop the others: it answers 503 with the reason.
         """
-        creating, deleting = self._state.unfinished()
+        _, deleting = self._state.unfinished()
         loop = asyncio.get_running_loop()
         for name in deleting:
             await loop.run_in_executor(None, self._remove_leftovers, name)
-            # The cluster may have no leader yet: others start at the same time.
-            self._tasks.start(f"deletion of {name}", self._forget_deleted(name))
+            # The cluster may have no leader yet, to whom this is told: others start at the same time.
+            self._tasks.start(f"deletion of {name}", self._follow(name.lower()))
         if self._directory is not None:
             await loop.run_in_executor(None, self._sweep)
         gate = asyncio.Semaphore(limits.DATABASES_OPENING_MAX)
-        new = {name.lower() for name in creating}
 
         async def open_one(name: str) -> None:
-            async with gate, self._turn(name):
-                record = self._state.record(name)
-                if record is not None and not record["Disabled"] and self._state.is_here(name):
-                    await self._open_recorded(record, may_make=name.lower() in new)
+            key = name.lower()
+            async with gate:
+                if self._state.deleted_here(key) is not None:
+                    return
+                async with self._turn(name):
+                    record = self._state.record(name)
+                    if record is not None and self._is_wanted(key) and key not in self._open:
+                        await self._open_recorded(record, may_make=self._state.is_unmade(key))
 
         await asyncio.gather(*(open_one(name) for name in self.names()))
 
@@ -305,7 +387,19 @@ class Databases:
                 failure = each.database.failure
                 if failure is not None:
                     await self._restart(each, failure)
+            self._look_at_notes()
             await asyncio.sleep(limits.DISK_WATCH_MS / 1_000)
+
+    def _look_at_notes(self) -> None:
+        """Try again what the state did not take when it was first told: there was no leader."""
+        for key in self._state.noted_here() if self._state.leader_tag and not self._closing else ():
+            turn = self._turns.get(key)
+            if turn is not None and turn.locked():
+                continue
+            if self._is_due(key):
+                self._tasks.start(f"record of {key}", self._follow(key))
+            elif key in self._open and self._state.is_unmade(key):
+                self._tasks.start(f"creation of {key}", self._note_creation(key))
 
     async def _restart(self, each: OpenDatabase, failure: PynoriError) -> None:
         """Take a database down, and open it again through recovery, which reads past the cache. Once; then it stays.
@@ -344,11 +438,6 @@ class Databases:
     def _path(self, name: str) -> Path | None:
         return None if self._directory is None else self._directory / name
 
-    def _is_new(self, record: Record) -> bool:
-        """Whether the database was created disabled and so has no files yet."""
-        creating, _ = self._state.unfinished()
-        return record["DatabaseName"] in creating
-
     async def _make(self, record: Record, is_kept: bool) -> None:
         """Make the files of a new database, or take over those that a soft deletion has kept, and open it."""
         name = record["DatabaseName"]
@@ -378,7 +467,14 @@ class Databases:
             return
         await self._add(name, database)
         if may_make:
-            self._tasks.start(f"creation of {name}", self._state.database_created(name))
+            self._tasks.start(f"creation of {name}", self._note_creation(name))
+
+    async def _note_creation(self, name: str) -> None:
+        """Tell the cluster that this node has made its files. A turn, so that one is on its way at a time."""
+        with contextlib.suppress(NoLeader, RequestTimeout):
+            async with self._turn(name):
+                if self._state.has_database(name) and self._state.is_unmade(name):
+                    await self._state.instance_created(name)
 
     async def _add(self, name: str, database: Database) -> None:
         """Open the indexes of an open database, and serve it."""
@@ -390,13 +486,14 @@ class Databases:
             await database.close()
             raise
         self._failures.pop(name.lower(), None)
+        self._groups[name.lower()] = self._state.group_id(name)
         transactions = ClusterTransactions(database, name, self._state)
         operations = Operations(self._clock)
         replication = new_replication(database, name, self._state, database.scripts, self._clock)
         opened = OpenDatabase(database, name, operations, self._state, indexes, transactions, replication)
         self._open[name.lower()] = opened
         follow(opened, self._state)
-        await catch_up_at_start(transactions, name)
+        await transactions.catch_up_at_start()
 
     def _index_path(self, name: str) -> Path | None:
         """Where the indexes of a database lie; beside the databases, so that these can be exchanged as a whole."""
@@ -411,34 +508,28 @@ class Databases:
             return None
         found.operations.kill_all()
         await found.replication.close()
+        await found.transactions.close()
         await found.indexes.close()
         await found.database.close()
         return found.database
 
-    async def _delete(self, name: str, hard: bool) -> int:
+    async def _delete(self, name: str, hard: bool, nodes: list[str] | None) -> int:
+        """The files of this node go at once; its name on the note goes by `_follow`, which the change has started."""
         async with self._turn(name):
-            hard_on_disk = hard and self._directory is not None
-            was_here = self._state.record(name) is not None and self._state.is_here(name)
-            raft_index, found = await self._state.delete_database(name, hard_on_disk)
+            tag = self._state.node_tag
+            was_here = self._state.has_database(name) and self._state.is_here(name) and (nodes is None or tag in nodes)
+            spared = [tag] if self._directory is None else []
+            raft_index, found = await self._state.delete_database(name, hard, nodes, spared)
             if not found or not was_here:
                 return raft_index
             database = await self._close(name.lower())
             self._failures.pop(name.lower(), None)
-            loop = asyncio.get_running_loop()
-            # Kept files can be taken over by a new database; its indexes are made anew then.
-            await loop.run_in_executor(None, remove_indexes, self._index_path(name))
-            if hard_on_disk:
-                if database is not None:
-                    await loop.run_in_executor(None, database.delete_files)
-                else:
-                    await loop.run_in_executor(None, self._remove_leftovers, name)
-        if hard_on_disk:
-            self._tasks.start(f"deletion of {name}", self._forget_deleted(name))
+            if hard and self._directory is not None:
+                await self._remove_files(name, database)
+            else:
+                # Kept files can be taken over by a new database; its indexes are made anew then.
+                await asyncio.get_running_loop().run_in_executor(None, remove_indexes, self._index_path(name))
         return raft_index
-
-    async def _forget_deleted(self, name: str) -> None:
-        # A new database of this name has dropped the note itself; then this changes nothing.
-        await self._state.database_deleted(name)
 
     def _remove_leftovers(self, name: str) -> None:
         """Remove the folder of a database that is not open. Blocks."""

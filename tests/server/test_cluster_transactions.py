@@ -52,8 +52,8 @@ def test_a_document_of_another_collection_makes_room(tmp_path: Path) -> None:
         await server.databases.create({"DatabaseName": "db"}, 1)
         found = server.databases.find("db")
         await found.database.put("users/1", b'{"@metadata":{"@collection":"Others"}}')
-        index = await server.state.transact("db", [], [document("users/1", "Users"), document("u/2", "Users")], True)
-        results = await found.transactions.results(index)
+        wanted = [document("users/1", "Users"), document("u/2", "Users")]
+        _, results = await found.transactions.run(server.state.transact("db", [], wanted, True))
         assert [(each.kind, each.id, each.collection) for each in results] == [
             ("PUT", "users/1", "Users"), ("PUT", "u/2", "Users"),
         ]  # fmt: skip
@@ -71,8 +71,8 @@ def test_what_is_applied_leaves_the_state(tmp_path: Path) -> None:
         await server.databases.create({"DatabaseName": "db"}, 1)
         found = server.databases.find("db")
         for number in range(150):
-            index = await server.state.transact("db", [], [document(f"users/{number}", "Users")], False)
-            assert len(await found.transactions.results(index)) == 1
+            proposal = server.state.transact("db", [], [document(f"users/{number}", "Users")], False)
+            assert len((await found.transactions.run(proposal))[1]) == 1
         assert len(server.state.transactions("db", 1000, 0)) <= 66
         assert found.transactions._results == {} and found.database.collections() == {"Users": 150}
         await server.stop()

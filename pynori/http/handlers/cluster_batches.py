@@ -14,8 +14,10 @@ from pynori.http.request import Request
 from pynori.http.response import Response, encode_json
 from pynori.http.shapes import command_result
 from pynori.runtime.rand import guid
+from pynori.server.cluster_transactions import Seen
 
 if TYPE_CHECKING:
+    from pynori.documents.database import CommandResult
     from pynori.http.handlers.batches import Command
 
 VALUE_KINDS = ("CompareExchangePUT", "CompareExchangeDELETE")
@@ -43,12 +45,24 @@ async def post(request: Request, commands: list[Command]) -> Response:
             check.put(document["id"], document["document"].encode())
         documents.append(document)
     guarded = not request.flag("disableatomicdocumentwrites")
-    index = await state.transact(request.database_name, changes, documents, guarded)
-    results = [command_result(result) for result in await found.transactions.results(index)] if documents else []
+    proposal = state.transact(request.database_name, changes, documents, guarded)
+    if documents:
+        index, applied = await found.transactions.run(proposal)
+    else:
+        index, applied = await proposal, []
+    results = [shape_of(result) for result in applied]
     results += [
         {"Type": command.Type, "Key": command.Id, "Index": index} for command in commands if command.Type in VALUE_KINDS
     ]
     return Response(201, encode_json({"Results": results, "TransactionIndex": index}))
+
+
+def shape_of(result: CommandResult | Seen) -> dict[str, Any]:
+    if not isinstance(result, Seen):
+        return command_result(result)
+    if result.is_delete:
+        return {"Id": result.id, "Type": "DELETE", "Deleted": True, "ChangeVector": result.change_vector}
+    return {"Type": "PUT", "@id": result.id, "@change-vector": result.change_vector}
 
 
 def change_of(command: Command) -> dict[str, Any]:

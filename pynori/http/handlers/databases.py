@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pynori.errors import DatabaseDoesNotExist, InvalidArgument, NamedDatabaseDoesNotExist, PynoriError
+from pynori import limits
+from pynori.cluster import database_topology, topology
+from pynori.cluster.database_topology import ROLES, instances, mentor
+from pynori.errors import (
+    DatabaseDoesNotExist,
+    DatabaseNotRelevant,
+    InvalidArgument,
+    NamedDatabaseDoesNotExist,
+    PynoriError,
+)
 from pynori.http.request import Request
 from pynori.http.response import Response, json_response
 
@@ -25,18 +34,44 @@ async def create(request: Request) -> Response:
             "RaftCommandIndex": created.raft_index,
             "Name": created.name,
             "Topology": created.topology,
-            "NodesAddedTo": [request.base_url()],
+            "NodesAddedTo": addresses(request, instances(created.topology)),
         },
         status=201,
     )
 
 
+def addresses(request: Request, tags: list[str]) -> list[str]:
+    """Where nodes are reached; this one as the client knows it."""
+    urls = request.server.state.node_urls(request.base_url())
+    return [urls[tag] for tag in tags if tag in urls]
+
+
 async def delete(request: Request) -> Response:
-    """Delete databases, with or without their files."""
+    """Delete databases, or their instances on some nodes, with or without their files."""
     body = request.json_object()
     names = name_list(body)
-    raft_index = await request.server.databases.delete(names, bool(body.get("HardDelete")))
-    return json_response({"RaftCommandIndex": raft_index, "PendingDeletes": []})
+    nodes = body.get("FromNodes") or None
+    if nodes is not None and not (isinstance(nodes, list) and all(isinstance(tag, str) for tag in nodes)):
+        raise InvalidArgument("'FromNodes' must be a list of node tags")
+    databases = request.server.databases
+    raft_index = await databases.delete(names, bool(body.get("HardDelete")), nodes)
+    wait_s = seconds(body.get("TimeToWaitForConfirmation"), limits.DATABASE_DELETED_WAIT_MS / 1_000)
+    return json_response(
+        {"RaftCommandIndex": raft_index, "PendingDeletes": await databases.pending_deletes(names, wait_s)}
+    )
+
+
+def seconds(span: object, default: float) -> float:
+    """A time span as clients write it, "00:00:15" or milliseconds; what is none, or longer, is the default."""
+    if isinstance(span, int | float) and not isinstance(span, bool):
+        return min(max(span / 1_000, 0.0), default)
+    if not isinstance(span, str):
+        return default
+    try:
+        hours, minutes, rest = span.split(":")
+        return min(max(int(hours) * 3_600 + int(minutes) * 60 + float(rest), 0.0), default)
+    except ValueError:
+        return default
 
 
 def name_list(body: dict[str, Any]) -> list[str]:
@@ -79,8 +114,9 @@ def list_all(request: Request) -> Response:
 
 
 def database_info(request: Request, name: str) -> dict[str, Any]:
-    """What lists show of one database, open or not."""
-    found = request.server.state.record(name)
+    """What lists show of one database, open or not, on this node or on others."""
+    state = request.server.state
+    found = state.record(name)
     if found is None:
         raise DatabaseDoesNotExist(name)
     info: dict[str, Any] = {
@@ -88,16 +124,47 @@ def database_info(request: Request, name: str) -> dict[str, Any]:
         "Disabled": bool(found["Disabled"]),
         "IsEncrypted": bool(found["Encrypted"]),
         "LockMode": found["LockMode"],
-        "NodesTopology": {"Members": found["Topology"]["Members"]},
+        "NodesTopology": nodes_topology(request, found["Topology"]),
+        "DeletionInProgress": dict.fromkeys(state.deletions(name), "HardDelete"),
+        "IsHere": state.is_here(name),
     }
     try:
         statistics = request.server.databases.find(name).database.statistics()
+    except DatabaseNotRelevant:
+        info["State"] = "offline (not on this node)"
+        return info
     except PynoriError as error:
+        info["State"] = "disabled" if info["Disabled"] else "failed"
         info["LoadError"] = None if info["Disabled"] else error.message
         return info
+    info["State"] = "online"
     info["DocumentsCount"] = statistics.documents
     info["TotalSize"] = {"SizeInBytes": statistics.size_bytes}
     return info
+
+
+def nodes_topology(request: Request, known: dict[str, Any]) -> dict[str, Any]:
+    """The nodes of a database by their roles, in order, each with its address and who feeds it."""
+    urls = request.server.state.node_urls(request.base_url())
+
+    def nodes(field: str) -> list[dict[str, Any]]:
+        return [
+            {"NodeTag": tag, "NodeUrl": urls.get(tag), "ResponsibleNode": mentor(known, tag)}
+            for tag in known[field]
+        ]
+
+    return {
+        **{field: nodes(field) for field in ROLES},
+        "Status": {
+            tag: {
+                "LastStatus": known["PromotablesStatus"].get(tag, "Ok"),
+                "LastError": known["DemotionReasons"].get(tag),
+            }
+            for tag in instances(known)
+        },
+        "PriorityOrder": known["PriorityOrder"],
+        "DynamicNodesDistribution": known["DynamicNodesDistribution"],
+    }
 
 
 async def enable(request: Request) -> Response:
@@ -164,31 +231,71 @@ def named_record(request: Request, name: str) -> dict[str, Any]:
 async def reorder(request: Request) -> Response:
     """Put the members of a database's topology into another order: clients ask the first one first."""
     name = request.required("name")
-    order = request.json_object().get("MembersOrder")
-    members = named_record(request, name)["Topology"]["Members"]
-    if not isinstance(order, list) or sorted(map(str, order)) != sorted(members):
-        raise InvalidArgument(f"The reordered list doesn't correspond to the existing members: {', '.join(members)}")
-
-    def change(found: dict[str, Any]) -> None:
-        found["Topology"] = {**found["Topology"], "Members": [str(each) for each in order]}
-
-    await request.server.state.update_record(name, change)
+    body = request.json_object()
+    order = body.get("MembersOrder")
+    named_record(request, name)
+    if not isinstance(order, list):
+        raise InvalidArgument("the body must hold 'MembersOrder', a list of node tags")
+    tags, is_fixed = [str(tag) for tag in order], bool(body.get("Fixed"))
+    await request.server.state.change_topology(name, lambda known: database_topology.reorder(known, tags, is_fixed))
     return Response(200)
 
 
-def promote(request: Request) -> Response:
-    """Make a node a member of a database's topology. Here all nodes of it are members from the start."""
+async def add_node(request: Request) -> Response:
+    """Give a database an instance on one more node: the one that is named, or the one that has the fewest."""
+    name = request.required("name")
+    named_record(request, name)
+    wanted, mentor_tag = request.text("node") or None, request.text("mentor") or None
+    added = await request.server.databases.add_instance(name, wanted, mentor_tag)
+    return changed_topology(request, name, request.server.state.raft_index, [added], status=201)
+
+
+async def promote(request: Request) -> Response:
+    """Make a node a member of a database's topology at once, whether it has caught up or not."""
     name, node = request.required("name"), request.required("node")
     found = named_record(request, name)
-    if node not in found["Topology"]["Members"]:
+    if node not in instances(found["Topology"]):
         raise InvalidArgument(f"Database {found['DatabaseName']} doesn't have a node '{node}' to promote")
+    state = request.server.state
+    raft_index = state.raft_index
+    if node not in found["Topology"]["Members"]:
+        raft_index = await state.change_topology(name, lambda known: database_topology.promote(known, node))
+    return changed_topology(request, name, raft_index, [])
+
+
+async def modify_topology(request: Request) -> Response:
+    """Replace members, promotables, rehabs and order of a database's topology by hand."""
+    name = request.required("name")
+    asked = request.json_object()
+    named_record(request, name)
+    state = request.server.state
+    nodes = topology.nodes(state.topology)
+    raft_index = await state.change_topology(name, lambda known: database_topology.given(known, asked, nodes))
+    return changed_topology(request, name, raft_index, [])
+
+
+async def set_dynamic_distribution(request: Request) -> Response:
+    """Say whether another node gets an instance when one of the database's nodes stays away."""
+    name, enabled = request.required("name"), request.flag("enabled")
+    named_record(request, name)
+    raft_index = await request.server.state.change_topology(
+        name, lambda known: {**known, "DynamicNodesDistribution": enabled}
+    )
+    return changed_topology(request, name, raft_index, [])
+
+
+def changed_topology(
+    request: Request, name: str, raft_index: int, added: list[str], status: int = 200
+) -> Response:  # fmt: skip
+    found = named_record(request, name)
     return json_response(
         {
-            "RaftCommandIndex": request.server.state.raft_index,
+            "RaftCommandIndex": raft_index,
             "Name": found["DatabaseName"],
             "Topology": found["Topology"],
-            "NodesAddedTo": [],
-        }
+            "NodesAddedTo": addresses(request, added),
+        },
+        status=status,
     )
 
 
