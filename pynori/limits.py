@@ -286,7 +286,10 @@ def check() -> None:
         ("a group fits the waiting commands", STATE_GROUP_COMMANDS_MAX <= STATE_COMMANDS_WAITING_MAX),
         ("what was applied lately is in the log", RAFT_REPEAT_WINDOW <= RAFT_LOG_ENTRIES_KEPT),
         ("a snapshot of the state fits a frame", STATE_SNAPSHOT_SIZE_BYTES_MAX < CHANNEL_FRAME_SIZE_BYTES_MAX),
-        ("a batch of items fits a frame", BATCH_SIZE_BYTES_MAX + REPLICATION_BATCH_SIZE_BYTES_MAX < CHANNEL_FRAME_SIZE_BYTES_MAX),
+        (
+            "a batch of items fits a frame",
+            BATCH_SIZE_BYTES_MAX + REPLICATION_BATCH_SIZE_BYTES_MAX < CHANNEL_FRAME_SIZE_BYTES_MAX,
+        ),
         ("a command of the state fits a request", STATE_COMMAND_SIZE_BYTES_MAX <= REQUEST_BODY_SIZE_BYTES_MAX),
         ("the refused share of the disk is below the warned one", DISK_FREE_REFUSE_PERCENT < DISK_FREE_WARN_PERCENT),
         ("the reserve is part of what is kept free", DISK_RESERVE_BYTES < DISK_FREE_REFUSE_BYTES),

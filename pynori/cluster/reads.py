@@ -1,8 +1,8 @@
 """Reads that must see everything that was agreed on before they began: one question to the leader for all that wait.
 
-The leader answers with an index once a majority has said that it still leads; the read may go on as soon as that index is
-applied here. Reads that come while a question is on its way need a new one: the answer may be older than they are. A
-question may be lost with its message, and is asked again.
+The leader answers with an index once a majority has said that it still leads; the read may go on as soon as that index
+is applied here. Reads that come while a question is on its way need a new one: the answer may be older than they are.
+A question may be lost with its message, and is asked again.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A link from this instance to another one: opened again whenever it breaks, off the path of writes.
 
-The link waits for commits of its database, reads what the receiver lacks, and sends it; a write never waits for it. What
-the receiver has accepted lets tombstones go and ends the waiting of saves that asked for replicas.
+The link waits for commits of its database, reads what the receiver lacks, and sends it; a write never waits for it.
+What the receiver has accepted lets tombstones go and ends the waiting of saves that asked for replicas.
 """
 
 from __future__ import annotations

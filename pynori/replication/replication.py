@@ -80,7 +80,7 @@ class Replication:
         if hello.get("version") != VERSION:
             raise InvalidArgument(f"replication of version {hello.get('version')}; this node speaks {VERSION}")
         if len(self._incoming) >= limits.REPLICATION_LINKS_MAX:
-            raise LimitExceeded(f"REPLICATION_LINKS_MAX: there are {limits.REPLICATION_LINKS_MAX} links to this database")
+            raise LimitExceeded(f"REPLICATION_LINKS_MAX: {limits.REPLICATION_LINKS_MAX} links lead to this database")
         link = IncomingLink(self._database, hello, self._clock, self.resolver.found, self._ended)
         older = self._incoming.get(link.source)
         if older is not None:
@@ -129,7 +129,7 @@ class Replication:
             known = f", which has {len(siblings)} other instances" if needed > len(siblings) else ""
             raise TimeoutExpired(
                 f"Could not verify that etag {etag} of database '{self._database.name}'{known} was replicated to "
-                f"{needed} servers in {wait_ms / 1_000:g} s; it was replicated to {confirmed}. The change is stored here"
+                f"{needed} servers in {wait_ms / 1_000:g} s; it was replicated to {confirmed}. It is stored here"
             )
         return confirmed
 

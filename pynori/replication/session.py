@@ -43,7 +43,7 @@ class Sender:
         """start: what the receiver says when the link opens. Raises: SetBack."""
         if start.position > last_etag:
             raise SetBack(
-                f"the receiver has accepted up to etag {start.position} of this instance, which has come to {last_etag}: "
+                f"the receiver has accepted up to etag {start.position} of this instance, which is at {last_etag}: "
                 "its files were set back to an earlier time. Let it have a new database id, or delete the instance"
             )
         self.position = start.position  # everything up to here is sent, or need not be
@@ -117,7 +117,7 @@ class Receiver:
         if batch.position < self.position:
             raise InvalidArgument(f"a batch at position {batch.position} behind one at {self.position}")
         if len(self._waiting) > limits.REPLICATION_WINDOW:
-            raise InvalidArgument(f"more than REPLICATION_WINDOW ({limits.REPLICATION_WINDOW}) batches without an answer")
+            raise InvalidArgument(f"REPLICATION_WINDOW: more than {limits.REPLICATION_WINDOW} batches without an answer")
         self.position = batch.position
         self._waiting.append(batch)
 

@@ -43,7 +43,7 @@ class ChannelClosed(Unavailable):
 
 
 class Channel(asyncio.Protocol):
-    """One connection. `opened` is called when it can be sent on, `receive` for each frame, `lost` at the end with why."""
+    """One connection. `opened` is called when it can be sent on, `receive` for each frame, `lost` with why it ended."""
 
     def __init__(
         self, receive: Receiver, lost: Callable[[str], None], opened: Callable[[], None] | None = None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 import pytest
+
 from pynori.errors import JavaScriptError
 from pynori.js.bridge import Input, load_nothing
 from pynori.js.engine import Program, ScriptEngine

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from pynori.errors import InvalidArgument
 from pynori.limits import REPLICATION_NEWS_MS, REPLICATION_WINDOW
 from pynori.replication.messages import (
@@ -68,7 +69,7 @@ def test_items_that_are_passed_over_move_the_position_all_the_same() -> None:
 
 def test_an_instance_that_was_set_back_sends_nothing() -> None:
     """Etags that were given once must not name other items."""
-    with pytest.raises(SetBack, match="etag 12 of this instance, which has come to 9"):
+    with pytest.raises(SetBack, match="etag 12 of this instance, which is at 9"):
         Sender(Accepted(12, ""), 9)
 
 

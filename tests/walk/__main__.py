@@ -1,4 +1,4 @@
-"""Perform walkthroughs: `python -m tests.walk [W1 ...]`; all without arguments. Ends with 1 when one was seen otherwise."""
+"""Perform walkthroughs: `python -m tests.walk [W1 ...]`, or all. Ends with 1 when something was seen otherwise."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The stage of a walkthrough: server processes on addresses of the loopback range, and a list of what was seen.
 
-Node n listens on 127.0.0.n, so that every node has an address of its own and all the same port. Grace periods are short.
-A step that is seen otherwise than expected is noted and the story goes on: what follows often tells why.
+Node n listens on 127.0.0.n, so that every node has an address of its own and all the same port. Grace periods are
+short. A step that is seen otherwise than expected is noted and the story goes on: what follows often tells why.
 """
 
 from __future__ import annotations
@@ -185,7 +185,8 @@ class Stage:
         """Note an observation."""
         self.observations += 1
         is_so = bool(expected == seen)
-        self._say(f"{'ok  ' if is_so else 'FAIL'}  {what}: {_short(seen)}" + ("" if is_so else f", expected {expected}"))
+        wanted = "" if is_so else f", expected {expected}"
+        self._say(f"{'ok  ' if is_so else 'FAIL'}  {what}: {_short(seen)}{wanted}")
         if not is_so:
             self.failures.append(f"{what}: expected {expected}, seen {seen}")
         return is_so

@@ -48,8 +48,9 @@ def begin(stage: Stage) -> None:
         stage.wait(f"turns/{number} from node {node} is on node {other}",
                    lambda n=number, o=other: stage.field(o, SPADE, f"turns/{n}", "n") == n, 1.0)  # fmt: skip
         stage.put(node, SPADE, "users/1", user(f"John{number}", "Doe"))
+        name = f"John{number}"
         stage.wait("and the change of users/1",
-                   lambda n=number, o=other: stage.field(o, SPADE, "users/1", "FirstName") == f"John{n}", 1.0)  # fmt: skip
+                   lambda o=other, n=name: stage.field(o, SPADE, "users/1", "FirstName") == n, 1.0)  # fmt: skip
 
 
 def walk(stage: Stage) -> None:
@@ -71,8 +72,8 @@ def walk(stage: Stage) -> None:
     holders = stage.group(1, PITCHFORK)["Member"]
     stage.see("distinct nodes", 3, len(set(holders)))
     for node in stage.running:
-        stage.wait(f"node {node} shows two and three",
-                   lambda n=node: [len(stage.group(n, db)["Member"]) for db in (SPADE, PITCHFORK)] == [2, 3])  # fmt: skip
+        stage.wait(f"node {node} shows two and three", lambda n=node: [
+            len(stage.group(n, db)["Member"]) for db in (SPADE, PITCHFORK)] == [2, 3])  # fmt: skip
     stage.step("13. documents in Pitchfork")
     nodes = ["ABCDE".index(tag) + 1 for tag in holders]
     stage.put(nodes[0], PITCHFORK, "tools/1", {"Name": "fork"})
@@ -95,7 +96,8 @@ def walk_two(stage: Stage) -> None:
     index = {"Indexes": [{"Name": "ByName", "Maps": ["from u in docs.Users select new { u.FirstName }"]}]}
     acts = {
         "a new database": lambda: stage.create(2, "Other"),
-        "a deletion": lambda: stage.ask(2, "DELETE", "/admin/databases", {"DatabaseNames": [SPADE], "HardDelete": True}),
+        "a deletion": lambda: stage.ask(
+            2, "DELETE", "/admin/databases", {"DatabaseNames": [SPADE], "HardDelete": True}),
         "a new node": lambda: stage.ask(2, "PUT", f"/admin/cluster/node?url={stage.url(3)}"),
         "an index": lambda: stage.ask(2, "PUT", f"/databases/{SPADE}/admin/indexes", index),
         "a conflict rule": lambda: stage.ask(

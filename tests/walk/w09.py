@@ -38,7 +38,7 @@ for(var i = 1; i < docs.length; i++)
 	}
 }
 
-return final;"""  # noqa: E101, W191 - as people write such scripts
+return final;"""
 
 
 def pair(stage: Stage, db: str = TRIAL) -> None:
@@ -245,7 +245,8 @@ def line(product: tuple[str, str], quantity: int) -> dict[str, Any]:
 
 def cart(stage: Stage, node: int, lines: list[tuple[tuple[str, str], int]]) -> None:
     items = [line(*each) for each in lines]
-    stage.put(node, TRIAL, "carts/1", {"Name": "Oren Eini", "Items": items, "@metadata": {"@collection": "ShoppingCarts"}})
+    metadata = {"@collection": "ShoppingCarts"}
+    stage.put(node, TRIAL, "carts/1", {"Name": "Oren Eini", "Items": items, "@metadata": metadata})
 
 
 def content(stage: Stage, node: int) -> dict[str, Any]:
