@@ -117,7 +117,7 @@ class Receiver:
         if batch.position < self.position:
             raise InvalidArgument(f"a batch at position {batch.position} behind one at {self.position}")
         if len(self._waiting) > limits.REPLICATION_WINDOW:
-            raise InvalidArgument(f"REPLICATION_WINDOW: more than {limits.REPLICATION_WINDOW} batches without an answer")
+            raise InvalidArgument(f"REPLICATION_WINDOW: more than {limits.REPLICATION_WINDOW} unanswered batches")
         self.position = batch.position
         self._waiting.append(batch)
 

@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from tests.walk.network import Network
+
 ROOT = Path(__file__).resolve().parents[2]
 WAIT_S = 20.0
 LOOK_S = 0.05
@@ -39,8 +41,10 @@ class Refused(Exception):
 class Stage:
     """Nodes by number, 1 to 9, and what was observed."""
 
-    def __init__(self, name: str, quiet: bool = False) -> None:
+    def __init__(self, name: str, quiet: bool = False, network: Network | None = None) -> None:
+        """network: in which the nodes live; without one they are on the loopback range, and cannot be cut off."""
         self.name = name
+        self.network = network
         self.failures: list[str] = []
         self.observations = 0
         self._quiet = quiet
@@ -52,14 +56,16 @@ class Stage:
     # ---- nodes
 
     def url(self, node: int) -> str:
-        return f"http://127.0.0.{node}:{self._port}"
+        host = f"127.0.0.{node}" if self.network is None else self.network.host(node)
+        return f"http://{host}:{self._port}"
 
     def start(self, *nodes: int) -> None:
         """Start nodes, or start them again on their files."""
         for node in nodes:
+            place = () if self.network is None else self.network.command(node)
             words = ("--url", self.url(node), "--data-dir", str(self._directory / f"node{node}"), *SETTINGS)
             process = subprocess.Popen(
-                [sys.executable, "-m", "pynori", "serve", *words], cwd=ROOT, stdout=subprocess.PIPE,
+                [*place, sys.executable, "-m", "pynori", "serve", *words], cwd=ROOT, stdout=subprocess.PIPE,
                 stderr=self._logs, text=True,
             )  # fmt: skip
             self._processes[node] = process

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from tests.walk.stage import Refused, Stage
 
 SPADE, PITCHFORK = "Spade", "Pitchfork"
@@ -93,19 +96,7 @@ def walk_two(stage: Stage) -> None:
     found = stage.ask(2, "POST", f"/databases/{SPADE}/queries", {"Query": "from Users where id() = 'users/3'"})
     stage.see("and a query finds it", ["users/3"], [each["@metadata"]["@id"] for each in found["Results"]])
     stage.step("4. what needs a majority")
-    index = {"Indexes": [{"Name": "ByName", "Maps": ["from u in docs.Users select new { u.FirstName }"]}]}
-    acts = {
-        "a new database": lambda: stage.create(2, "Other"),
-        "a deletion": lambda: stage.ask(
-            2, "DELETE", "/admin/databases", {"DatabaseNames": [SPADE], "HardDelete": True}),
-        "a new node": lambda: stage.ask(2, "PUT", f"/admin/cluster/node?url={stage.url(3)}"),
-        "an index": lambda: stage.ask(2, "PUT", f"/databases/{SPADE}/admin/indexes", index),
-        "a conflict rule": lambda: stage.ask(
-            2, "POST", f"/admin/replication/conflicts/solver?name={SPADE}", {"ResolveToLatest": True}),
-        "an external replication": lambda: stage.ask(
-            2, "PUT", f"/databases/{SPADE}/admin/connection-strings",
-            {"Type": "Raven", "Name": "copy", "Database": "Copy", "TopologyDiscoveryUrls": [stage.url(1)]}),
-    }  # fmt: skip
+    acts = acts_of_the_cluster(stage)
     stage.start(3)
     for what, act in acts.items():
         stage.refused(what, act, "majority") if what != "a new node" else stage.refused(what, act)
@@ -125,3 +116,20 @@ def walk_two(stage: Stage) -> None:
             stage.see(f"{what} now", "done", "done")
         except Refused as refused:
             stage.see(f"{what} now", "done", str(refused))
+
+
+def acts_of_the_cluster(stage: Stage) -> dict[str, Callable[[], Any]]:
+    """What needs a majority, asked of node 2."""
+    index = {"Indexes": [{"Name": "ByName", "Maps": ["from u in docs.Users select new { u.FirstName }"]}]}
+    return {
+        "a new database": lambda: stage.create(2, "Other"),
+        "a deletion": lambda: stage.ask(
+            2, "DELETE", "/admin/databases", {"DatabaseNames": [SPADE], "HardDelete": True}),
+        "a new node": lambda: stage.ask(2, "PUT", f"/admin/cluster/node?url={stage.url(3)}"),
+        "an index": lambda: stage.ask(2, "PUT", f"/databases/{SPADE}/admin/indexes", index),
+        "a conflict rule": lambda: stage.ask(
+            2, "POST", f"/admin/replication/conflicts/solver?name={SPADE}", {"ResolveToLatest": True}),
+        "an external replication": lambda: stage.ask(
+            2, "PUT", f"/databases/{SPADE}/admin/connection-strings",
+            {"Type": "Raven", "Name": "copy", "Database": "Copy", "TopologyDiscoveryUrls": [stage.url(1)]}),
+    }  # fmt: skip

@@ -205,6 +205,11 @@ def walk_rules(stage: Stage) -> None:
         stage.ask(1, "POST", f"/admin/replication/conflicts/solver?name={TRIAL}", rule)
         split(stage, TRIAL, lambda: named(stage, 1, "John"), lambda: named(stage, 2, "Doe"))
         settled(stage, f"{rule} wins", lambda n, w=winner: stage.field(n, TRIAL, "users/1", "Name") == w)
+    walk_scripts(stage)
+
+
+def walk_scripts(stage: Stage) -> None:
+    """W11 from step 3 on."""
     stage.step("3. a script for carts")
     rule = {"ResolveByCollection": {"ShoppingCarts": {"Script": CART_SCRIPT}}}
     stage.ask(1, "POST", f"/admin/replication/conflicts/solver?name={TRIAL}", rule)

@@ -1,4 +1,4 @@
-"""Ongoing tasks of a database and the connection strings they use: defined through the cluster, shown with their node."""
+"""Ongoing tasks of a database and the connection strings they use, defined through the cluster."""
 
 from __future__ import annotations
 
