@@ -1,9 +1,9 @@
 """Real nodes under kills, freezes and cuts while clients work; `ci/soak cluster [MINUTES]`.
 
 Each round starts five nodes with a group of three instances, lets clients write documents and change compare-exchange
-values at random nodes, and lets a nemesis do its worst for a while. Then everything is healed and started, and when it is
-quiet: the history of the values must be linearizable, all instances must hold equal versions, and every write of a document
-that was acknowledged must be covered by a version that is there. One line for each run goes to a ledger.
+values at random nodes, and lets a nemesis do its worst for a while. Then everything is healed and started, and when it
+is quiet: the history of the values must be linearizable, all instances must hold equal versions, and every write of a
+document that was acknowledged must be covered by a version that is there. One line for each run goes to a ledger.
 """
 
 from __future__ import annotations
