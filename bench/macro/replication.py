@@ -89,7 +89,7 @@ def throughput(urls: list[str], count: int, body: str) -> None:
     written = count / (time.monotonic() - begun)
     wait_for("all documents on the other node", lambda: documents(urls[1], "pair") >= count)
     replicated = count / (time.monotonic() - begun)
-    print(f"{count:,} documents in batches of {BATCH}: one node alone {alone:,.0f}/s; of two, written {written:,.0f}/s, "
+    print(f"{count:,} documents in batches of {BATCH}: one node alone {alone:,.0f}/s; of two, {written:,.0f}/s written, "
           f"on both {replicated:,.0f}/s; ratio {replicated / alone:.2f}")  # fmt: skip
 
 

@@ -119,6 +119,7 @@ class Driver:
         self._proposed: dict[int, _Proposal] = {}
         self._fresh: dict[int, bytes] = {}  # data of proposals that the core is to take, by number
         self._last_leader = 0
+        self.leader_changes = 0  # since the start, the first leader not counted
         self._leaderless_since: float | None = None
         self._taking = False
         self._appends: deque[Message] = deque()
@@ -385,6 +386,7 @@ class Driver:
                 if node.leader and node.leader != self._last_leader:
                     if self._last_leader:
                         self._propose_again(0.0)  # the leader that took it may be gone
+                        self.leader_changes += 1
                     self._last_leader = node.leader
                     self._take_soon()
         if (self._appends or self._applies) and self._writer is None and not self._closed:

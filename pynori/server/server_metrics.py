@@ -53,7 +53,7 @@ def server_families(databases: Databases, state: ClusterState, disk: DiskWatch |
     )
     yield GaugeMetricFamily("pynori_raft_index", "Index of the last applied command.", value=state.raft_index)
     changes = CounterMetricFamily("raft_leader_changes", "Changes of leader by group.", labels=["group"])
-    changes.add_metric(["cluster"], 0)
+    changes.add_metric(["cluster"], state.driver.leader_changes)
     yield changes
     if disk is not None:
         space = disk.measure()
@@ -65,6 +65,7 @@ def server_families(databases: Databases, state: ClusterState, disk: DiskWatch |
         ):
             yield GaugeMetricFamily(f"pynori_disk_{name}", sentence, value=value)
     yield from _database_families(opened)
+    yield from _replication_families(opened)
     operations = GaugeMetricFamily("pynori_operations_running", "Long operations under way.", labels=["database"])
     repeated = CounterMetricFamily(
         "pynori_patches_repeated",
@@ -82,6 +83,38 @@ def server_families(databases: Databases, state: ClusterState, disk: DiskWatch |
     yield operations
     yield repeated
     yield long
+
+
+# name, sentence, attribute of an outgoing link
+_LINK_GAUGES = (
+    ("connected", "1 while the link to another instance is open, else 0.", "is_connected"),
+    ("accepted_etag", "Etag up to which the other instance has everything on disk.", "accepted"),
+)
+_LINK_COUNTERS = (
+    ("items", "Items sent to another instance.", "sent_items"),
+    ("batches", "Batches sent to another instance.", "sent_batches"),
+    ("sent_bytes", "Bytes of batches sent to another instance, as they were sent.", "sent_bytes"),
+)
+
+
+def _replication_families(opened: list[OpenDatabase]) -> Iterator[Metric]:
+    labels = ["database", "destination"]
+    families: list[tuple[GaugeMetricFamily | CounterMetricFamily, str]] = []
+    for name, sentence, attribute in _LINK_GAUGES:
+        families.append((GaugeMetricFamily(f"pynori_replication_{name}", sentence, labels=labels), attribute))
+    for name, sentence, attribute in _LINK_COUNTERS:
+        families.append((CounterMetricFamily(f"pynori_replication_{name}", sentence, labels=labels), attribute))
+    resolved = CounterMetricFamily(
+        "pynori_conflicts_resolved", "Conflicts that rules have resolved on this node.", labels=["database"]
+    )
+    for each in opened:
+        resolved.add_metric([each.name], each.replication.resolver.resolved)
+        for link in each.replication.outgoing:
+            for family, attribute in families:
+                family.add_metric([each.name, link.destination.name], float(getattr(link, attribute)))
+    yield resolved
+    for family, _ in families:
+        yield family
 
 
 def _database_families(opened: list[OpenDatabase]) -> Iterator[Metric]:
