@@ -50,7 +50,6 @@ class IncomingLink:
         self.conflicts = 0
         self.position = 0
         self._database = database
-        self._place = f"replication/{source}"
         self._on_conflicts = on_conflicts
         self._on_end = on_end
         self._came = asyncio.Event()
@@ -68,7 +67,7 @@ class IncomingLink:
             await asyncio.wait({self._task})
 
     def _opened(self) -> None:
-        self.position = self._database.position(self._place)
+        self.position = self._database.replicated_position(self.source)
         self._receiver = Receiver(self.position)
         self._accept()
         self._task = asyncio.get_running_loop().create_task(self._run(), name=f"replication from {self.source_node}")
@@ -101,7 +100,7 @@ class IncomingLink:
         receiver, database = self._receiver, self._database
         assert receiver is not None
         while (batch := receiver.next()) is not None and not self._is_lost:
-            applied = await database.apply(batch.items, self._place, batch.position, batch.vector)
+            applied = await database.apply(batch.items, self.source, batch.position, batch.vector)
             receiver.done()
             self.batches += 1
             self.stored += applied.stored

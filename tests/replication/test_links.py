@@ -1,0 +1,194 @@
+"""Instances on several nodes of one process, over real sockets and files: links, what they carry, what they survive."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pynori.errors import TimeoutExpired
+from pynori.server.server import Server
+from tests.cluster.cluster_of_nodes import Cluster, Node, run, until
+
+
+async def pair(cluster: Cluster, count: int = 2) -> list[Node]:
+    """Nodes with an instance of "db" on each."""
+    nodes = await cluster.of(count)
+    await nodes[0].server.databases.create({"DatabaseName": "db"}, count)
+    await until(lambda: all(is_linked(node, count - 1) for node in nodes))
+    return nodes
+
+
+def is_linked(node: Node, count: int) -> bool:
+    opened = [each for each in node.server.databases.open_databases() if each.name == "db"]
+    return bool(opened) and sum(link.is_connected for link in opened[0].replication.outgoing) == count
+
+
+def database(node: Node) -> Any:
+    return node.server.databases.find("db").database
+
+
+def content(server: Server, id: str) -> Any:
+    found = server.databases.find("db").database.get(id)
+    return None if found is None else json.loads(found.json)
+
+
+async def put(node: Node, id: str, **properties: Any) -> str:
+    result = await database(node).put(id, json.dumps(properties).encode())
+    return str(result.change_vector)
+
+
+def has(node: Node, id: str, **properties: Any) -> bool:
+    found = content(node.server, id)
+    return found is not None and {key: found[key] for key in properties} == properties
+
+
+def test_what_is_written_at_one_node_comes_to_the_others(tmp_path: Path) -> None:
+    """Documents and deletions travel with their vectors, collections and times, in both directions."""
+
+    async def steps(cluster: Cluster) -> None:
+        nodes = await pair(cluster, 3)
+        for number, node in enumerate(nodes):
+            await put(node, f"users/{number}", n=number, **{"@metadata": {"@collection": "Users"}})
+        await until(lambda: all(has(node, f"users/{n}", n=n) for node in nodes for n in range(3)))
+        await database(nodes[1]).delete("users/0")
+        await until(lambda: all(content(node.server, "users/0") is None for node in nodes))
+        metadata = [content(node.server, "users/2")["@metadata"] for node in nodes]
+        assert metadata[0] == metadata[1] == metadata[2]
+        assert [database(node).collections() for node in nodes] == [{"Users": 2}] * 3
+
+    run(tmp_path, steps)
+
+
+def test_a_link_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    """What was written while the other node was away arrives once, as its last version."""
+
+    async def steps(cluster: Cluster) -> None:
+        nodes = await pair(cluster)
+        for number in range(5):
+            await put(nodes[0], f"before/{number}", n=number)
+        await until(lambda: has(nodes[1], "before/4", n=4))
+        await nodes[1].stop()
+        for number in range(50):
+            await put(nodes[0], "users/1", n=number)
+        await database(nodes[0]).delete("before/0")
+        await nodes[1].start()
+        await until(lambda: has(nodes[1], "users/1", n=49) and content(nodes[1].server, "before/0") is None)
+        (link,) = nodes[1].server.databases.find("db").replication.incoming
+        assert (link.stored, link.ignored) == (2, 0)
+
+    run(tmp_path, steps)
+
+
+def test_both_sides_write_while_they_are_apart(tmp_path: Path) -> None:
+    """An instance serves alone; what both have made apart is on both afterwards."""
+
+    async def steps(cluster: Cluster) -> None:
+        nodes = await pair(cluster)
+        await nodes[1].stop()
+        await put(nodes[0], "from/a", n=1)
+        await nodes[0].stop()
+        await nodes[1].start()
+        await put(nodes[1], "from/b", n=2)
+        await nodes[0].start()
+        await until(lambda: all(has(node, "from/a", n=1) and has(node, "from/b", n=2) for node in nodes))
+
+    run(tmp_path, steps)
+
+
+def test_a_transaction_arrives_whole(tmp_path: Path) -> None:
+    """A reader of the other node never sees part of what was written together."""
+
+    async def steps(cluster: Cluster) -> None:
+        nodes = await pair(cluster)
+        seen: set[int] = set()
+        writing = True
+
+        async def watch() -> None:
+            while writing or not seen:
+                snapshot = database(nodes[1]).snapshot()
+                try:
+                    numbers = {json.loads(found.json)["n"] if found else -1
+                               for found in (snapshot.get(f"part/{part}") for part in range(50))}  # fmt: skip
+                finally:
+                    snapshot.close()
+                assert len(numbers) == 1, numbers
+                seen.update(numbers)
+                await asyncio.sleep(0)
+
+        watcher = asyncio.create_task(watch())
+        for number in range(30):
+            batch = database(nodes[0]).batch()
+            for part in range(50):
+                batch.put(f"part/{part}", b'{"n":%d}' % number)
+            await database(nodes[0]).submit(batch)
+        await until(lambda: has(nodes[1], "part/49", n=29))
+        writing = False
+        await watcher
+        assert len(seen) > 1
+
+    run(tmp_path, steps)
+
+
+def test_vectors_name_everybody_though_one_writes(tmp_path: Path) -> None:
+    """Instances tell each other how far they are, so a fresh vector counts what came from others."""
+
+    async def steps(cluster: Cluster) -> None:
+        nodes = await pair(cluster)
+        await put(nodes[0], "users/1", n=0)
+        await until(lambda: "B:" in database(nodes[0]).change_vector)
+        vector = await put(nodes[0], "users/1", n=1)
+        assert "A:" in vector and "B:" in vector
+        await until(lambda: has(nodes[1], "users/1", n=1))
+        commits = [database(node).statistics().commits for node in nodes]
+        await asyncio.sleep(1.2)
+        assert [database(node).statistics().commits for node in nodes] == commits  # nothing goes on by itself
+
+    run(tmp_path, steps)
+
+
+def test_a_save_waits_for_replicas(tmp_path: Path) -> None:
+    """It is confirmed when others have it on disk; when they do not, the caller is told and the change stays."""
+
+    async def steps(cluster: Cluster) -> None:
+        nodes = await pair(cluster)
+        replication = nodes[0].server.databases.find("db").replication
+        await put(nodes[0], "users/1", n=1)
+        assert await replication.wait_for_replicas(database(nodes[0]).last_etag, 1, 5_000, throw=True) == 1
+        assert has(nodes[1], "users/1", n=1)
+        assert await replication.wait_for_replicas(database(nodes[0]).last_etag, None, 5_000, throw=True) == 1
+        await put(nodes[0], "users/1", n=2)
+        with pytest.raises(TimeoutExpired, match="which has 1 other instances was replicated to 2 servers"):
+            await replication.wait_for_replicas(database(nodes[0]).last_etag, 2, 5_000, throw=True)
+        await nodes[1].stop()
+        await put(nodes[0], "users/1", n=3)
+        with pytest.raises(TimeoutExpired, match=r"Could not verify that etag \d+ .* it was replicated to 0"):
+            await replication.wait_for_replicas(database(nodes[0]).last_etag, 1, 300, throw=True)
+        assert await replication.wait_for_replicas(database(nodes[0]).last_etag, 1, 100, throw=False) == 0
+        assert has(nodes[0], "users/1", n=3)
+        await nodes[1].start()
+        await until(lambda: has(nodes[1], "users/1", n=3))
+
+    run(tmp_path, steps)
+
+
+def test_many_documents_come_in_batches(tmp_path: Path) -> None:
+    """A receiver that is far behind is fed in bounded batches, each a few thousand items at most."""
+
+    async def steps(cluster: Cluster) -> None:
+        nodes = await pair(cluster)
+        await nodes[1].stop()
+        for first in range(0, 20_000, 1_000):
+            batch = database(nodes[0]).batch()
+            for number in range(first, first + 1_000):
+                batch.put(f"many/{number}", b'{"n":%d}' % number)
+            await database(nodes[0]).submit(batch)
+        await nodes[1].start()
+        await until(lambda: is_linked(nodes[0], 1) and database(nodes[1]).statistics().documents == 20_000, 20)
+        (link,) = nodes[0].server.databases.find("db").replication.outgoing
+        assert link.sent_items == 20_000 and link.sent_batches >= 5
+
+    run(tmp_path, steps)
