@@ -26,8 +26,9 @@ CORE_FLOORS: list[list[str]] = [
     ["freespace", "state", "txn", "checkpoint", "recovery", "env"],
     ["slotted", "catalog", "btree", "cursor", "table", "views"],
     [
-        "change_vector", "timestamp", "identifier", "tables", "departures", "hints", "command", "writes", "items",
-        "includes", "listing", "reads", "document_snapshot", "expr_values", "expr_functions", "expr_eval", "expr",
+        "change_vector", "timestamp", "identifier", "tables", "departures", "conflicts", "hints", "command",
+        "row_writes", "versions", "writes", "items", "includes", "listing", "reads", "item_frames",
+        "document_snapshot", "expr_values", "expr_functions", "expr_eval", "expr",
         "matches", "posting", "index_terms", "index_entry", "index_trees", "index_columns", "index_batch",
         "index_flush", "index_search", "index_order", "index_rank", "index_values", "index_feed", "index_field",
         "index_writer", "index_snapshot", "index_store", "reduce_store", "reduce_program", "index_program",

@@ -17,6 +17,12 @@ cdef enum:
     DATABASE_ID_SIZE = 16
     DATABASE_ID_TEXT_SIZE = 22     # base64 without padding
 
+cdef extern from *:
+    """
+    #define PYN_ETAG_MAX 0x7fffffffffffffffULL
+    """
+    const uint64_t ETAG_MAX "PYN_ETAG_MAX"   # no entry that is taken from outside counts higher
+
 cdef enum VectorOrder:
     VECTOR_EQUAL = 0
     VECTOR_NEWER = 1               # left has seen all that right has, and more
@@ -38,6 +44,11 @@ cdef VectorOrder vector_compare(const VectorEntry* left, int left_count,
 # merged).
 cdef int vector_merge(VectorEntry* target, int count, int capacity,
                       const VectorEntry* source, int source_count) noexcept nogil
+# What a database's own entry counts, by its id; 0 when there is none.
+cdef uint64_t vector_etag(const VectorEntry* entries, int count, const uint8_t* id) noexcept nogil
+# Whether entries that come from outside are in canonical order, with tags that are tags and
+# etags from 1 to ETAG_MAX.
+cdef bint vector_valid(const VectorEntry* entries, int count) noexcept nogil
 
 # A tag of 1 to 4 letters or digits as a number, 0 when it is none; and back (bytes written).
 cdef uint32_t tag_parse(const char* text, size_t size) noexcept nogil

@@ -264,6 +264,31 @@ cdef int vector_merge(VectorEntry* target, int count, int capacity,
     return count
 
 
+cdef uint64_t vector_etag(const VectorEntry* entries, int count, const uint8_t* id) noexcept nogil:
+    cdef int index
+    for index in range(count):
+        if not tag_is_counter(entries[index].tag) and memcmp(entries[index].id, id, DATABASE_ID_SIZE) == 0:
+            return entries[index].etag
+    return 0
+
+
+cdef bint tag_valid(uint32_t tag) noexcept nogil:
+    cdef char text[4]
+    return tag_parse(text, tag_format(tag, text)) == tag
+
+
+cdef bint vector_valid(const VectorEntry* entries, int count) noexcept nogil:
+    cdef int index
+    for index in range(count):
+        if not 0 < entries[index].etag <= ETAG_MAX or entries[index].tag == 0 or not tag_valid(entries[index].tag):
+            return False
+        if index and entry_order(&entries[index - 1], &entries[index]) >= 0:
+            return False
+        if entry_find(entries, index, &entries[index], 0) >= 0:
+            return False
+    return True
+
+
 # ---- the Python face
 
 cdef tuple ORDER_NAMES = ("equal", "newer", "older", "conflict")

@@ -30,6 +30,9 @@ cdef enum CommandKind:
     COMMAND_PURGE = 3                  # drop tombstones; the body is a PurgeOrder, and there is no id
     COMMAND_CHECK = 4                  # change nothing; refused when the document is not the expected one
     COMMAND_POSITION = 5               # note how far somebody has come; the id is its name, the body a uint64_t
+    COMMAND_VERSION = 6                # what another instance has of an id; the source is its vector, an order precedes
+    COMMAND_KNOWN = 7                  # the source entries are known here from now on; there is no id
+    COMMAND_RESOLVE = 8                # end a conflict; an order precedes the body
 
 cdef enum Expected:
     EXPECT_ANY = 0                     # do not care
@@ -50,13 +53,29 @@ cdef packed struct CommandHeader:      # 40 bytes
     uint16_t key_size
     uint16_t expected_count            # VectorEntries
     uint16_t collection_size           # 0: none is stated
-    uint16_t source_count              # PUT: entries of the vector with which the document came from elsewhere
+    uint16_t source_count              # entries of the vector with which the document came from elsewhere
     uint16_t collection_key_size       # lower-cased name, behind the name
     uint32_t exact                     # the source entries are the new vector, and nothing is added to them
 
 cdef packed struct PurgeOrder:
     uint64_t etag_max                  # tombstones up to it may go
     uint64_t count_max                 # how many go at most
+
+cdef packed struct VersionOrder:       # COMMAND_VERSION: before the document
+    uint64_t last_modified             # ticks
+    uint32_t flags                     # ItemFlag
+    uint32_t deleted                   # it is a deletion: there is no document
+
+cdef packed struct ResolveOrder:       # COMMAND_RESOLVE: before vectors and document
+    uint32_t versions                  # that must be there: for each a uint32_t, its entries' count, and the entries
+    uint32_t vectors_size              # bytes of all that
+    uint32_t deleted                   # the outcome is a deletion
+    uint32_t reserved
+
+cdef enum VersionOutcome:              # ResultHeader.deleted of a COMMAND_VERSION
+    VERSION_IGNORED = 0                # what is here has seen it
+    VERSION_STORED = 1
+    VERSION_CONFLICT = 2               # stored, and the id is in conflict now
 
 cdef struct Command:                   # a record taken apart
     const CommandHeader* header
@@ -72,7 +91,7 @@ cdef struct Command:                   # a record taken apart
 cdef packed struct ResultHeader:       # 40 bytes
     uint32_t size                      # of the whole result
     uint8_t kind                       # CommandKind
-    uint8_t deleted                    # DELETE: there was something
+    uint8_t deleted                    # DELETE: there was something. VERSION: VersionOutcome
     uint16_t id_size
     uint16_t collection_size
     uint16_t vector_count              # 0: nothing was written
@@ -85,7 +104,7 @@ cdef packed struct ResultHeader:       # 40 bytes
 cdef struct CommandFailure:
     int code                           # ErrorCode; OK: nothing failed
     uint32_t command                   # position in the batch
-    uint32_t actual_count              # E_CONCURRENCY: entries; 0: the document does not exist
+    uint32_t actual_count              # E_CONCURRENCY: entries; 0: the document does not exist. E_CONFLICT: of all versions
     VectorEntry* actual                # malloc'd, or NULL
     ErrorDetail detail
 
@@ -100,11 +119,25 @@ cdef struct CommandParts:              # what a record is made of; texts are val
     bint exact                         # `source` is the new vector
     const uint8_t* collection          # of a put; as command_collection says
     size_t collection_size
+    const uint8_t* order               # what precedes the body: VersionOrder, ResolveOrder with its vectors, or NULL
+    size_t order_size
+    const uint8_t* body
+    size_t body_size
+
+cdef struct VersionParts:              # of a COMMAND_VERSION; texts are valid UTF-8
+    VersionOrder order
+    const VectorEntry* vector          # valid, 1 to VECTOR_ENTRIES_MAX - 1
+    uint16_t vector_count
+    const uint8_t* id
+    size_t id_size
+    const uint8_t* collection
+    size_t collection_size
     const uint8_t* body
     size_t body_size
 
 # Append a record. E_INVALID, E_TOO_LARGE, E_NO_MEMORY, and nothing is appended then.
 cdef int command_make(Output* records, const CommandParts* parts, ErrorDetail* error) noexcept nogil
+cdef int command_version(Output* records, const VersionParts* parts, ErrorDetail* error) noexcept nogil
 # The collection that a finished document states, "@empty" when it states none; may point into the builder.
 cdef void command_collection(const Builder* builder, const uint8_t** name, size_t* size) noexcept nogil
 # E_TOO_LARGE when a batch of `count` commands and `used_bytes` of documents has no room for one more.
@@ -122,6 +155,7 @@ cdef void command_decode(const uint8_t* record, Command* command) noexcept nogil
 cdef object command_exception(const CommandFailure* failure, const uint8_t* commands, size_t size)
 # CommandResults of a buffer of results, as a list.
 cdef list command_results(const uint8_t* results, size_t size)
+cdef Applied applied_results(const uint8_t* results, size_t size)
 
 
 @cython.final
@@ -134,6 +168,10 @@ cdef class Batch:
                  const uint8_t* collection, size_t collection_size) except -1
     cdef int put_text(self, str id, const uint8_t* text, size_t size, str expected, str source, bint exact) except -1
     cdef int add_built(self, Builder* builder, str id, str expected, str source, bint exact) except -1
+    cdef int add_resolve(self, str id, bytes order, body) except -1
+    cdef int add_ordered(self, int kind, str id, bytes order, const Builder* builder) except -1
+    cdef int add_plain(self, CommandHeader* header, const VectorEntry* source, const uint8_t* order,
+                       size_t order_size) except -1
     cdef int check_handed_over(self) except -1
     cdef int check_room(self, size_t body_size, ErrorDetail* error) except -1
 
@@ -142,3 +180,10 @@ cdef class Batch:
 cdef class CommandResult:
     cdef bytes record                  # one ResultHeader and what follows it
     cdef const ResultHeader* header(self)
+
+
+@cython.final
+cdef class Applied:
+    cdef readonly Py_ssize_t stored
+    cdef readonly Py_ssize_t ignored
+    cdef readonly list conflicts

@@ -1,5 +1,6 @@
 """Types of batches and their results."""
 
+from collections.abc import Sequence
 from typing import Any, final
 
 @final
@@ -21,6 +22,10 @@ class Batch:
     ) -> None: ...  # fmt: skip
     def check(self, id: str, expected_change_vector: str) -> None: ...
     def set_position(self, name: str, position: int) -> None: ...
+    def merge_known(self, change_vector: str) -> None: ...
+    def resolve(
+        self, id: str, body: bytes | bytearray | memoryview | None, versions: Sequence[str]
+    ) -> None: ...  # fmt: skip
     def purge_tombstones(self, etag_max: int, count_max: int) -> None: ...
 
 @final
@@ -45,3 +50,9 @@ class CommandResult:
     def purged(self) -> int: ...
     @property
     def transaction(self) -> int: ...
+
+@final
+class Applied:
+    stored: int
+    ignored: int
+    conflicts: list[str]

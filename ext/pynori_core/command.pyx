@@ -25,6 +25,7 @@ from pynori_core.change_vector cimport (
 from pynori_core.errors cimport (
     E_COLLECTION_MISMATCH,
     E_CONCURRENCY,
+    E_CONFLICT,
     E_INVALID,
     E_IO,
     E_NO_MEMORY,
@@ -47,6 +48,8 @@ from pynori_core.identifier cimport (
 )
 from pynori_core.json cimport JSON_DOCUMENT, json_parse
 from pynori_core.output cimport output_append, output_init, output_release, output_reserve
+from pynori_core.conflicts cimport CONFLICT_VERSIONS_MAX
+from pynori_core.tables cimport flags_words
 from pynori_core.timestamp cimport TIMESTAMP_TEXT_SIZE, timestamp_format
 
 cdef enum:
@@ -128,8 +131,9 @@ cdef int collection_check(const uint8_t* name, size_t size, ErrorDetail* error) 
 
 cdef void record_write(Output* records, CommandHeader* header, const VectorEntry* expected, const VectorEntry* source,
                        const uint8_t* id, const uint8_t* key, const uint8_t* collection,
-                       const uint8_t* collection_key, const uint8_t* expected_text,
-                       const uint8_t* body) noexcept nogil:
+                       const uint8_t* collection_key, const uint8_t* expected_text, const uint8_t* order,
+                       size_t order_size, const uint8_t* body) noexcept nogil:
+    """`header.body_size` counts the order and the body behind it."""
     cdef size_t size = sizeof(CommandHeader)
     size += (<size_t>header.expected_count + header.source_count) * sizeof(VectorEntry)
     size += header.id_size + header.key_size + header.collection_size + header.collection_key_size
@@ -147,7 +151,8 @@ cdef void record_write(Output* records, CommandHeader* header, const VectorEntry
     output_append(records, collection, header.collection_size)
     output_append(records, collection_key, header.collection_key_size)
     output_append(records, expected_text, header.expected_text_size)
-    output_append(records, body, header.body_size)
+    output_append(records, order, order_size)
+    output_append(records, body, header.body_size - order_size)
     output_append(records, &zero, padding)
 
 
@@ -183,7 +188,7 @@ cdef int command_make(Output* records, const CommandParts* parts, ErrorDetail* e
     header.spelling = spelling
     header.collection_size = <uint16_t>parts.collection_size
     header.collection_key_size = <uint16_t>identifier_key(parts.collection, parts.collection_size, collection_key)
-    header.body_size = <uint32_t>parts.body_size
+    header.body_size = <uint32_t>(parts.order_size + parts.body_size)
     if parts.expected != NULL:
         expected_parse(&header, parts.expected, parts.expected_size, expected_entries)
     if parts.source != NULL:
@@ -194,11 +199,37 @@ cdef int command_make(Output* records, const CommandParts* parts, ErrorDetail* e
         header.source_count = <uint16_t>count
         header.exact = parts.exact and count > 0
     record_write(records, &header, expected_entries, source_entries, id, key, parts.collection, collection_key,
-                 <const uint8_t*>parts.expected, parts.body)
+                 <const uint8_t*>parts.expected, parts.order, parts.order_size, parts.body)
     if records.failure != OK:
         records.failure = OK
         error_set(error, E_NO_MEMORY, b"no memory for a command")
         return E_NO_MEMORY
+    return OK
+
+
+cdef int command_version(Output* records, const VersionParts* parts, ErrorDetail* error) noexcept nogil:
+    cdef CommandHeader header
+    cdef uint8_t key[ID_KEY_SIZE_MAX]
+    cdef uint8_t collection_key[ID_KEY_SIZE_MAX]
+    cdef uint64_t spelling = 0
+    if identifier_check(parts.id, parts.id_size, error) != OK or collection_check(
+            parts.collection, parts.collection_size, error) != OK:
+        return error.code
+    memset(&header, 0, sizeof(CommandHeader))
+    header.kind = COMMAND_VERSION
+    header.id_size = <uint16_t>parts.id_size
+    header.key_size = <uint16_t>identifier_key(parts.id, parts.id_size, key)
+    header.spelling_known = identifier_spelling(parts.id, header.id_size, key, header.key_size, &spelling)
+    header.spelling = spelling
+    header.source_count = parts.vector_count
+    header.collection_size = <uint16_t>parts.collection_size
+    header.collection_key_size = <uint16_t>identifier_key(parts.collection, parts.collection_size, collection_key)
+    header.body_size = <uint32_t>(sizeof(VersionOrder) + parts.body_size)
+    record_write(records, &header, NULL, parts.vector, parts.id, key, parts.collection, collection_key, NULL,
+                 <const uint8_t*>&parts.order, sizeof(VersionOrder), parts.body)
+    if records.failure != OK:
+        error_set(error, records.failure, b"no room for a version that came from elsewhere")
+        return records.failure
     return OK
 
 
@@ -331,12 +362,114 @@ cdef class Batch:
         order.etag_max = etag_max
         order.count_max = count_max if count_max < PURGE_COUNT_MAX else PURGE_COUNT_MAX
         header.kind = COMMAND_PURGE
-        header.body_size = sizeof(PurgeOrder)
-        record_write(&self.records, &header, NULL, NULL, NULL, NULL, NULL, NULL, NULL, <const uint8_t*>&order)
+        self.add_plain(&header, NULL, <const uint8_t*>&order, sizeof(PurgeOrder))
+
+    def merge_known(self, str change_vector not None):
+        """What the entries of a change vector count has all been brought here, by now or by this batch.
+
+        Every write from now on states it. Raises: InvalidArgument, TooLarge; nothing is added then.
+        """
+        cdef CommandHeader header
+        cdef VectorEntry entries[VECTOR_ENTRIES_MAX]
+        cdef ErrorDetail error
+        cdef Py_ssize_t size
+        cdef const char* text = <const char*>utf8_of(change_vector, &size)
+        cdef int count = vector_parse(text, <size_t>size, entries, VECTOR_ENTRIES_MAX)
+        error_clear(&error)
+        if count < 0:
+            error_set(&error, E_INVALID, b"not a change vector")
+            raise_error(&error)
+        self.check_room(0, &error)
+        memset(&header, 0, sizeof(CommandHeader))
+        header.kind = COMMAND_KNOWN
+        header.source_count = <uint16_t>count
+        self.add_plain(&header, entries, NULL, 0)
+
+    def resolve(self, str id not None, body, versions not None):
+        """End the conflict of an id, if exactly the versions of these change vectors are there.
+
+        body: JSON text of the document that takes their place; None: it is deleted. What is written has seen what the
+        versions have, and counts nothing of its own: it is the same wherever it is made of the same versions.
+        Raises: JsonError, InvalidArgument, TooLarge; nothing is added then.
+        """
+        cdef ResolveOrder order
+        cdef VectorEntry entries[VECTOR_ENTRIES_MAX]
+        cdef ErrorDetail error
+        cdef Py_ssize_t size
+        cdef const char* text
+        cdef uint32_t count
+        cdef int found
+        error_clear(&error)
+        memset(&order, 0, sizeof(ResolveOrder))
+        order.versions = <uint32_t>len(versions)
+        order.deleted = body is None
+        vectors = bytearray()
+        for version in versions:
+            text = <const char*>utf8_of(version, &size)
+            found = vector_parse(text, <size_t>size, entries, VECTOR_ENTRIES_MAX)
+            if found <= 0 or order.versions > CONFLICT_VERSIONS_MAX:
+                error_set(&error, E_INVALID, b"a conflict has 2 to 256 versions, each with a change vector")
+                raise_error(&error)
+            count = <uint32_t>found
+            vectors += (<const char*>&count)[:sizeof(uint32_t)]
+            vectors += (<const char*>entries)[:count * sizeof(VectorEntry)]
+        order.vectors_size = <uint32_t>len(vectors)
+        self.add_resolve(id, (<const char*>&order)[:sizeof(ResolveOrder)] + bytes(vectors), body)
+
+    cdef int add_resolve(self, str id, bytes order, body) except -1:
+        """The command, its document parsed."""
+        cdef Builder* builder
+        cdef ErrorDetail error
+        cdef const uint8_t[::1] text
+        cdef int code
+        if body is None:
+            return self.add_ordered(COMMAND_RESOLVE, id, order, NULL)
+        text = body
+        builder = builder_borrow()
+        if builder == NULL:
+            raise MemoryError
+        try:
+            error_clear(&error)
+            code = json_parse(builder, &text[0] if text.shape[0] else <const uint8_t*>b"", <size_t>text.shape[0],
+                              JSON_DOCUMENT, NULL, &error)
+            if code != OK:
+                raise_error(&error)
+            return self.add_ordered(COMMAND_RESOLVE, id, order, builder)
+        finally:
+            builder_return(builder)
+
+    cdef int add_ordered(self, int kind, str id, bytes order, const Builder* builder) except -1:
+        cdef CommandParts parts
+        cdef ErrorDetail error
+        cdef Py_ssize_t size
+        memset(&parts, 0, sizeof(CommandParts))
+        error_clear(&error)
+        parts.kind = kind
+        parts.id = utf8_of(id, &size)
+        parts.id_size = <size_t>size
+        parts.order = <const uint8_t*><const char*>order
+        parts.order_size = <size_t>len(order)
+        if builder != NULL:
+            command_collection(builder, &parts.collection, &parts.collection_size)
+            parts.body = builder.data
+            parts.body_size = builder.size
+        self.check_room(parts.body_size, &error)
+        if command_make(&self.records, &parts, &error) != OK:
+            raise_error(&error)
+        self.body_bytes += parts.body_size
+        self.count += 1
+        return 0
+
+    cdef int add_plain(self, CommandHeader* header, const VectorEntry* source, const uint8_t* order,
+                       size_t order_size) except -1:
+        """A command without an id."""
+        header.body_size = <uint32_t>order_size
+        record_write(&self.records, header, NULL, source, NULL, NULL, NULL, NULL, NULL, order, order_size, NULL)
         if self.records.failure != OK:
             self.records.failure = OK
             raise MemoryError
         self.count += 1
+        return 0
 
     cdef int add_built(self, Builder* builder, str id, str expected, str source, bint exact) except -1:
         cdef const uint8_t* collection
@@ -457,8 +590,10 @@ cdef class CommandResult:
 
     @property
     def flags(self) -> str:
-        """Flags of the document, comma separated; no flag is defined yet."""
-        return ""
+        """Flags of the document, comma separated."""
+        cdef size_t size = 0
+        cdef const char* words = flags_words(self.header().flags, &size)
+        return "" if self.header().kind == COMMAND_PURGE else decode(<const uint8_t*>words, size)
 
     @property
     def deleted(self) -> bool:
@@ -480,7 +615,8 @@ cdef class CommandResult:
 
 
 KIND_NAMES = {COMMAND_PUT: "PUT", COMMAND_DELETE: "DELETE", COMMAND_PURGE: "PURGE", COMMAND_CHECK: "CHECK",
-              COMMAND_POSITION: "POSITION"}
+              COMMAND_POSITION: "POSITION", COMMAND_VERSION: "VERSION", COMMAND_KNOWN: "KNOWN",
+              COMMAND_RESOLVE: "RESOLVE"}
 VERBS = {COMMAND_PUT: "Put", COMMAND_DELETE: "Delete", COMMAND_CHECK: "Check"}  # in the words of a refusal
 
 
@@ -494,6 +630,30 @@ cdef list command_results(const uint8_t* results, size_t size):
         result = CommandResult.__new__(CommandResult)
         result.record = PyBytes_FromStringAndSize(<const char*>header, header.size)
         made.append(result)
+        position += header.size
+    return made
+
+
+@cython.final
+cdef class Applied:
+    """What became of the versions of one frame: `stored`, `ignored`, and the ids that are in `conflicts` by it."""
+
+    def __repr__(self):
+        return f"Applied(stored={self.stored}, ignored={self.ignored}, conflicts={self.conflicts})"
+
+
+cdef Applied applied_results(const uint8_t* results, size_t size):
+    cdef Applied made = Applied.__new__(Applied)
+    cdef size_t position = 0
+    cdef const ResultHeader* header
+    made.conflicts = []
+    while position < size:
+        header = <const ResultHeader*>(results + position)
+        if header.kind == COMMAND_VERSION:
+            made.stored += header.deleted != VERSION_IGNORED
+            made.ignored += header.deleted == VERSION_IGNORED
+            if header.deleted == VERSION_CONFLICT:
+                made.conflicts.append(decode(<const uint8_t*>header + sizeof(ResultHeader), header.id_size))
         position += header.size
     return made
 
@@ -512,11 +672,17 @@ cdef void command_blamed(const CommandFailure* failure, const uint8_t* commands,
 cdef object command_exception(const CommandFailure* failure, const uint8_t* commands, size_t size):
     cdef Command command
     exception = error_exception(&failure.detail)
-    if failure.code != E_CONCURRENCY and failure.code != E_COLLECTION_MISMATCH:
+    if failure.code not in (E_CONCURRENCY, E_COLLECTION_MISMATCH, E_CONFLICT):
         return exception
     command_blamed(failure, commands, &command)
     id = decode(command.id, command.header.id_size)
-    if failure.code == E_CONCURRENCY:
+    if failure.code == E_CONFLICT:
+        exception.args = (f"Document {id} is in conflict, and {VERBS[command.header.kind]} was called with an expected "
+                          f"change vector. Its versions have seen {vector_text(failure.actual, failure.actual_count)}.",)
+    elif command.header.kind == COMMAND_RESOLVE:
+        exception.args = (f"Document {id} has other versions by now than those that were resolved. "
+                          "Optimistic concurrency violation, transaction will be aborted.",)
+    elif failure.code == E_CONCURRENCY:
         verb = VERBS[command.header.kind]
         expected = decode(command.expected_text, command.header.expected_text_size)
         actual = vector_text(failure.actual, <int>failure.actual_count)

@@ -12,7 +12,7 @@ from libc.stdint cimport uint8_t, uint32_t
 from pynori_core.command cimport Batch
 from pynori_core.completion cimport WriteStart, WriteWaiter
 from pynori_core.items cimport DocumentStore
-from pynori_core.merger cimport Merger, Sink, UserTxn
+from pynori_core.merger cimport Merger, Sink, UserAnswer, UserTxn
 
 
 @cython.final
@@ -34,7 +34,7 @@ cdef class DocumentWriter:
     cdef uint32_t inside               # calls under way, atomic; the merger is destroyed when there are none
     cdef Merger* enter(self) except NULL
     cdef UserTxn* hand_over(self, Batch batch) except NULL
-    cdef int submit_for(self, Batch batch, object owner, Dispatcher dispatcher, bint single) except -1
+    cdef int submit_for(self, Batch batch, object owner, Dispatcher dispatcher, UserAnswer answer) except -1
 
 
 # Single puts of one database, whose waiters are told in the dispatcher's loop.

@@ -12,7 +12,7 @@ from pynori_core.errors import DiskFull
 
 from pynori_core.bits cimport atomic_add32, atomic_load32, atomic_load64, atomic_load_pointer, compare_swap_pointer
 from pynori_core.change_vector cimport VECTOR_TEXT_MAX, VectorEntry, vector_format
-from pynori_core.command cimport Batch, ResultHeader, command_exception, command_results
+from pynori_core.command cimport Batch, ResultHeader, applied_results, command_exception, command_results
 from pynori_core.completion cimport WriteStart, WriteWaiter
 from pynori_core.errors cimport (
     E_BUSY,
@@ -25,6 +25,9 @@ from pynori_core.errors cimport (
 )
 from pynori_core.items cimport STORE_FORKED, DocumentStore, store_enter_or_raise, store_leave
 from pynori_core.merger cimport (
+    ANSWER_APPLIED,
+    ANSWER_LIST,
+    ANSWER_SINGLE,
     MergerCounters,
     merger_close,
     merger_counters,
@@ -217,8 +220,11 @@ cdef class Dispatcher:
             future.set_exception(self.make_exception(
                 command_exception(&user.failure, user.commands, user.commands_size)))
             return 0
+        if user.answer == ANSWER_APPLIED:
+            future.set_result(applied_results(user.results.data, user.results.size))
+            return 0
         cdef list results = command_results(user.results.data, user.results.size)
-        future.set_result(results[0] if user.single else results)
+        future.set_result(results[0] if user.answer == ANSWER_SINGLE else results)
         return 0
 
     cdef int tell(self, WriteWaiter waiter, UserTxn* user) except -1:
@@ -307,16 +313,20 @@ cdef class DocumentWriter:
         if batch.count == 0 and not batch.handed_over:
             future.set_result([])
         else:
-            self.submit_for(batch, future, dispatcher, single)
+            self.submit_for(batch, future, dispatcher, ANSWER_SINGLE if single else ANSWER_LIST)
 
-    cdef int submit_for(self, Batch batch, object owner, Dispatcher dispatcher, bint single) except -1:
+    def submit_frame(self, Batch batch not None, future not None, Dispatcher dispatcher not None):
+        """As submit, of a batch that a frame was added to; the future gets an Applied."""
+        self.submit_for(batch, future, dispatcher, ANSWER_APPLIED)
+
+    cdef int submit_for(self, Batch batch, object owner, Dispatcher dispatcher, UserAnswer answer) except -1:
         """Queue a batch for a future or a WriteWaiter."""
         cdef UserTxn* user
         cdef Merger* merger = self.enter()
         cdef int code
         try:
             user = self.hand_over(batch)
-            user.single = single
+            user.answer = answer
             user.sink = &dispatcher.sink
             user.owner = <void*>owner
             Py_INCREF(owner)
@@ -420,7 +430,7 @@ cdef class PutStart(WriteStart):
     cdef int begin(self, WriteWaiter waiter, str id, const uint8_t* body, size_t body_size) except -1:
         cdef Batch batch = Batch.__new__(Batch)
         batch.put_text(id, body, body_size, None, None, False)
-        return self.writer.submit_for(batch, waiter, self.dispatcher, True)
+        return self.writer.submit_for(batch, waiter, self.dispatcher, ANSWER_SINGLE)
 
 
 cdef UserTxn* run_all(Merger* merger, Sink* sink, UserTxn* waiting, int waiting_max) noexcept nogil:

@@ -13,6 +13,7 @@ from pynori_core.bits cimport (
     atomic_load_pointer,
     atomic_store32,
     compare_swap_pointer,
+    unlikely,
 )
 from pynori_core.blittable cimport document_wrap
 from pynori_core.change_vector cimport (
@@ -69,6 +70,7 @@ from pynori_core.tables cimport (
     ItemHeader,
     collection_read,
     cover_offset,
+    flags_words,
     item_decode,
     item_vector,
     position_read,
@@ -76,6 +78,7 @@ from pynori_core.tables cimport (
     tables_bind,
     tables_create,
     tables_open,
+    tables_vector,
 )
 from pynori_core.timestamp cimport TIMESTAMP_TEXT_SIZE, timestamp_format
 
@@ -176,6 +179,24 @@ cdef class DocumentStore:
         cdef DatabaseState state
         store_state(self, &snapshot, &state)
         return state.last_etag
+
+    @property
+    def change_vector(self) -> str:
+        """What the database has seen: its own last etag, and what other instances are known to have given."""
+        cdef VectorEntry entries[VECTOR_ENTRIES_MAX]
+        cdef char text[VECTOR_TEXT_MAX]
+        cdef Snapshot snapshot
+        cdef int count
+        store_enter_or_raise(self)
+        count = -snapshot_begin(self, &snapshot)
+        if count == 0:
+            count = tables_vector(&snapshot.tables, entries)
+        exception = snapshot_exception(&snapshot, -count) if count < 0 else None
+        snapshot_end(&snapshot)
+        store_leave(self)
+        if exception is not None:
+            raise exception
+        return PyUnicode_DecodeASCII(text, <Py_ssize_t>vector_format(entries, count, text), NULL)
 
     def position(self, str name not None) -> int:
         """What Batch.set_position noted last under a name; 0 when nothing was."""
@@ -484,6 +505,8 @@ cdef int item_write(const DocumentTables* tables, const Item* item, ItemForm for
         return OK
     timestamp_format(item.header.last_modified, time_text)
     memset(&overlay, 0, sizeof(MetadataOverlay))
+    if unlikely(item.header.flags != 0):
+        overlay.flags = <const uint8_t*>flags_words(item.header.flags, &overlay.flags_size)
     overlay.id = item.id
     overlay.id_size = item.header.id_size
     overlay.change_vector = <const uint8_t*>text
@@ -543,8 +566,10 @@ cdef class StoredDocument:
 
     @property
     def flags(self) -> str:
-        """Flags of the document, comma separated; no flag is defined yet."""
-        return ""
+        """Flags of the document, comma separated."""
+        cdef size_t size = 0
+        cdef const char* text = flags_words(self.item.header.flags, &size)
+        return PyUnicode_DecodeASCII(text, <Py_ssize_t>size, NULL)
 
     def __repr__(self):
         return f"StoredDocument({self.id!r} {self.change_vector})"

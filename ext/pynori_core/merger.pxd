@@ -37,6 +37,11 @@ cdef struct Sink:                      # where completed user transactions wait 
 
 cdef struct Waiter                     # private: a thread in merger_execute
 
+cdef enum UserAnswer:                  # what its owner gets
+    ANSWER_LIST = 0                    # the results of all commands
+    ANSWER_SINGLE = 1                  # that of the only one
+    ANSWER_APPLIED = 2                 # what became of a frame
+
 cdef struct UserTxn:                   # one user transaction, from hand-over to completion
     UserTxn* next                      # in the queue, in its merged transaction, in its sink
     uint8_t* commands                  # malloc'd records
@@ -46,7 +51,7 @@ cdef struct UserTxn:                   # one user transaction, from hand-over to
     CommandFailure failure             # failure.code is the outcome
     uint64_t number                    # user transaction number, 0 when it failed
     uint64_t queued_ns                 # monotonic
-    bint single                        # its outcome is one result, not a list
+    UserAnswer answer
     Sink* sink                         # NULL: a thread waits
     void* owner                        # the sink's side: the future, a reference that the sink gives back
     Waiter* waiter                     # the thread's side

@@ -45,7 +45,8 @@ from pynori_core.threads cimport (
 )
 from pynori_core.timestamp cimport monotonic_ns
 from pynori_core.txn cimport Txn, txn_release, txn_rollback, txn_savepoint
-from pynori_core.writes cimport Writer, writes_begin, writes_execute, writes_flush, writes_reload
+from pynori_core.row_writes cimport Writer, writer_begin, writer_create, writer_destroy, writer_flush, writer_reload
+from pynori_core.writes cimport writes_execute
 
 cdef extern from "<unistd.h>":
     long write_bytes "write"(int fd, const void* bytes, size_t size) noexcept nogil
@@ -255,7 +256,7 @@ cdef int execute_user(Merger* merger, Txn* txn, UserTxn* user) noexcept nogil:
     user.number = merger.next_user_txn
     writer.user_txn = user.number
     if several:
-        code = writes_flush(writer)
+        code = writer_flush(writer)
         if code == OK:
             code = txn_savepoint(txn)
         if code != OK:
@@ -272,7 +273,7 @@ cdef int execute_user(Merger* merger, Txn* txn, UserTxn* user) noexcept nogil:
     if several:
         atomic_add64(&merger.counters.rollbacks, 1)
         code = txn_rollback(txn)
-        return writes_reload(writer) if code == OK else code
+        return writer_reload(writer) if code == OK else code
     return OK
 
 
@@ -333,7 +334,7 @@ cdef int run_transaction(Merger* merger, Txn* txn, UserList* users, bint may_sea
     if atomic_load64(&merger.sealed) == 0:
         merger.next_user_txn = env_user_txn(merger.env) + 1
     first = merger.next_user_txn
-    code = writes_begin(merger.writer, txn, &merger.tables)
+    code = writer_begin(merger.writer, txn, &merger.tables)
     if code == OK:
         code = execute_list(merger, txn, users.first, broke)
     while code == OK and may_seal and not env_journal_idle(merger.env):
@@ -350,7 +351,7 @@ cdef int run_transaction(Merger* merger, Txn* txn, UserList* users, bint may_sea
         return OK
     code = cleaner_press(&merger.cleaner, &merger.writer.tables.items, &merger.writer.state, users.commands)
     if code == OK:
-        code = writes_flush(merger.writer)
+        code = writer_flush(merger.writer)
     if code != OK:
         merger.next_user_txn = first
         return code
@@ -422,7 +423,7 @@ cdef bint clean_idle(Merger* merger) noexcept nogil:
     txn.error.code = OK
     if env_begin_write(merger.env, &txn) != OK:
         return False
-    code = writes_begin(merger.writer, &txn, &merger.tables)
+    code = writer_begin(merger.writer, &txn, &merger.tables)
     if code == OK:
         code = cleaner_idle(&merger.cleaner, &merger.writer.tables.items)
         cleaner_count(&merger.cleaner, &merger.writer.tables.items, &merger.writer.state)
@@ -441,7 +442,7 @@ cdef Merger* merger_create(Env* env, const DocumentTables* tables) noexcept nogi
     cdef Merger* merger = <Merger*>calloc(1, sizeof(Merger))
     if merger == NULL:
         return NULL
-    merger.writer = <Writer*>calloc(1, sizeof(Writer))
+    merger.writer = writer_create()
     if merger.writer == NULL:
         free(merger)
         return NULL
@@ -458,7 +459,7 @@ cdef void merger_destroy(Merger* merger) noexcept nogil:
     condition_destroy(&merger.settled)
     condition_destroy(&merger.work)
     mutex_destroy(&merger.lock)
-    free(merger.writer)
+    writer_destroy(merger.writer)
     free(merger)
 
 

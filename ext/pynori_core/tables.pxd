@@ -20,19 +20,26 @@ from pynori_core.table cimport IndexEntry, Table
 from pynori_core.txn cimport Txn
 
 cdef enum:
-    TABLES_FORMAT = 1
+    TABLES_FORMAT = 2
+    TABLES_FORMAT_ALONE = 1            # nothing ever came from another instance: what the state holds behind is left out
     INDEX_ID = 0                       # the unique index by key
     COLLECTION_NAME_SIZE_MAX = 512     # bytes
 
 cdef enum ItemKind:                    # part of set ids and of the format
     ITEM_DOCUMENT = 1
     ITEM_TOMBSTONE = 2
+    ITEM_CONFLICT = 3                  # one of several versions; without a body it is a deletion
+
+cdef enum ItemFlag:                    # part of the format, of rows and of frames
+    ITEM_FROM_CLUSTER = 1              # "FromClusterTransaction": wins over versions that are not
+    ITEM_RESOLVED = 2                  # "Resolved": made of others by a rule, without an entry of its own in its vector
+    ITEM_FLAGS_KNOWN = 3
 
 cdef packed struct ItemHeader:         # 40 bytes
     uint8_t kind                       # ItemKind
     uint8_t reserved
     uint16_t id_size
-    uint32_t flags                     # none is defined yet
+    uint32_t flags                     # ItemFlag
     uint32_t collection
     uint32_t body_size
     uint64_t last_modified             # ticks
@@ -70,12 +77,17 @@ cdef packed struct CollectionRecord:   # tree "collections", key "i" + number (u
     uint64_t last_etag                 # of the last item written to it, or departure from it
 
 cdef packed struct DatabaseState:      # tree "database", key "state"
-    uint32_t format                    # TABLES_FORMAT
+    uint32_t format                    # TABLES_FORMAT or TABLES_FORMAT_ALONE
     uint32_t collections               # numbers given so far; the next one is one higher
     uint8_t database_id[16]
     uint64_t last_etag
     uint64_t documents
     uint64_t tombstones
+    uint64_t conflicts                 # ids in conflict; from here on only of format 2
+    uint64_t versions                  # of them: rows of kind 3
+
+cdef enum:
+    STATE_SIZE_ALONE = 48              # bytes of DatabaseState before `conflicts`
 
 cdef struct DocumentTables:            # bound to one transaction
     Table items
@@ -97,7 +109,7 @@ cdef int tables_create(Txn* txn, const uint8_t* database_id, uint32_t tag, Docum
 cdef int tables_open(Txn* txn, uint32_t tag, DocumentTables* tables) noexcept nogil
 
 # Members of a collection (0: of all collections) of one kind. SET_ALL of table.pxd holds all live rows. Documents of
-# all collections have no set of their own: they are all live rows but the tombstones.
+# all collections have no set of their own: they are all live rows but the tombstones and the conflicts.
 cdef inline uint64_t tables_set(uint32_t collection, uint8_t kind) noexcept nogil:
     return (<uint64_t>collection << 8) | kind
 
@@ -118,6 +130,9 @@ cdef int item_decode(Txn* txn, uint64_t etag, const Value* row, Item* item) noex
 # The change vector of an item in full: entries written to `entries` (VECTOR_ENTRIES_MAX).
 cdef int item_vector(const DocumentTables* tables, const Item* item, VectorEntry* entries) noexcept nogil
 
+# Names of ItemFlags as on the wire, comma separated; the text is constant.
+cdef const char* flags_words(uint32_t flags, size_t* size) noexcept nogil
+
 # OK and its number, or E_NOT_FOUND; `key` is the lower-cased name.
 cdef int collection_find(DocumentTables* tables, const uint8_t* key, size_t key_size, uint32_t* number) noexcept nogil
 cdef int collection_create(DocumentTables* tables, const uint8_t* key, size_t key_size, const uint8_t* name,
@@ -127,6 +142,12 @@ cdef int collection_read(DocumentTables* tables, uint32_t number, CollectionReco
 cdef int collection_write(DocumentTables* tables, uint32_t number, const CollectionRecord* record) noexcept nogil
 cdef int state_read(DocumentTables* tables, DatabaseState* state) noexcept nogil
 cdef int state_write(DocumentTables* tables, const DatabaseState* state) noexcept nogil
+# What other instances are known to have given here: tree "database", key "vector". Entries written to `entries`
+# (VECTOR_ENTRIES_MAX), 0 when there are none; negative: an ErrorCode, also in txn.error.
+cdef int known_read(DocumentTables* tables, VectorEntry* entries) noexcept nogil
+cdef int known_write(DocumentTables* tables, const VectorEntry* entries, int count) noexcept nogil
+# The change vector of the database: its own last etag, merged into what is known. As known_read.
+cdef int tables_vector(DocumentTables* tables, VectorEntry* entries) noexcept nogil
 # How far somebody outside has come, by name (a key of identifier_key): tree "database", "position/" and the key.
 cdef int position_read(DocumentTables* tables, const uint8_t* key, size_t key_size, uint64_t* position) noexcept nogil
 cdef int position_write(DocumentTables* tables, const uint8_t* key, size_t key_size,

@@ -2,20 +2,22 @@
 
 import os
 
-from libc.string cimport memset
+from libc.string cimport memset, strlen
 
-from pynori_core.bits cimport load32_be, load64, store32_be, unlikely
+from pynori_core.bits cimport load32, load32_be, load64, store32_be, unlikely
 from pynori_core.blittable cimport blittable_validate
 from pynori_core.btree cimport PUT_INSERT, PUT_UPSERT, tree_create, tree_get, tree_open, tree_put, tree_update
-from pynori_core.change_vector cimport DATABASE_ID_SIZE, VECTOR_ENTRIES_MAX
-from pynori_core.errors cimport E_CORRUPT, E_NOT_FOUND, E_VERSION, OK, error_set
+from pynori_core.change_vector cimport DATABASE_ID_SIZE, VECTOR_ENTRIES_MAX, vector_merge, vector_valid
+from pynori_core.errors cimport E_CORRUPT, E_NOT_FOUND, E_TOO_LARGE, E_VERSION, OK, error_set
 from pynori_core.identifier cimport ID_KEY_SIZE_MAX
 from pynori_core.table cimport TableSchema, table_create, table_open
 
 cdef const char* STATE_KEY = "state"
+cdef const char* KNOWN_KEY = "vector"
 cdef const char* POSITION_PREFIX = "position/"
 cdef enum:
     STATE_KEY_SIZE = 5
+    KNOWN_KEY_SIZE = 6
     POSITION_PREFIX_SIZE = 9
 
 
@@ -51,11 +53,11 @@ cdef int tables_create(Txn* txn, const uint8_t* database_id, uint32_t tag, Docum
         code = tree_create(txn, b"database", 8, 0, &tables.database)
     if code != OK:
         return code
-    state.format = TABLES_FORMAT
+    state.format = TABLES_FORMAT_ALONE
     memcpy(state.database_id, database_id, DATABASE_ID_SIZE)
     memcpy(tables.database_id, database_id, DATABASE_ID_SIZE)
     tables.tag = tag
-    return tree_put(&tables.database, STATE_KEY, STATE_KEY_SIZE, &state, sizeof(DatabaseState), PUT_INSERT)
+    return tree_put(&tables.database, STATE_KEY, STATE_KEY_SIZE, &state, STATE_SIZE_ALONE, PUT_INSERT)
 
 
 cdef int tables_open(Txn* txn, uint32_t tag, DocumentTables* tables) noexcept nogil:
@@ -76,8 +78,9 @@ cdef int tables_open(Txn* txn, uint32_t tag, DocumentTables* tables) noexcept no
         return E_CORRUPT
     if code != OK:
         return code
-    if state.format != TABLES_FORMAT:
-        error_set(&txn.error, E_VERSION, b"the database's tables have format %u, this build knows 1", state.format)
+    if not TABLES_FORMAT_ALONE <= state.format <= TABLES_FORMAT:
+        error_set(&txn.error, E_VERSION, b"the database's tables have format %u, this build knows 1 and 2",
+                  state.format)
         return E_VERSION
     memcpy(tables.database_id, state.database_id, DATABASE_ID_SIZE)
     tables.tag = tag
@@ -124,6 +127,16 @@ cdef int item_vector(const DocumentTables* tables, const Item* item, VectorEntry
     entries[0].tag = item.header.tag
     memcpy(entries[0].id, tables.database_id, DATABASE_ID_SIZE)
     return 1
+
+
+cdef const char* flags_words(uint32_t flags, size_t* size) noexcept nogil:
+    cdef const char* words = b""
+    if flags & ITEM_FROM_CLUSTER:
+        words = b"FromClusterTransaction, Resolved" if flags & ITEM_RESOLVED else b"FromClusterTransaction"
+    elif flags & ITEM_RESOLVED:
+        words = b"Resolved"
+    size[0] = strlen(words)
+    return words
 
 
 # ---- collections
@@ -194,26 +207,73 @@ cdef int collection_write(DocumentTables* tables, uint32_t number, const Collect
 
 # ---- the state of the database
 
+cdef inline uint64_t state_size(uint32_t format) noexcept nogil:
+    return STATE_SIZE_ALONE if format == TABLES_FORMAT_ALONE else sizeof(DatabaseState)
+
+
 cdef int state_read(DocumentTables* tables, DatabaseState* state) noexcept nogil:
     cdef Value value
     cdef int code = tree_get(&tables.database, STATE_KEY, STATE_KEY_SIZE, &value)
     if code != OK:
         return code
-    if value.size != sizeof(DatabaseState):
+    # A later format's state may be longer; its number is what matters then.
+    if value.size < STATE_SIZE_ALONE or (load32(value.data) <= TABLES_FORMAT
+                                         and value.size != state_size(load32(value.data))):
         error_set(&tables.database.txn.error, E_CORRUPT, b"the state of the database has a wrong size")
         return E_CORRUPT
-    memcpy(state, value.data, sizeof(DatabaseState))
+    memset(state, 0, sizeof(DatabaseState))
+    memcpy(state, value.data, value.size if value.size < sizeof(DatabaseState) else sizeof(DatabaseState))
     return OK
 
 
 cdef int state_write(DocumentTables* tables, const DatabaseState* state) noexcept nogil:
     cdef uint64_t size
+    cdef uint64_t wanted = state_size(state.format)
     cdef uint8_t* target = tree_update(&tables.database, STATE_KEY, STATE_KEY_SIZE, &size)
-    if target == NULL:
+    if unlikely(target == NULL):
         error_set(&tables.database.txn.error, E_CORRUPT, b"tree 'database' has lost its state")
         return E_CORRUPT
-    memcpy(target, state, sizeof(DatabaseState))
+    if unlikely(size != wanted):
+        return tree_put(&tables.database, STATE_KEY, STATE_KEY_SIZE, state, wanted, PUT_UPSERT)
+    memcpy(target, state, wanted)
     return OK
+
+
+cdef int known_read(DocumentTables* tables, VectorEntry* entries) noexcept nogil:
+    cdef Value value
+    cdef int count
+    cdef int code = tree_get(&tables.database, KNOWN_KEY, KNOWN_KEY_SIZE, &value)
+    if code != OK:
+        return 0 if code == E_NOT_FOUND else -code
+    count = <int>(value.size // sizeof(VectorEntry)) if value.size < VECTOR_ENTRIES_MAX * sizeof(VectorEntry) else -1
+    if count >= 0 and count * sizeof(VectorEntry) == value.size:
+        memcpy(entries, value.data, value.size)
+        if vector_valid(entries, count):
+            return count
+    error_set(&tables.database.txn.error, E_CORRUPT, b"the vector in tree 'database' is none")
+    return -E_CORRUPT
+
+
+cdef int known_write(DocumentTables* tables, const VectorEntry* entries, int count) noexcept nogil:
+    return tree_put(&tables.database, KNOWN_KEY, KNOWN_KEY_SIZE, entries, <uint64_t>count * sizeof(VectorEntry),
+                    PUT_UPSERT)
+
+
+cdef int tables_vector(DocumentTables* tables, VectorEntry* entries) noexcept nogil:
+    cdef DatabaseState state
+    cdef VectorEntry own
+    cdef int count
+    cdef int code = state_read(tables, &state)
+    if code != OK:
+        return -code
+    count = known_read(tables, entries) if state.format != TABLES_FORMAT_ALONE else 0
+    if count < 0 or state.last_etag == 0:
+        return count
+    own.etag = state.last_etag
+    own.tag = tables.tag
+    memcpy(own.id, tables.database_id, DATABASE_ID_SIZE)
+    count = vector_merge(entries, count, VECTOR_ENTRIES_MAX, &own, 1)
+    return count if count >= 0 else -E_TOO_LARGE
 
 
 # ---- positions

@@ -21,12 +21,13 @@ from typing import Any
 from weakref import WeakSet
 
 from pynori_core import change_vector as vectors
-from pynori_core.command import Batch, CommandResult
+from pynori_core.command import Applied, Batch, CommandResult
 from pynori_core.compact import Compaction
 from pynori_core.completion import WriteStart
 from pynori_core.document_snapshot import DocumentSnapshot
 from pynori_core.document_writer import Dispatcher, DocumentWriter, PutStart
 from pynori_core.errors import EngineError
+from pynori_core.item_frames import Outgoing, add_frame, outgoing
 from pynori_core.items import DocumentStore, StoredDocument, StreamItem
 from pynori_core.reads import DocumentReader, DocumentStream, LoadedDocuments
 from pynori_core.scrub import scrub
@@ -44,11 +45,12 @@ from pynori.runtime.clock import Clock, SystemClock
 from pynori.runtime.rand import Rand, SystemRand
 
 __all__ = [
-    "Batch", "CommandResult", "Database", "DatabaseOptions", "DatabaseStatistics", "DocumentStream", "HiloRange",
-    "LoadedDocuments", "StoredDocument", "StreamItem",
+    "Applied", "Batch", "CommandResult", "Database", "DatabaseOptions", "DatabaseStatistics", "DocumentStream",
+    "HiloRange", "LoadedDocuments", "Outgoing", "StoredDocument", "StreamItem",
 ]  # fmt: skip
 
 PAGE_SIZE_MAX = 2**31 - 1
+REPLICATION_POSITION = "replication/"  # before the database id of a sender
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,11 +220,8 @@ class Database:
 
     @property
     def change_vector(self) -> str:
-        """Of the database as a whole; "" when nothing was ever written."""
-        return self._change_vector(self.last_etag)
-
-    def _change_vector(self, last_etag: int) -> str:
-        return f"{self.options.node_tag}:{last_etag}-{self.id}" if last_etag else ""
+        """Of the database as a whole: everything that its entries count is here. "": nothing was ever written."""
+        return with_our_errors(lambda: self._store.change_vector)()
 
     def get(self, id: str, *, metadata_only: bool = False) -> StoredDocument | None:
         """The document of that id with its JSON, or None."""
@@ -345,7 +344,7 @@ class Database:
         """Counts, sizes and counters of this moment."""
         documents, tombstones, last_etag, _ = self._store.counts()
         return DatabaseStatistics.of(
-            documents, tombstones, last_etag, self._change_vector(last_etag), len(self.collections()),
+            documents, tombstones, last_etag, self._store.change_vector, len(self.collections()),
             self._size_bytes(), self._store.environment(), self._writer.counters(),
         )  # fmt: skip
 
@@ -437,6 +436,34 @@ class Database:
             raise from_engine(error) from error
         finally:
             self._dispatcher.wake()  # also after a failure of which nobody knows what it left
+
+    # ---- other instances
+
+    @with_our_errors
+    def outgoing(self, since: int, skip: str, items_max: int, bytes_max: int) -> Outgoing:
+        """Items behind the etag `since` for an instance whose change vector is `skip`, of one snapshot. Blocks.
+
+        Whole user transactions, at least one, up to the bounds. What the instance has already is skipped.
+        """
+        return outgoing(self._store, since, skip, items_max, bytes_max)
+
+    def apply(self, frame: bytes, source: str, position: int, vector: str) -> asyncio.Future[Applied]:
+        """Take in a frame as one user transaction, and note that its sender was read up to `position`.
+
+        source: database id of the sender; `position("replication/" + source)` says what was noted last. vector: what
+        the sender had seen, when this is the end of one of its snapshots, else "".
+        """
+        future: asyncio.Future[Applied] = self._loop.create_future()
+        batch = Batch()
+        try:
+            batch.set_position(REPLICATION_POSITION + source, position)
+            if vector:
+                batch.merge_known(vector)
+            add_frame(batch, frame)
+            self._writer.submit_frame(batch, future, self._dispatcher)
+        except EngineError as error:
+            raise from_engine(error) from error
+        return future
 
     # ---- id ranges
 

@@ -312,10 +312,10 @@ REST = (
     one("refused batch leaves its first commands", "merger", "    cdef bint several = user.command_count > 1\n",
         "    cdef bint several = False\n"),
     one("counters not written with the commit", "merger",
-        "        code = writes_flush(merger.writer)\n    if code != OK:\n        merger.next_user_txn = first\n",
+        "        code = writer_flush(merger.writer)\n    if code != OK:\n        merger.next_user_txn = first\n",
         "        code = OK\n    if code != OK:\n        merger.next_user_txn = first\n"),
     one("state of the refused batch kept", "merger",
-        "        return writes_reload(writer) if code == OK else code\n", "        return code\n"),
+        "        return writer_reload(writer) if code == OK else code\n", "        return code\n"),
 )
 
 MUTANTS: tuple[Mutant, ...] = (*JOURNAL, *RECORD, *RECOVERY, *CHECKPOINT, *PAGER, *ENV, *TXN, *REST)
