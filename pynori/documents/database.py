@@ -447,11 +447,15 @@ class Database:
         """
         return outgoing(self._store, since, skip, items_max, bytes_max)
 
+    def replicated_position(self, source: str) -> int:
+        """Etag of the instance `source` up to which it was taken in here; 0: nothing yet."""
+        return self.position(REPLICATION_POSITION + source)
+
     def apply(self, frame: bytes, source: str, position: int, vector: str) -> asyncio.Future[Applied]:
         """Take in a frame as one user transaction, and note that its sender was read up to `position`.
 
-        source: database id of the sender; `position("replication/" + source)` says what was noted last. vector: what
-        the sender had seen, when this is the end of one of its snapshots, else "".
+        frame: b"" for none. source: database id of the sender; `replicated_position` says what was noted last.
+        vector: what the sender had seen, when this is the end of one of its snapshots, else "".
         """
         future: asyncio.Future[Applied] = self._loop.create_future()
         batch = Batch()
@@ -459,7 +463,8 @@ class Database:
             batch.set_position(REPLICATION_POSITION + source, position)
             if vector:
                 batch.merge_known(vector)
-            add_frame(batch, frame)
+            if frame:
+                add_frame(batch, frame)
             self._writer.submit_frame(batch, future, self._dispatcher)
         except EngineError as error:
             raise from_engine(error) from error
