@@ -4,8 +4,8 @@
 
 Needs `wrk` for write assurance. Two server processes on one machine, so sender, receiver and load share its processors.
 Lag: from the answer to a PUT at one node to the first GET at the other that has it, while the load goes on. Throughput:
-documents in batches of 64 to one node alone, then to one of two linked nodes until the other has them all. Ratios are
-within one run.
+documents in batches of 64 to one node alone, then to one of two linked nodes until the other has them all; and what a
+new instance is fed with by the first one, with nothing else going on. Ratios are within one run.
 """
 
 from __future__ import annotations
@@ -91,6 +91,11 @@ def throughput(urls: list[str], count: int, body: str) -> None:
     replicated = count / (time.monotonic() - begun)
     print(f"{count:,} documents in batches of {BATCH}: one node alone {alone:,.0f}/s; of two, {written:,.0f}/s written, "
           f"on both {replicated:,.0f}/s; ratio {replicated / alone:.2f}")  # fmt: skip
+    begun = time.monotonic()
+    answer("PUT", f"{urls[0]}/admin/databases/node?name=alone&node=B")
+    wait_for("all documents on the new instance", lambda: documents(urls[1], "alone") >= count)
+    fed = count / (time.monotonic() - begun)
+    print(f"a new instance is fed with {fed:,.0f}/s; ratio to one node's writes {fed / alone:.2f}")
 
 
 def lag(urls: list[str], rate: int, seconds: float, body: str) -> None:
