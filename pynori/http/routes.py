@@ -35,6 +35,7 @@ from pynori.http.handlers import (
     queries,
     statistics,
     streams,
+    supervision,
     topology,
 )
 from pynori.http.request import Request
@@ -101,8 +102,11 @@ ROUTES: tuple[Route, ...] = (
     Route("DELETE", "/admin/analyzers", code_definitions.delete_analyzer, OPERATOR),
     whole("PUT", "/admin/analyzers", code_definitions.put_analyzers, OPERATOR),
     Route("POST", "/admin/cluster/demote", topology.demote_node, CLUSTER_ADMIN),
+    Route("GET", "/admin/cluster/maintenance-stats", supervision.maintenance, OPERATOR),
     Route("DELETE", "/admin/cluster/node", topology.remove_node, CLUSTER_ADMIN),
     Route("PUT", "/admin/cluster/node", topology.add_node, CLUSTER_ADMIN),
+    Route("GET", "/admin/cluster/observer/decisions", supervision.decisions, OPERATOR),
+    Route("POST", "/admin/cluster/observer/suspend", supervision.suspend, CLUSTER_ADMIN),
     Route("POST", "/admin/cluster/promote", topology.promote_node, CLUSTER_ADMIN),
     whole("POST", "/admin/compact", databases.compact, OPERATOR),
     whole("PUT", "/admin/configuration/client", configuration.put_server, OPERATOR),
