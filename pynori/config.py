@@ -51,6 +51,9 @@ class Settings:
     disk_free_refuse_percent: int = limits.DISK_FREE_REFUSE_PERCENT
     disk_free_refuse_megabytes: int = limits.DISK_FREE_REFUSE_BYTES // 2**20
     scrub_megabytes_per_second: int = 4
+    rotate_after_seconds: int = 5
+    rehab_after_seconds: int = 60
+    replace_after_seconds: int = 900
     parent_process_id: int | None = None
 
 
@@ -275,6 +278,30 @@ OPTIONS: tuple[Option, ...] = (
         ("scrub-megabytes-per-second",),
         "How fast pages are read again in the background, once a week, to find damage; 0: never.",
         "MB/s",
+    ),
+    Option(
+        "Cluster.TimeBeforeRotatingPreferredNodeInSec",
+        "rotate_after_seconds",
+        _integer(2, 100_000),
+        ("rotate-after",),
+        "After how long a silence of its preferred node a database's other members come before it.",
+        "seconds",
+    ),
+    Option(
+        "Cluster.TimeBeforeMovingToRehabInSec",
+        "rehab_after_seconds",
+        _integer(2, 1_000_000),
+        ("rehab-after",),
+        "After how long a silence of its node a member of a database is one no more, until it has caught up again.",
+        "seconds",
+    ),
+    Option(
+        "Cluster.TimeBeforeAddingReplicaInSec",
+        "replace_after_seconds",
+        _integer(2, 10_000_000),
+        ("replace-after",),
+        "After how long a silence another node takes its place, for databases with DynamicNodesDistribution.",
+        "seconds",
     ),
     Option(
         "Testing.ParentProcessId",

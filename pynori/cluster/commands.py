@@ -8,10 +8,11 @@ command means is a new version beside the old one, for logs outlive programs.
 Tables: `cluster` (ids of the cluster; server-wide client configuration, analyzers, sorters), `records` (database
 records by lower-case name), `identities` (by "database/name"), `creating` and `deleting` (databases whose files are
 being made or removed, and on which nodes), `cluster_transactions` (how many document commands each database got by
-them), `transactions_applied` (by group, up to where each node has told that it has applied them),
-`compare_exchange_counts` (values by group), `purging` (groups whose large tables are still to be emptied). The large
-ones, of bytes, stay on disk: `compare_exchange` (by the id of the database's group, "/" and the lower-case key) and
-`transactions` (by that id, "/" and the raft index: what the instances of the database have still to apply).
+them), `transactions_applied` (by group, up to where each node has told that it has applied them), `decisions` (the
+supervisor's last ones), `compare_exchange_counts` (values by group), `purging` (groups whose large tables are still to
+be emptied). The large ones, of bytes, stay on disk: `compare_exchange` (by the id of the database's group, "/" and the
+lower-case key) and `transactions` (by that id, "/" and the raft index: what the instances of the database have still
+to apply).
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pynori import limits
-from pynori.cluster import compare_exchange, database_topology, definition_commands, index_commands
+from pynori.cluster import compare_exchange, database_topology, definition_commands, index_commands, supervisor_commands
 from pynori.cluster.records import instances
 from pynori.errors import AlreadyExists, DatabaseDoesNotExist, InvalidArgument, LimitExceeded, RaftConcurrency
 
 TABLES = (
     "cluster", "records", "identities", "creating", "deleting", "cluster_transactions", "compare_exchange_counts",
-    "purging", "transactions_applied",
+    "purging", "transactions_applied", "decisions",
 )  # fmt: skip
 
 Fields = Mapping[str, Any]
@@ -48,16 +49,18 @@ class View:
     Values must not be changed in place: what is read may be shared with readers of the state; `put` a new one.
     """
 
-    __slots__ = ("_large", "_pending", "_tables", "changes")
+    __slots__ = ("_large", "_pending", "_tables", "changes", "term")
 
     def __init__(
         self,
         tables: Mapping[str, Mapping[str, Any]],
         pending: Mapping[tuple[str, str], Any],
         large: LargeTables,
+        term: int,
     ) -> None:
         self._tables = tables
         self._large = large
+        self.term = term  # in which the command was agreed on
         self._pending = pending  # changes of commands before this one in the same transaction
         self.changes: dict[tuple[str, str], Any] = {}
 
@@ -233,6 +236,20 @@ def _store_topology(view: View, record: Mapping[str, Any], topology: Mapping[str
     compare_exchange.drop_applied(view, view.get("records", key))
 
 
+def _supervise(view: View, fields: Fields, index: int) -> None:
+    """What the supervisor has decided for a group. fields: see `supervisor_commands.py`; topology; deleted: instances
+    whose files go, each with the change vector that says what may go with them."""
+    record = supervisor_commands.check(view, fields)
+    key = record["DatabaseName"].lower()
+    _store_topology(view, record, fields["topology"], index)
+    if fields["deleted"]:
+        known = view.get("deleting", key) or {"name": record["DatabaseName"], "nodes": {}}
+        nodes = {**noted_deletions(known), **dict.fromkeys(fields["deleted"], index)}
+        covered = {**known.get("covered", {}), **fields["deleted"]}
+        view.put("deleting", key, {"name": known["name"], "nodes": nodes, "covered": covered})
+    supervisor_commands.note(view, record, fields, index)
+
+
 def _delete_database(view: View, fields: Fields, index: int) -> bool:
     """fields: name, hard: remove the files too. Returns whether there was one."""
     key = fields["name"].lower()
@@ -269,7 +286,9 @@ def _delete_instances(view: View, fields: Fields, index: int) -> bool:
         note = view.get("deleting", key) or {"name": record["DatabaseName"], "nodes": {}}
         removed = dict.fromkeys((tag for tag in nodes if tag not in fields["spared"]), index)
         if removed:
-            view.put("deleting", key, {"name": note["name"], "nodes": {**noted_deletions(note), **removed}})
+            covered = {tag: vector for tag, vector in note.get("covered", {}).items() if tag not in removed}
+            nodes_noted = {**noted_deletions(note), **removed}
+            view.put("deleting", key, {"name": note["name"], "nodes": nodes_noted, "covered": covered})
     return True
 
 
@@ -304,7 +323,7 @@ def _instance_deleted(view: View, fields: Fields, index: int) -> None:
         return
     del nodes[fields["node"]]
     if nodes:
-        view.put("deleting", key, {"name": note["name"], "nodes": nodes})
+        view.put("deleting", key, {**note, "nodes": nodes})
     else:
         view.delete("deleting", key)
 
@@ -390,5 +409,7 @@ COMMANDS: dict[tuple[str, int], Command] = {
         Command("index.delete", 1, index_commands.delete_index),
         Command("index.rolled", 1, index_commands.index_rolled),
         Command("index.set", 1, index_commands.set_index),
+        Command("supervisor.change", 1, _supervise),
+        Command("supervisor.suspend", 1, supervisor_commands.suspend),
     )
 }

@@ -2,10 +2,10 @@
 
 It is the field `Topology` of a database's record. A *Member* has everything, serves clients, and sends what it has to
 the others; their order is the order in which clients prefer them. A *Promotable* is new and has yet to get everything;
-a *Rehab* is a member that has fallen. Both are fed by one Member, their mentor, get no clients and no tasks, and become
-Members at the end of the order. They are told apart by history: only a Rehab may be called back when all Members are
-gone. `Stamp.Index`, the raft index of the last change, is the epoch: of two topologies of a group the one with the
-greater is the newer.
+a *Rehab* is a Member that has fallen. Both are fed by one Member, their mentor, get no clients and no tasks, and become
+Members at the end of the order (but for a *retired* Rehab, which is one too many: it only sends). They are told apart
+by history: only a Rehab may be called back when all Members are gone. `Stamp.Index`, the raft index of the last change,
+is the epoch: of two topologies of a group the one with the greater is the newer.
 
 Every change returns a new topology; the given one stays as it was. A group always has at least one instance, and a
 Member unless nobody could be made one.
@@ -24,6 +24,7 @@ Topology = dict[str, Any]
 MEMBERS, PROMOTABLES, REHABS = "Members", "Promotables", "Rehabs"
 ROLES = {MEMBERS: "Member", PROMOTABLES: "Promotable", REHABS: "Rehab"}
 WAITING = "WaitingForFirstPromotion"  # what a Promotable is shown to do until the supervisor knows more
+RETIRED = "Retired"  # of a Rehab that is one too many: it sends what it has, and goes then
 
 
 def new(members: Sequence[str], ids: tuple[str, str], is_dynamic: bool) -> Topology:
@@ -58,12 +59,12 @@ def role(topology: Mapping[str, Any], tag: str) -> str | None:
 
 
 def mentor(topology: Mapping[str, Any], tag: str) -> str | None:
-    """The Member that feeds the instance on `tag`; None for a Member, and where there is no Member at all.
+    """The Member that feeds the instance on `tag`; None for a Member, a retired one, and where there is no Member.
 
     The one that was asked for, else one that depends on the tags alone, so that it moves only when it is lost itself.
     """
     members: list[str] = topology["Members"]
-    if tag in members or tag not in instances(topology) or not members:
+    if tag in members or tag not in instances(topology) or not members or is_retired(topology, tag):
         return None
     asked = topology["PredefinedMentors"].get(tag)
     if asked in members:
@@ -72,11 +73,19 @@ def mentor(topology: Mapping[str, Any], tag: str) -> str | None:
 
 
 def destinations(topology: Mapping[str, Any], tag: str) -> list[str]:
-    """The siblings that the instance on `tag` sends to: all other Members, and those whose mentor it is."""
+    """The siblings that the instance on `tag` sends to.
+
+    A Member: all other Members, and those whose mentor it is. A retired one: the Members. Others: nobody.
+    """
     if tag not in topology["Members"]:
-        return []
+        return list(topology["Members"]) if is_retired(topology, tag) else []
     fed = [each for each in (*topology["Promotables"], *topology["Rehabs"]) if mentor(topology, each) == tag]
     return [*(each for each in topology["Members"] if each != tag), *fed]
+
+
+def is_retired(topology: Mapping[str, Any], tag: str) -> bool:
+    """Whether the instance only hands over what it has, and goes then."""
+    return tag in topology["Rehabs"] and topology["PromotablesStatus"].get(tag) == RETIRED
 
 
 # ---------------------------------------------------------------- changes
@@ -122,7 +131,7 @@ def promote(topology: Mapping[str, Any], tag: str) -> Topology:
     if tag not in instances(topology):
         raise InvalidArgument(f"Node '{tag}' has no instance of the database")
     changed = _without(topology, tag)
-    changed["Members"] = _ordered([*topology["Members"], tag], topology["PriorityOrder"])
+    changed["Members"] = ordered([*topology["Members"], tag], topology["PriorityOrder"])
     return changed
 
 
@@ -136,6 +145,16 @@ def demote(topology: Mapping[str, Any], tag: str, reason: str) -> Topology:
     changed["Rehabs"] = [*topology["Rehabs"], tag]
     changed["DemotionReasons"] = {**changed["DemotionReasons"], tag: reason}
     return changed
+
+
+def retire(topology: Mapping[str, Any], tag: str) -> Topology:
+    """A Member that is one too many: clients and siblings leave it, while it hands over what it has."""
+    return set_status(demote(topology, tag, ""), tag, RETIRED, "there are members enough; it goes when it has sent all")
+
+
+def recall(topology: Mapping[str, Any], tag: str) -> Topology:
+    """A retired instance is needed again: it is fed as any Rehab."""
+    return set_status(topology, tag, WAITING, "it is needed again")
 
 
 def reorder(topology: Mapping[str, Any], order: Sequence[str], is_fixed: bool = False) -> Topology:
@@ -198,7 +217,7 @@ def _without(topology: Mapping[str, Any], tag: str) -> Topology:
     return changed
 
 
-def _ordered(members: list[str], order: Sequence[str]) -> list[str]:
+def ordered(members: list[str], order: Sequence[str]) -> list[str]:
     """Those of a fixed order at their places, the others behind them as they come."""
     return [*(tag for tag in order if tag in members), *(tag for tag in members if tag not in order)]
 

@@ -504,7 +504,7 @@ class Driver:
             # Passing over it would leave this node with another state than those that know it.
             raise StorageFailed(f"entry {entry.index} is '{command.name}' {command.version}, which this version lacks")
         self._recent.add(entry.index, command.proposer, command.number)
-        view = View(self._tables, applied.changes, self._store)
+        view = View(self._tables, applied.changes, self._store, entry.term)
         try:
             if command.since and self._recent.is_too_old(command, entry.index):
                 raise RequestTimeout(f"Whether the cluster agreed on '{command.name}' is not known any more")
@@ -531,7 +531,7 @@ class Driver:
         except ChangeRefused as error:
             log.warn("cluster", f"a change of the membership does not fit: {error}")
             return
-        view = View(self._tables, applied.changes, self._store)
+        view = View(self._tables, applied.changes, self._store, entry.term)
         apply_change(view, change, entry.index)
         applied.changes.update(view.changes)
         self._arm()

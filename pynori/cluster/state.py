@@ -35,6 +35,8 @@ from pynori.cluster.database_topology import Topology
 from pynori.cluster.driver import Changed, Driver
 from pynori.cluster.raft.types import Membership
 from pynori.cluster.store import Loaded, Store
+from pynori.cluster.supervisor import Change
+from pynori.cluster.supervisor_commands import SETTINGS
 from pynori.errors import (
     DatabaseDoesNotExist,
     OperationFailed,
@@ -55,6 +57,7 @@ class ClusterState:
         rand: Rand,
     ) -> None:  # fmt: skip
         self.on_change: Callable[[Changed], None] = lambda changed: None
+        self.on_report: Callable[[bytes], None] = lambda payload: None
         self.url = ""  # where this node is reached, once it listens
         self._store = store
         self._node = node
@@ -90,6 +93,7 @@ class ClusterState:
         driver = self._driver
         driver.on_publish = self._published
         driver.on_leader = self._leader_changed
+        driver.transport.on_report = lambda payload: self.on_report(payload)
         driver.transport.introduce(self._hello)
         self._name_peers()
         driver.start()
@@ -226,6 +230,12 @@ class ClusterState:
         note = self._tables["deleting"].get(name.lower())
         return {} if note is None else noted_deletions(note)
 
+    def covered(self, name: str) -> str | None:
+        """The change vector of what the others have of an instance here that is to be deleted; None: all of it goes."""
+        note = self._tables["deleting"].get(name.lower()) or {}
+        found: str | None = note.get("covered", {}).get(self.node_tag)
+        return found
+
     def deleted_here(self, name: str) -> str | None:
         """The name of a database as it was spelt, if files of a deleted instance are still to be removed here."""
         return str(self._tables["deleting"][name.lower()]["name"]) if self.node_tag in self.deletions(name) else None
@@ -283,6 +293,43 @@ class ClusterState:
             else:
                 return index
         raise AssertionError("RECORD_UPDATE_TRIES_MAX is at least 1")
+
+    # ------------------------------------------------------------ the supervisor
+
+    def groups(self) -> dict[str, Topology]:
+        """The topologies of all databases that are not disabled, by lower-case name; shared: not to be changed."""
+        return {key: each["Topology"] for key, each in self._tables["records"].items() if not each["Disabled"]}
+
+    async def supervise(self, change: Change, at: str, term: int) -> None:
+        """Store what the supervisor has decided for a group. at: the time of day, for people.
+
+        Raises: RaftConcurrency when the topology has changed since, or another one leads; OperationFailed.
+        """
+        fields = {
+            "name": change.name, "expected_index": change.expected_index, "topology": change.topology,
+            "deleted": change.deleted, "at": at, "term": term,
+            "decisions": [
+                {"kind": each.kind, "tag": each.tag, "reason": each.reason}
+                for each in change.decisions
+                if each.kind != "Status"
+            ],
+        }  # fmt: skip
+        await self._driver.propose("supervisor.change", fields)
+
+    def decisions(self) -> list[dict[str, Any]]:
+        """The last decisions of the supervisor, the oldest first."""
+        return [
+            {**each, "index": int(key.partition("/")[0], 16)} for key, each in sorted(self._tables["decisions"].items())
+        ]
+
+    @property
+    def is_suspended(self) -> bool:
+        """Whether the supervisor decides nothing at present."""
+        return bool((self._tables["cluster"].get(SETTINGS) or {}).get("suspended"))
+
+    async def suspend(self, is_suspended: bool) -> None:
+        """Have the supervisor decide nothing, or go on."""
+        await self._driver.propose("supervisor.suspend", {"suspended": is_suspended})
 
     async def update_record(self, name: str, change: Callable[[records.Record], None]) -> int:
         """Run `change` on a copy of the complete record and store what it leaves; returns the raft index.

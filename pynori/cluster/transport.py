@@ -20,7 +20,8 @@ from pynori.runtime.channel import Channel, ChannelClosed, connect
 from pynori.runtime.tasks import Tasks
 
 OPERATION = "raft"
-_MESSAGE = 1  # the one kind of frame
+_MESSAGE = 1  # a message of Raft
+_REPORT = 2  # what a node tells the leader: see `reports.py`
 _COMPRESSED_FROM = 16 * 1024  # bytes of a message
 
 
@@ -47,6 +48,7 @@ class Transport:
         self._peers: dict[int, _Peer] = {}
         self._incoming: set[Channel] = set()
         self._hello: Callable[[], dict[str, Any]] = dict
+        self.on_report: Callable[[bytes], None] = lambda payload: None
         self._tasks = Tasks()
         self._closed = False
 
@@ -98,6 +100,17 @@ class Transport:
         data = encode_message(message)
         channel.send(_MESSAGE, data, compress=len(data) >= _COMPRESSED_FROM)
 
+    def channel(self, node_id: int) -> Channel | None:
+        """The channel to a node, if it takes something now."""
+        peer = self._peers.get(node_id)
+        channel = None if peer is None else peer.channel
+        return channel if channel is not None and channel.is_open and not channel.is_full else None
+
+    @staticmethod
+    def report(channel: Channel, payload: bytes) -> None:
+        """Send a report of this node on a channel of `channel`."""
+        channel.send(_REPORT, payload, compress=len(payload) >= _COMPRESSED_FROM)
+
     def connected(self) -> dict[int, bool]:
         """Whether there is a channel, by raft id."""
         return {node_id: peer.channel is not None and peer.channel.is_open for node_id, peer in self._peers.items()}
@@ -113,6 +126,9 @@ class Transport:
         await self._tasks.cancel()
 
     def _take(self, kind: int, payload: bytes) -> None:
+        if kind == _REPORT:
+            self.on_report(payload)
+            return
         message = decode_message(payload)
         if kind != _MESSAGE or message.kind in (MessageKind.STORAGE_APPEND, MessageKind.STORAGE_APPLY):
             raise ValueError(f"a frame of kind {kind} with {message.kind.name}")

@@ -25,7 +25,7 @@ from weakref import WeakValueDictionary
 from pynori_core.errors import EngineError
 
 from pynori import limits
-from pynori.cluster import database_topology, topology
+from pynori.cluster import database_topology, topology, vectors
 from pynori.cluster.database_topology import Topology
 from pynori.cluster.driver import Changed
 from pynori.cluster.records import Record, check_name, instances
@@ -114,6 +114,10 @@ class Databases:
 
     def open_databases(self) -> list[OpenDatabase]:
         return list(self._open.values())
+
+    def look_up(self, key: str) -> tuple[OpenDatabase | None, PynoriError | None]:
+        """The open database of a lower-case name, or why it is not open; neither: it is on its way."""
+        return self._open.get(key), self._failures.get(key)
 
     def failures(self) -> dict[str, str]:
         """Databases that should be open and are not, with the reason."""
@@ -298,8 +302,27 @@ class Databases:
         name = self._state.deleted_here(key)
         if name is None:
             return
-        await self._remove_files(name, database)
+        covered = self._state.covered(key)
+        if covered is None or not await self._has_more(name, covered):
+            await self._remove_files(name, database)
+        else:
+            # They are taken over when this node gets an instance of the database again.
+            log.error("databases", f"the instance of {name} goes, with what others lack: its files stay", db=name)
         await self._state.instance_deleted(name)
+
+    async def _has_more(self, name: str, covered: str) -> bool:
+        """Whether the closed instance on this node has changes beyond a change vector. Files that say nothing do."""
+        path = self._path(name)
+        if path is None or not path.exists():
+            return False
+        try:
+            database = await Database.open(path, name, self._database_options())
+            mine = database.change_vector
+            await database.close()
+            return not vectors.covers(vectors.read(covered), vectors.read(mine))
+        except (EngineError, PynoriError, OSError) as error:
+            log.warn("databases", f"what the deleted instance of {name} has cannot be read: {error}", db=name)
+            return True
 
     async def _remove_files(self, name: str, database: Database | None) -> None:
         loop = asyncio.get_running_loop()

@@ -55,6 +55,7 @@ class DiskWatch:
         self._databases = databases
         self._reserve = directory / RESERVE_NAME
         self._refusing = False
+        self.last: DiskSpace | None = None  # of the last look
 
     def measure(self) -> DiskSpace:
         """Free space now."""
@@ -76,7 +77,7 @@ class DiskWatch:
     async def look(self) -> None:
         """One look at the disk, and what follows from it."""
         loop = asyncio.get_running_loop()
-        space = await loop.run_in_executor(None, self.measure)
+        self.last = space = await loop.run_in_executor(None, self.measure)
         if space.refuses and space.free_bytes < limits.DISK_RESERVE_BYTES:
             await loop.run_in_executor(None, self._give_reserve)
         elif space.refuse_bytes and not space.refuses:

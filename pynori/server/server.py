@@ -34,6 +34,7 @@ from pynori.server.operations import Operations
 from pynori.server.replication import accept
 from pynori.server.scrubber import Scrubber
 from pynori.server.server_metrics import server_families
+from pynori.server.supervision import Supervision
 
 
 class Server:
@@ -45,6 +46,7 @@ class Server:
     operations: Operations
     nodes: Nodes
     scrubber: Scrubber
+    supervision: Supervision
     metrics: Metrics
     clock: Clock
     rand: Rand
@@ -92,6 +94,7 @@ class Server:
         self.metrics.add_source(lambda: server_families(self.databases, self.state, self.disk_watch))
         self.scrubber = Scrubber(self.databases, clock, settings.scrub_megabytes_per_second * limits.MIB)
         self.metrics.add_source(self.scrubber.families)
+        self.supervision = Supervision(state, self.databases, self._free_and_total_bytes, settings, clock)
         self.url = settings.public_url or settings.server_url
         self.tcp_url = settings.tcp_url or ""
         self.is_running = False
@@ -118,12 +121,17 @@ class Server:
         server.is_running = True
         server.nodes.start()
         server.tasks.start("watch over databases", server.databases.watch())
+        server.tasks.start("supervision", server.supervision.run())
         if server.disk_watch is not None:
             await server.disk_watch.look()
             server.tasks.start("watch over the disk", server.disk_watch.run())
         if settings.scrub_megabytes_per_second:
             server.tasks.start("scrubber", server.scrubber.run())
         return server
+
+    def _free_and_total_bytes(self) -> tuple[int, int]:
+        space = None if self.disk_watch is None else self.disk_watch.last
+        return (0, 0) if space is None else (space.free_bytes, space.total_bytes)
 
     @property
     def node_tag(self) -> str:

@@ -1,4 +1,4 @@
-"""Histories of instances that write, lose their links and find each other again: all come to the same, nothing is lost."""
+"""Histories of instances that write, lose their links and find each other again: nobody loses anything."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from tests.walk.network import Network
 ROOT = Path(__file__).resolve().parents[2]
 WAIT_S = 20.0
 LOOK_S = 0.05
-SETTINGS = ("--rotation-grace-ms", "2000", "--rehab-grace-ms", "5000", "--replacement-grace-ms", "20000")
+SETTINGS = ("--rotate-after", "2", "--rehab-after", "5", "--replace-after", "20")
 
 
 class Refused(Exception):
