@@ -71,10 +71,10 @@ def decides(stage: Stage, db: str) -> bool:
 
 def walk_majorities(stage: Stage) -> None:
     stage.step("1. how many make a majority")
-    from pynori.cluster.raft.quorum import majority_of
+    from pynori.cluster.topology import quorum
 
     table = {2: 2, 3: 2, 4: 3, 5: 3, 7: 4, 9: 5, 15: 8, 21: 11, 51: 26}
-    stage.see("the table", table, {count: majority_of(count) for count in table})
+    stage.see("the table", table, {count: quorum(count) for count in table})
     stage.step("2. five members and three watchers")
     stage.start(*range(1, 9))
     stage.create(1, "First")

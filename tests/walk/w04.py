@@ -10,6 +10,7 @@ from datetime import timedelta
 from ravendb import DocumentStore
 from ravendb.exceptions.exceptions import AllTopologyNodesDownException
 
+from tests.walk.node_client import NodeClient
 from tests.walk.stage import Stage
 
 
@@ -70,10 +71,13 @@ def walk(stage: Stage) -> None:
     save(other, "chores/2", "Buy bread")
     stage.see("E got no document", before, written_at(stage, 5))
     stage.step("3. a hundred saves")
+    client = NodeClient([stage.url(number) for number in (1, 2, 3, 4, 5)], "Spade")
+    client.save("chores/0", "n0")
     at_b, at_a = written_at(stage, 2), written_at(stage, 1)
     for number in range(100):
-        save(store, f"chores/{number}", f"n{number}")
+        client.save(f"chores/{number}", f"n{number}")
     stage.see("all went to B", (100, 0), (written_at(stage, 2) - at_b, written_at(stage, 1) - at_a))
+    client.close()
     stage.kill(1)
     save(store, "chores/without-a", "yes")
     stage.see("the client sees nothing of A's end", "yes", title(store, "chores/without-a"))
@@ -200,22 +204,23 @@ def walk_reads(stage: Stage) -> None:
     stage.put(1, "Spade", "chores/1", {"Title": "t"})
     for node in (2, 3):
         stage.wait(f"it is on node {node}", lambda n=node: stage.field(n, "Spade", "chores/1", "Title") == "t")
-    store = store_of(stage, "Spade", 1)
+    store = NodeClient([stage.url(1)], "Spade")
+    store.load("chores/1")
     stage.see("reads go to the first node", (300, 0, 0), reads(stage, store))
     stage.step("2. the server says round robin")
     stage.ask(1, "PUT", "/admin/configuration/client", {"ReadBalanceBehavior": "RoundRobin"})
-    title(store, "chores/1")
+    store.load("chores/1")
     time.sleep(0.5)
     spread = reads(stage, store)
     stage.see(f"each node gets a third {spread}", True, all(90 <= count <= 110 for count in spread))
     at = [written_at(stage, node) for node in (1, 2, 3)]
-    save(store, "chores/2", "t")
+    store.save("chores/2", "t")
     gained = [written_at(stage, node) - at[node - 1] for node in (1, 2, 3)]
     stage.see("writes stay", [1, 0, 0], gained)
     store.close()
 
 
-def reads(stage: Stage, store: DocumentStore) -> tuple[int, ...]:
+def reads(stage: Stage, store: NodeClient) -> tuple[int, ...]:
     """Where 300 reads go: how many to each node."""
 
     def counts() -> Counter[int]:
@@ -227,7 +232,6 @@ def reads(stage: Stage, store: DocumentStore) -> tuple[int, ...]:
         return found
 
     before = counts()
-    for _ in range(300):
-        title(store, "chores/1")
+    store.load("chores/1", 300)
     after = counts()
     return tuple(after[node] - before[node] for node in (1, 2, 3))
