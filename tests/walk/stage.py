@@ -26,7 +26,8 @@ from tests.walk.network import Network
 ROOT = Path(__file__).resolve().parents[2]
 WAIT_S = 20.0
 LOOK_S = 0.05
-SETTINGS = ("--rotate-after", "2", "--rehab-after", "5", "--replace-after", "20")
+SETTINGS = ("--rotate-after", "2", "--rehab-after", "5", "--replace-after", "20",
+            "--unsecured-access-allowed", "PrivateNetwork")  # fmt: skip
 
 
 class Refused(Exception):
