@@ -513,7 +513,6 @@ class CannotStart(PynoriError):
 _FROM_ENGINE: dict[type[engine.EngineError], type[PynoriError]] = {
     engine.ConcurrencyError: ConcurrencyError,
     engine.CollectionMismatch: OperationFailed,
-    engine.ConflictError: DocumentConflict,
     engine.InvalidArgument: InvalidArgument,
     engine.JsonError: InvalidJson,
     engine.TooLarge: LimitExceeded,
@@ -535,7 +534,10 @@ _FROM_ENGINE: dict[type[engine.EngineError], type[PynoriError]] = {
 
 def from_engine(error: engine.EngineError) -> PynoriError:
     """The error of ours for one of the engine's, with the same message; the engine's stays attached as its cause."""
-    ours = _FROM_ENGINE.get(type(error), InternalError)(str(error))
+    if isinstance(error, engine.ConflictError):
+        ours: PynoriError = DocumentConflict(str(error), error.document_id, error.offset)
+    else:
+        ours = _FROM_ENGINE.get(type(error), InternalError)(str(error))
     ours.__cause__ = error
     return ours
 

@@ -28,6 +28,7 @@ CORE_FLOORS: list[list[str]] = [
     [
         "change_vector", "timestamp", "identifier", "tables", "departures", "conflicts", "hints", "command",
         "row_writes", "versions", "writes", "items", "includes", "listing", "reads", "item_frames",
+        "conflict_reads",
         "document_snapshot", "expr_values", "expr_functions", "expr_eval", "expr",
         "matches", "posting", "index_terms", "index_entry", "index_trees", "index_columns", "index_batch",
         "index_flush", "index_search", "index_order", "index_rank", "index_values", "index_feed", "index_field",

@@ -1,4 +1,4 @@
-"""Check of what the tables of a database promise: D1 to D6 of pynori/documents/TABLES.md, over one snapshot.
+"""Check of what the tables of a database promise: D1 to D8 of pynori/documents/TABLES.md, over one snapshot.
 
 Every index entry is followed to its row, every body is validated, and everything is counted anew. A finding names the
 invariant and the etag; the walk goes on after it. It ends after FINDINGS_MAX findings.
@@ -9,7 +9,9 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
 from pynori_core.blittable cimport blittable_validate
-from pynori_core.btree cimport Tree, Value, tree_open
+from pynori_core.btree cimport Tree, Value, tree_get64, tree_open
+from pynori_core.change_vector cimport VECTOR_CONFLICT, VECTOR_ENTRIES_MAX, VectorEntry, vector_compare
+from pynori_core.conflicts cimport CONFLICT_VERSIONS_MAX, conflict_read, conflict_seek, conflict_step
 from pynori_core.cursor cimport Cursor, cursor_first, cursor_init, cursor_next, cursor_seek, cursor_value
 from pynori_core.departures cimport Departure, departure_find, departure_next
 from pynori_core.errors cimport E_NOT_FOUND, OK, ErrorDetail, error_exception, error_set
@@ -29,8 +31,10 @@ from pynori_core.tables cimport (
     COVER_SIMPLE_VECTOR,
     COVER_SPELLING,
     INDEX_ID,
+    ITEM_CONFLICT,
     ITEM_DOCUMENT,
     ITEM_TOMBSTONE,
+    TABLES_FORMAT_ALONE,
     CollectionRecord,
     Cover,
     DatabaseState,
@@ -38,6 +42,8 @@ from pynori_core.tables cimport (
     Item,
     collection_read,
     item_decode,
+    item_vector,
+    known_read,
     state_read,
     tables_open,
     tables_set,
@@ -54,6 +60,8 @@ cdef class Checker:
     cdef list findings
     cdef dict counts                   # (collection, kind) -> live rows
     cdef uint64_t live
+    cdef uint64_t conflicts
+    cdef uint64_t versions
 
     cdef int finding(self, str text) except -1:
         self.findings.append(text)
@@ -74,6 +82,8 @@ cdef class Checker:
             memcpy(&entry, value.data, sizeof(IndexEntry))
             self.live += 1
             self.entry(cursor.key, cursor.key_size, &entry)
+            if (<Cover*>entry.cover).kind == ITEM_CONFLICT:
+                self.conflict(cursor.key, cursor.key_size, entry.row_id)
             code = cursor_next(&cursor)
         return self.ended(code)
 
@@ -100,18 +110,72 @@ cdef class Checker:
             self.finding(f"D2: {place}: the index entry spells the id in another way")
         if (item.header.vector_count == 0) != bool(cover.flags & COVER_SIMPLE_VECTOR):
             self.finding(f"D2: {place}: the index entry is wrong about the change vector")
-        if item.header.kind == ITEM_DOCUMENT and blittable_validate(item.body, item.body_size, NULL) != OK:
-            self.finding(f"D2: {place}: the body is no valid document")
+        self.body(&item)
         return self.sets(entry.row_id, item.header.collection, item.header.kind)
 
+    cdef int body(self, const Item* item) except -1:
+        if (item.header.kind == ITEM_DOCUMENT or item.body_size) and blittable_validate(
+                item.body, item.body_size, NULL) != OK:
+            self.finding(f"D2: etag {item.etag}: the body is no valid document")
+        return 0
+
+    cdef int conflict(self, const uint8_t* key, size_t key_size, uint64_t newest) except -1:
+        """D7 of one id."""
+        cdef uint64_t etags[CONFLICT_VERSIONS_MAX]
+        cdef VectorEntry entries[VECTOR_ENTRIES_MAX]
+        cdef VectorEntry others[VECTOR_ENTRIES_MAX]
+        cdef Item item
+        cdef Item other
+        cdef int count = 0
+        cdef int first
+        cdef int second
+        cdef int size
+        place = f"the conflict of etag {newest}"
+        self.conflicts += 1
+        if conflict_read(&self.tables, key, key_size, etags, &count) != OK:
+            return self.finding(f"D7: {place}: it has no list of versions")
+        self.versions += count
+        self.live += count - 1
+        if etags[count - 1] != newest:
+            self.finding(f"D7: {place}: its index entry does not lead to the newest version, {etags[count - 1]}")
+        for first in range(count):
+            if not self.version(key, key_size, etags[first], &item):
+                self.finding(f"D7: {place}: the version {etags[first]} is no readable row of this id")
+                continue
+            if first < count - 1:
+                self.body(&item)
+                self.sets(etags[first], item.header.collection, item.header.kind)
+            size = item_vector(&self.tables, &item, entries)
+            for second in range(first):
+                if self.version(key, key_size, etags[second], &other) and vector_compare(
+                        entries, size, others, item_vector(&self.tables, &other, others)) != VECTOR_CONFLICT:
+                    self.finding(f"D7: {place}: of {etags[second]} and {etags[first]} one has seen the other")
+        return 0
+
+    cdef bint version(self, const uint8_t* key, size_t key_size, uint64_t etag, Item* item) noexcept:
+        """Whether a row is one of the versions of an id."""
+        cdef uint8_t made[ID_KEY_SIZE_MAX]
+        cdef Value row
+        if tree_get64(&self.tables.items.rows, etag, &row) != OK or item_decode(self.txn, etag, &row, item) != OK:
+            return False
+        return (item.header.kind == ITEM_CONFLICT and item.header.vector_count > 0
+                and item.header.id_size <= ID_SIZE_MAX
+                and identifier_key(item.id, item.header.id_size, made) == key_size and not memcmp(made, key, key_size))
+
     cdef int sets(self, uint64_t etag, uint32_t collection, uint8_t kind) except -1:
-        if kind != ITEM_DOCUMENT and kind != ITEM_TOMBSTONE:
+        if kind != ITEM_DOCUMENT and kind != ITEM_TOMBSTONE and kind != ITEM_CONFLICT:
             return self.finding(f"D2: etag {etag}: unknown kind {kind}")
+        if set_contains(&self.tables.items, tables_set(0, ITEM_CONFLICT), etag) != (kind == ITEM_CONFLICT):
+            self.finding(f"D3: etag {etag}: wrong about the set of versions")
+        if kind == ITEM_CONFLICT:
+            collection = 0
         if not set_contains(&self.tables.items, SET_ALL, etag) or not set_contains(
                 &self.tables.items, tables_set(collection, kind), etag):
             self.finding(f"D3: etag {etag}: alive, and not in its sets")
         if set_contains(&self.tables.items, tables_set(0, ITEM_TOMBSTONE), etag) != (kind == ITEM_TOMBSTONE):
             self.finding(f"D3: etag {etag}: wrong about the set of tombstones")
+        if kind == ITEM_CONFLICT:
+            return 0
         place = (collection, kind)
         self.counts[place] = self.counts.get(place, 0) + 1
         return 0
@@ -143,6 +207,29 @@ cdef class Checker:
             self.finding(f"D3: {set_count(&self.tables.items, SET_ALL)} live rows, {self.live} index entries")
         if set_count(&self.tables.items, tables_set(0, ITEM_TOMBSTONE)) != tombstones:
             self.finding("D3: the set of tombstones has another size than the collections' count")
+        return 0
+
+    cdef int others(self) except -1:
+        """D7 and D8: what is there of conflicts and of other instances."""
+        cdef VectorEntry known[VECTOR_ENTRIES_MAX]
+        cdef Cursor cursor
+        cdef uint64_t lists = 0
+        cdef uint64_t members = set_count(&self.tables.items, tables_set(0, ITEM_CONFLICT))
+        cdef int count
+        cdef int code = conflict_seek(&cursor, &self.tables, <const uint8_t*>b"", 0)
+        while code == OK:
+            lists += 1
+            code = conflict_step(&cursor)
+        self.ended(code)
+        if not self.conflicts == lists == self.state.conflicts:
+            self.finding(f"D7: {self.conflicts} ids in conflict, {lists} lists, told {self.state.conflicts}")
+        if not self.versions == members == self.state.versions:
+            self.finding(f"D7: {self.versions} versions in conflict, set {members}, told {self.state.versions}")
+        count = known_read(&self.tables, known)
+        if count < 0:
+            self.finding("D8: what is known of other instances is no change vector")
+        if self.state.format == TABLES_FORMAT_ALONE and (count > 0 or lists or members):
+            self.finding("D8: there is something of other instances, and the format says that there is not")
         return 0
 
     cdef int order(self) except -1:
@@ -218,6 +305,7 @@ def check_documents(Transaction owner not None):
         return checker.findings
     checker.entries()
     checker.totals()
+    checker.others()
     checker.order()
     checker.departures()
     return checker.findings

@@ -19,7 +19,7 @@ cdef void cleaner_init(Cleaner* cleaner) noexcept nogil:
 
 cdef void cleaner_count(Cleaner* cleaner, Table* items, const DatabaseState* state) noexcept nogil:
     cdef const TreeHeader* header = tree_header(&items.rows)
-    cdef uint64_t alive = state.documents + state.tombstones
+    cdef uint64_t alive = state.documents + state.tombstones + state.versions
     cleaner.dead = header.entries - alive if header != NULL and header.entries > alive else 0
     if not cleaner.counted:
         cleaner.counted = True

@@ -104,7 +104,7 @@ cdef packed struct ResultHeader:       # 40 bytes
 cdef struct CommandFailure:
     int code                           # ErrorCode; OK: nothing failed
     uint32_t command                   # position in the batch
-    uint32_t actual_count              # E_CONCURRENCY: entries; 0: the document does not exist. E_CONFLICT: of all versions
+    uint32_t actual_count              # E_CONCURRENCY: entries; 0: the document does not exist. E_CONFLICT: of all
     VectorEntry* actual                # malloc'd, or NULL
     ErrorDetail detail
 

@@ -677,8 +677,9 @@ cdef object command_exception(const CommandFailure* failure, const uint8_t* comm
     command_blamed(failure, commands, &command)
     id = decode(command.id, command.header.id_size)
     if failure.code == E_CONFLICT:
+        seen = vector_text(failure.actual, <int>failure.actual_count)
         exception.args = (f"Document {id} is in conflict, and {VERBS[command.header.kind]} was called with an expected "
-                          f"change vector. Its versions have seen {vector_text(failure.actual, failure.actual_count)}.",)
+                          f"change vector. Its versions have seen {seen}.",)
     elif command.header.kind == COMMAND_RESOLVE:
         exception.args = (f"Document {id} has other versions by now than those that were resolved. "
                           "Optimistic concurrency violation, transaction will be aborted.",)

@@ -9,10 +9,11 @@ from libc.string cimport memcpy, memset
 
 from pynori_core.bits cimport atomic_load32, atomic_store32, load64, load64_be, store64_be
 from pynori_core.btree cimport (
-    PUT_APPEND, PUT_INSERT, PUT_UPSERT, Tree, Value, tree_get, tree_put,
+    INLINE_SIZE_MAX, PUT_APPEND, PUT_INSERT, PUT_UPSERT, Tree, Value, tree_get, tree_get64, tree_put,
 )
 from pynori_core.change_vector cimport tag_parse
 from pynori_core.cursor cimport Cursor, cursor_first, cursor_init, cursor_next, cursor_value
+from pynori_core.conflicts cimport CONFLICT_VERSIONS_MAX, conflict_delete, conflict_read
 from pynori_core.departures cimport departures_purge
 from pynori_core.env cimport (
     EnvOptions, env_abort, env_begin_write, env_close, env_commit, env_create, env_user_txn,
@@ -23,12 +24,12 @@ from pynori_core.errors cimport (
 from pynori_core.identifier cimport ID_KEY_SIZE_MAX, identifier_key
 from pynori_core.items cimport Snapshot, snapshot_begin, snapshot_end, store_enter_or_raise, store_leave
 from pynori_core.table cimport (
-    SET_ALL, SET_BITMAP_SIZE, IndexEntry, RowScan, scan_next, scan_start, set_add, set_remove, table_append,
-    table_delete, table_find, table_index_put, table_row_offset,
+    SET_ALL, SET_BITMAP_SIZE, IndexEntry, RowScan, scan_next, scan_start, set_add, set_contains, set_remove,
+    table_append, table_delete, table_find, table_index_put, table_row_offset,
 )
 from pynori_core.tables cimport (
-    COVER_LARGE, INDEX_ID, ITEM_TOMBSTONE, Cover, DatabaseState, Item, cover_set_offset, item_decode, state_read,
-    tables_bind, tables_create, tables_set,
+    COVER_LARGE, INDEX_ID, ITEM_CONFLICT, ITEM_DOCUMENT, ITEM_TOMBSTONE, Cover, DatabaseState, Item, cover_set_offset,
+    item_decode, state_read, tables_bind, tables_create, tables_set,
 )
 from pynori_core.txn cimport Txn
 
@@ -221,10 +222,39 @@ cdef int copy_all(Copier* copier) noexcept nogil:
 
 # ---- what was written since
 
-cdef int follow_retire(Copier* copier, const IndexEntry* entry) noexcept nogil:
+cdef int follow_versions(Copier* copier, const uint8_t* key, size_t key_size) noexcept nogil:
+    """Of the versions that the target has under a key, those leave it that are no more; the list is copied again."""
+    cdef uint64_t etags[CONFLICT_VERSIONS_MAX]
+    cdef Value row
+    cdef int count = 0
+    cdef int index
+    cdef int code = conflict_read(&copier.tables, key, key_size, etags, &count)
+    if code == E_NOT_FOUND:
+        return OK                  # they left with another row under this key
+    for index in range(count):
+        if code != OK:
+            break
+        if set_contains(&copier.source.tables.items, SET_ALL, etags[index])                 or not set_contains(&copier.tables.items, SET_ALL, etags[index]):
+            continue
+        code = tree_get64(&copier.tables.items.rows, etags[index], &row)
+        if code == OK:
+            code = set_remove(&copier.tables.items, tables_set(0, ITEM_CONFLICT), etags[index])
+        if code == OK and row.size + 8 > INLINE_SIZE_MAX:
+            code = table_delete(&copier.tables.items, etags[index])
+        elif code == OK:
+            code = set_remove(&copier.tables.items, SET_ALL, etags[index])
+    return conflict_delete(&copier.tables, key, key_size) if code == OK else code
+
+
+cdef int follow_retire(Copier* copier, const uint8_t* key, size_t key_size, const IndexEntry* entry) noexcept nogil:
     """The row that the target has under a key leaves it."""
     cdef const Cover* cover = <const Cover*>entry.cover
-    cdef int code = set_remove(&copier.tables.items, tables_set(cover.collection, cover.kind), entry.row_id)
+    cdef int code
+    if cover.kind == ITEM_CONFLICT:
+        return follow_versions(copier, key, key_size)
+    if not set_contains(&copier.tables.items, SET_ALL, entry.row_id):
+        return OK                  # it left with another version of a conflict
+    code = set_remove(&copier.tables.items, tables_set(cover.collection, cover.kind), entry.row_id)
     if code == OK and cover.kind == ITEM_TOMBSTONE:
         code = set_remove(&copier.tables.items, tables_set(0, ITEM_TOMBSTONE), entry.row_id)
     if code != OK:
@@ -249,12 +279,12 @@ cdef int follow_row(Copier* copier, uint64_t etag, const Value* row) noexcept no
         return code
     key_size = identifier_key(item.id, item.header.id_size, key)
     code = table_find(&copier.source.tables.items, INDEX_ID, key, key_size, &entry)
-    if code == OK and entry.row_id != etag:
+    if code == OK and entry.row_id != etag and item.header.kind != ITEM_CONFLICT:
         return E_NOT_FOUND
     if code == OK:
         code = table_find(&copier.tables.items, INDEX_ID, key, key_size, &old)
         if code == OK:
-            code = follow_retire(copier, &old)
+            code = follow_retire(copier, key, key_size, &old)
         elif code == E_NOT_FOUND:
             code = OK
     if code != OK:
@@ -263,13 +293,15 @@ cdef int follow_row(Copier* copier, uint64_t etag, const Value* row) noexcept no
     if place == NULL:
         return copier.txn.error.code if copier.txn.error.code != OK else E_INVALID
     memcpy(place, row.data, row.size)
-    entry.page = page
-    cover_set_offset(<Cover*>entry.cover, offset)
-    code = table_index_put(&copier.tables.items, INDEX_ID, key, key_size, &entry)
-    if code == OK:
+    code = OK
+    if entry.row_id == etag:       # else it is a version, and a newer one follows
+        entry.page = page
+        cover_set_offset(<Cover*>entry.cover, offset)
+        code = table_index_put(&copier.tables.items, INDEX_ID, key, key_size, &entry)
+    if code == OK and item.header.kind != ITEM_CONFLICT:
         code = set_add(&copier.tables.items, tables_set(item.header.collection, item.header.kind), etag)
-    if code == OK and item.header.kind == ITEM_TOMBSTONE:
-        code = set_add(&copier.tables.items, tables_set(0, ITEM_TOMBSTONE), etag)
+    if code == OK and item.header.kind != ITEM_DOCUMENT:
+        code = set_add(&copier.tables.items, tables_set(0, item.header.kind), etag)
     return code
 
 

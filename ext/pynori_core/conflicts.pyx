@@ -57,7 +57,7 @@ cdef inline int still_inside(const Cursor* cursor, int code) noexcept nogil:
 
 
 cdef int conflict_seek(Cursor* cursor, DocumentTables* tables, const uint8_t* key, size_t key_size) noexcept nogil:
-    cdef uint8_t full[CONFLICT_PREFIX_SIZE + ID_KEY_SIZE_MAX]
+    cdef uint8_t full[CONFLICT_PREFIX_SIZE + ID_KEY_SIZE_MAX + 1]
     cursor_init(cursor, &tables.database)
     return still_inside(cursor, cursor_seek(cursor, full, full_key(full, key, key_size)))
 

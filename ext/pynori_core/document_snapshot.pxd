@@ -27,7 +27,7 @@ cdef class DocumentSnapshot:
     cdef object __weakref__
     cdef int enter(self) except -1
     cdef void leave(self) noexcept
-    cdef StoredDocument read(self, str id, ItemForm form)
+    cdef StoredDocument read(self, str id, ItemForm form, bint raises)
 
 
 @cython.final

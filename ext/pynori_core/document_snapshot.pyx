@@ -5,7 +5,7 @@ from libc.stdint cimport UINT64_MAX, uint8_t, uint32_t, uint64_t
 
 from pynori_core.bits cimport atomic_add64, atomic_load32, atomic_load64, atomic_store64, compare_swap64
 from pynori_core.departures cimport Departure, departure_next
-from pynori_core.errors cimport E_CLOSED, E_NOT_FOUND, E_TOO_LARGE, OK, error_clear
+from pynori_core.errors cimport E_CLOSED, E_CONFLICT, E_NOT_FOUND, E_TOO_LARGE, OK, error_clear
 from pynori_core.identifier cimport ID_KEY_SIZE_MAX, ID_SIZE_MAX, identifier_key
 from pynori_core.items cimport (
     FORM_FULL,
@@ -16,6 +16,7 @@ from pynori_core.items cimport (
     snapshot_end,
     snapshot_exception,
     snapshot_find,
+    snapshot_find_exception,
     store_collection_name,
     store_enter_or_raise,
     store_leave,
@@ -90,8 +91,9 @@ cdef class DocumentSnapshot:
         if atomic_add64(&self.state, <uint64_t>-1) == SNAPSHOT_CLOSED:
             snapshot_last_out(self)
 
-    cdef StoredDocument read(self, str id, ItemForm form):
+    cdef StoredDocument read(self, str id, ItemForm form, bint raises):
         cdef uint8_t key[ID_KEY_SIZE_MAX]
+        cdef size_t key_size
         cdef Snapshot view
         cdef Item item
         cdef int code
@@ -101,22 +103,23 @@ cdef class DocumentSnapshot:
         self.enter()
         try:
             snapshot_view(&self.snapshot, &view)
-            code = snapshot_find(&view, key, identifier_key(text.data, text.size, key), &item)
-            if code == E_NOT_FOUND:
+            key_size = identifier_key(text.data, text.size, key)
+            code = snapshot_find(&view, key, key_size, &item)
+            if code == E_NOT_FOUND or (code == E_CONFLICT and not raises):
                 return None
             if code != OK:
-                raise snapshot_exception(&view, code)
+                raise snapshot_find_exception(&view, code, key, key_size)
             return stored_document(self.store, &view, &item, form)
         finally:
             self.leave()
 
-    def get(self, str id not None):
-        """The document of that id with its JSON, or None."""
-        return self.read(id, FORM_FULL)
+    def get(self, str id not None, *, bint conflict_raises=False):
+        """The document of that id with its JSON, or None. One in conflict is none, or raises ConflictError."""
+        return self.read(id, FORM_FULL, conflict_raises)
 
-    def head(self, str id not None):
+    def head(self, str id not None, *, bint conflict_raises=False):
         """As get, without JSON."""
-        return self.read(id, FORM_NONE)
+        return self.read(id, FORM_NONE, conflict_raises)
 
     def counts(self) -> tuple:
         """(documents, tombstones, last etag)."""
@@ -149,9 +152,10 @@ cdef class DocumentSnapshot:
         return found
 
     def departed_since(self, str collection not None, uint64_t etag, *, uint64_t count) -> list:
-        """(etag, id, collection where it is now or None) of ids that were used in another collection since an etag.
+        """(etag, id, collection where it is now or None) of ids that have left a collection since an etag.
 
-        Those that were deleted from this collection before; in etag order. A purge of tombstones forgets them.
+        Those that are in another one after they were deleted from this one, and those that have got into conflict; in
+        etag order. A purge of tombstones forgets them.
         """
         cdef uint8_t key[ID_KEY_SIZE_MAX]
         cdef Text name = text_of(collection)
@@ -176,7 +180,9 @@ cdef class DocumentSnapshot:
                 code = snapshot_find(&view, key, identifier_key(departure.id, departure.id_size, key), &item)
                 now = store_collection_name(self.store, &view, item.header.collection) if code == OK else None
                 found.append((departure.etag, id, now))
-                code = OK if code == E_NOT_FOUND else code
+                if code == E_NOT_FOUND or code == E_CONFLICT:
+                    error_clear(&view.txn.error)
+                    code = OK
             if code != OK and code != E_NOT_FOUND:
                 raise snapshot_exception(&view, code)
         finally:
@@ -225,7 +231,7 @@ cdef class DocumentSnapshot:
         return scan_started(scan, walk_collection_since(&scan.walk, &scan.view, name.data, name.size, etag, count))
 
     def items_since(self, uint64_t etag, *, uint64_t count=UINT64_MAX, bint ends_snapshot=False):
-        """Documents and tombstones with a higher etag, in etag order, as StreamItems."""
+        """Documents, tombstones and versions in conflict with a higher etag, in etag order, as StreamItems."""
         cdef SnapshotScan scan = scan_open(self, ends_snapshot)
         scan.gives_items = True
         return scan_started(scan, walk_items(&scan.walk, &scan.view, etag, count))

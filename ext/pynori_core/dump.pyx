@@ -11,9 +11,10 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from pynori_core.blittable cimport blittable_validate
-from pynori_core.btree cimport Value
+from pynori_core.btree cimport Value, tree_get64
 from pynori_core.change_vector cimport VECTOR_ENTRIES_MAX, VECTOR_TEXT_MAX, VectorEntry, vector_format
 from pynori_core.checksum cimport hash64
+from pynori_core.conflicts cimport CONFLICT_VERSIONS_MAX, conflict_read
 from pynori_core.disk cimport DiskHandle
 from pynori_core.errors cimport E_NOT_FOUND, OK, ErrorDetail, error_clear, error_set, raise_error
 from pynori_core.format cimport (
@@ -28,9 +29,10 @@ from pynori_core.json cimport MetadataOverlay, json_write_document
 from pynori_core.output cimport Output, output_init, output_release
 from pynori_core.record cimport record_header_valid, record_payload_valid, record_size, record_sizes_valid
 from pynori_core.slotted cimport branch_entry, branch_key, leaf_entry, leaf_key, leaf_value, page_sound
-from pynori_core.table cimport IndexEntry, table_find, table_row
+from pynori_core.table cimport IndexEntry, table_find
 from pynori_core.tables cimport (
-    INDEX_ID, ITEM_TOMBSTONE, DocumentTables, Item, item_decode, item_vector, tables_open,
+    INDEX_ID, ITEM_CONFLICT, ITEM_DOCUMENT, ITEM_TOMBSTONE, Cover, DocumentTables, Item, flags_words, item_decode,
+    item_vector, tables_open,
 )
 from pynori_core.timestamp cimport TIMESTAMP_TEXT_SIZE, timestamp_format
 from pynori_core.txn cimport Transaction
@@ -248,39 +250,59 @@ def document(directory, str id not None):
 
 
 def document_lines(Transaction owner not None, bytes id not None):
+    """Of each version, when it is in conflict."""
     cdef DocumentTables tables
     cdef IndexEntry entry
+    cdef uint64_t etags[CONFLICT_VERSIONS_MAX]
+    cdef uint8_t key[ID_KEY_SIZE_MAX]
+    cdef size_t key_size = 0
+    cdef int count = 1
+    cdef int code = OK if 0 < len(id) <= ID_SIZE_MAX else E_NOT_FOUND
+    if code == OK:
+        key_size = identifier_key(<const uint8_t*><const char*>id, len(id), key)
+        code = tables_open(owner.txn, 0, &tables)
+    if code == OK:
+        code = table_find(&tables.items, INDEX_ID, key, key_size, &entry)
+        etags[0] = entry.row_id
+    if code == OK and (<Cover*>entry.cover).kind == ITEM_CONFLICT:
+        code = conflict_read(&tables, key, key_size, etags, &count)
+    if code == E_NOT_FOUND:
+        raise NotFound(f"there is no document '{id.decode('utf-8', 'replace')}'")
+    if code != OK:
+        raise_error(&owner.txn.error)
+    return [line for index in range(count) for line in row_lines(owner, &tables, etags[index])]
+
+
+cdef list row_lines(Transaction owner, DocumentTables* tables, uint64_t etag):
     cdef Value row
     cdef Item item
     cdef VectorEntry vector[VECTOR_ENTRIES_MAX]
     cdef char vector_text[VECTOR_TEXT_MAX]
     cdef char modified[TIMESTAMP_TEXT_SIZE]
-    cdef uint8_t key[ID_KEY_SIZE_MAX]
-    cdef int code = OK if 0 < len(id) <= ID_SIZE_MAX else E_NOT_FOUND
+    cdef size_t flags_size = 0
+    cdef const char* flags
+    cdef int count
+    cdef int code = tree_get64(&tables.items.rows, etag, &row)
     if code == OK:
-        code = tables_open(owner.txn, 0, &tables)
-    if code == OK:
-        code = table_find(&tables.items, INDEX_ID, key, identifier_key(<const uint8_t*><const char*>id, len(id), key),
-                          &entry)
-    if code == OK:
-        code = table_row(&tables.items, entry.row_id, entry.page, 0, &row)
-    if code == OK:
-        code = item_decode(owner.txn, entry.row_id, &row, &item)
-    if code == E_NOT_FOUND:
-        raise NotFound(f"there is no document '{id.decode('utf-8', 'replace')}'")
+        code = item_decode(owner.txn, etag, &row, &item)
     if code != OK:
+        error_set(&owner.txn.error, code, b"row %llu is not there", <unsigned long long>etag)
         raise_error(&owner.txn.error)
     timestamp_format(item.header.last_modified, modified)
-    count = item_vector(&tables, &item, vector)
+    count = item_vector(tables, &item, vector)
+    flags = flags_words(item.header.flags, &flags_size)
+    kind = {ITEM_DOCUMENT: "document", ITEM_TOMBSTONE: "tombstone"}.get(item.header.kind, "version in conflict")
     lines = [
         f"id             {item.id[:item.header.id_size].decode('utf-8', 'replace')}",
-        f"kind           {'tombstone' if item.header.kind == ITEM_TOMBSTONE else 'document'}",
-        f"row            {entry.row_id}, page {row.page}, {row.size} bytes",
+        f"kind           {kind}" + (", a deletion" if kind.startswith("version") and item.body_size == 0 else ""),
+        f"row            {etag}, page {row.page}, {row.size} bytes",
         f"change vector  {vector_text[:vector_format(vector, count, vector_text)].decode()}",
         f"collection     {item.header.collection}",
         f"last modified  {modified[:TIMESTAMP_TEXT_SIZE].decode()}",
         f"transaction    {item.header.user_txn}",
     ]
+    if flags_size:
+        lines.append(f"flags          {flags[:flags_size].decode()}")
     if item.body_size != 0:
         lines.append(json_text(item.body, item.body_size))
     return lines

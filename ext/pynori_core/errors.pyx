@@ -50,8 +50,9 @@ class CollectionMismatch(EngineError):
 
 
 class ConflictError(EngineError):
-    """The document is in conflict and must be resolved first."""
+    """The document is in conflict and must be resolved first. `offset` is the etag of its newest version."""
     code = E_CONFLICT
+    document_id = ""
 
 
 class InvalidArgument(EngineError):

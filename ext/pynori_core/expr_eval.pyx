@@ -29,7 +29,7 @@ from pynori_core.builder cimport (
     builder_take,
     builder_value,
 )
-from pynori_core.errors cimport E_NOT_FOUND, E_NO_MEMORY, OK, error_clear
+from pynori_core.errors cimport E_CONFLICT, E_NOT_FOUND, E_NO_MEMORY, OK, error_clear
 from pynori_core.expr_functions cimport (
     PROPERTY_ID,
     PROPERTY_LENGTH,
@@ -557,7 +557,8 @@ cdef int load_one(Evaluation* e, const FieldValue* id, const FieldValue* collect
     if code != OK or e.snapshot == NULL:
         return code
     code = snapshot_find(e.snapshot, key, identifier_key(id.text, id.size, key), &item)
-    if code == E_NOT_FOUND:
+    if code == E_NOT_FOUND or code == E_CONFLICT:
+        error_clear(&e.snapshot.txn.error)
         return OK
     if code != OK:
         e.work.error = e.snapshot.txn.error

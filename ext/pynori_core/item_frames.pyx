@@ -407,7 +407,7 @@ def add_frame(Batch batch not None, const uint8_t[::1] frame not None):
     cdef size_t position = sizeof(FrameHeader)
     cdef size_t body_bytes = 0
     cdef uint32_t items = 0
-    cdef uint32_t index
+    cdef uint32_t _index
     cdef int code
     error_clear(&error)
     batch.check_handed_over()
@@ -417,7 +417,7 @@ def add_frame(Batch batch not None, const uint8_t[::1] frame not None):
         with nogil:
             output_append(&records, batch.records.data, batch.records.size)
             code = frame_open(bytes_, size, &items, &error)
-            for index in range(items):
+            for _index in range(items):
                 if code == OK:
                     code = frame_read(bytes_, size, &position, &parts, &error)
                 if code == OK:

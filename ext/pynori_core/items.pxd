@@ -61,10 +61,12 @@ cdef str store_collection_name(DocumentStore store, Snapshot* snapshot, uint32_t
 cdef int snapshot_begin(DocumentStore store, Snapshot* snapshot) noexcept nogil
 cdef void snapshot_end(Snapshot* snapshot) noexcept nogil
 cdef object snapshot_exception(Snapshot* snapshot, int code)
+# Of a find by this key; for a conflict it names the document, its versions and the etag of the newest.
+cdef object snapshot_find_exception(Snapshot* snapshot, int code, const uint8_t* key, size_t key_size)
 # (name as first spelt, documents, tombstones, etag of the last change) of each collection, oldest first, or an error.
 cdef int snapshot_collections(Snapshot* snapshot, list found) except? -1
 
-# The newest row under a key; E_NOT_FOUND, also when it is a tombstone. `entry` may be given by who has it already.
+# The newest row under a key; E_NOT_FOUND, also when it is a tombstone; E_CONFLICT: it has several versions. `entry` may be given by who has it already.
 cdef int snapshot_find(Snapshot* snapshot, const uint8_t* key, size_t key_size, Item* item) noexcept nogil
 cdef int snapshot_row(Snapshot* snapshot, const IndexEntry* entry, Item* item) noexcept nogil
 
@@ -95,6 +97,7 @@ cdef class StreamItem:
     cdef readonly str last_modified
     cdef readonly uint64_t etag
     cdef readonly uint64_t transaction
+    cdef uint32_t item_flags
     cdef readonly bytes json
 
 

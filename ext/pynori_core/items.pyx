@@ -44,6 +44,7 @@ from pynori_core.env cimport (
 from pynori_core.errors cimport (
     E_BUSY,
     E_CLOSED,
+    E_CONFLICT,
     E_CORRUPT,
     E_INVALID,
     E_NOT_FOUND,
@@ -60,11 +61,14 @@ from pynori_core.hints cimport Hint, hints_find, hints_init, hints_keep, hints_r
 from pynori_core.identifier cimport ID_KEY_SIZE_MAX, ID_SIZE_MAX, identifier_key
 from pynori_core.json cimport MetadataOverlay, json_write_document
 from pynori_core.output cimport output_clear, output_init, output_release
-from pynori_core.btree cimport Value
+from pynori_core.btree cimport Value, tree_get64
+from pynori_core.conflicts cimport CONFLICT_VERSIONS_MAX, conflict_read
 from pynori_core.table cimport SET_ALL, set_contains, table_find, table_row, table_row_ask, table_row_offset
 from pynori_core.tables cimport (
     INDEX_ID,
+    ITEM_CONFLICT,
     ITEM_DOCUMENT,
+    ITEM_TOMBSTONE,
     CollectionRecord,
     DatabaseState,
     ItemHeader,
@@ -218,6 +222,13 @@ cdef class DocumentStore:
         if exception is not None:
             raise exception
         return position
+
+    def conflict_counts(self) -> tuple:
+        """(ids in conflict, versions that they have)."""
+        cdef Snapshot snapshot
+        cdef DatabaseState state
+        store_state(self, &snapshot, &state)
+        return state.conflicts, state.versions
 
     def counts(self) -> tuple:
         """(documents, tombstones, last etag, numbers given to collections), of one snapshot."""
@@ -419,6 +430,32 @@ cdef object snapshot_exception(Snapshot* snapshot, int code):
     return error_exception(&error)
 
 
+cdef object snapshot_find_exception(Snapshot* snapshot, int code, const uint8_t* key, size_t key_size):
+    cdef uint64_t etags[CONFLICT_VERSIONS_MAX]
+    cdef VectorEntry entries[VECTOR_ENTRIES_MAX]
+    cdef char text[VECTOR_TEXT_MAX]
+    cdef Value row
+    cdef Item item
+    cdef int count = 0
+    cdef int index
+    if code != E_CONFLICT or conflict_read(&snapshot.tables, key, key_size, etags, &count) != OK:
+        return snapshot_exception(snapshot, code)
+    id = ""
+    vectors = []
+    for index in range(count):
+        if tree_get64(&snapshot.tables.items.rows, etags[index], &row) == OK and item_decode(
+                &snapshot.txn, etags[index], &row, &item) == OK:
+            id = decode(item.id, item.header.id_size)
+            size = vector_format(entries, item_vector(&snapshot.tables, &item, entries), text)
+            vectors.append(f"[{text[:size].decode('ascii')}]")
+    exception = snapshot_exception(snapshot, code)
+    exception.args = (f"Conflict detected on '{id}', conflict must be resolved before the document will be accessible. "
+                      f"Change vectors of its versions: {', '.join(vectors)}",)
+    exception.document_id = id
+    exception.offset = etags[count - 1]
+    return exception
+
+
 cdef int snapshot_collections(Snapshot* snapshot, list found) except? -1:
     cdef DatabaseState state
     cdef CollectionRecord record
@@ -477,6 +514,9 @@ cdef int snapshot_find(Snapshot* snapshot, const uint8_t* key, size_t key_size, 
             return OK
         error_clear(&snapshot.txn.error)
     code = table_find(&snapshot.tables.items, INDEX_ID, key, key_size, &entry)
+    if code == OK and (<Cover*>entry.cover).kind == ITEM_CONFLICT:
+        error_set(&snapshot.txn.error, E_CONFLICT, b"the document has several versions that nobody has resolved")
+        return E_CONFLICT
     if code == OK and (<Cover*>entry.cover).kind != ITEM_DOCUMENT:
         return E_NOT_FOUND
     if code == OK:
@@ -577,7 +617,15 @@ cdef class StoredDocument:
 
 @cython.final
 cdef class StreamItem:
-    """An item of the item stream; `json` is b"" for a tombstone."""
+    """An item of the item stream. `kind` is DOCUMENT, TOMBSTONE or CONFLICT, one of several versions; `json` is b"" for
+    a tombstone and for a version that is a deletion."""
+
+    @property
+    def flags(self) -> str:
+        """Flags of the document, comma separated."""
+        cdef size_t size = 0
+        cdef const char* text = flags_words(self.item_flags, &size)
+        return PyUnicode_DecodeASCII(text, <Py_ssize_t>size, NULL)
 
     def __repr__(self):
         return f"StreamItem({self.kind} {self.etag} {self.id!r})"
@@ -635,9 +683,11 @@ cdef StreamItem stream_item(DocumentStore store, Snapshot* snapshot, const Item*
     cdef char vector_text[VECTOR_TEXT_MAX]
     cdef size_t vector_size = 0
     cdef StreamItem made = StreamItem.__new__(StreamItem)
-    cdef bint is_document = item.header.kind == ITEM_DOCUMENT
-    made.json = item_json(store, &snapshot.tables, item, form if is_document else FORM_NONE, vector_text, &vector_size)
-    made.kind = "DOCUMENT" if is_document else "TOMBSTONE"
+    made.json = item_json(store, &snapshot.tables, item, form if item.body_size else FORM_NONE, vector_text,
+                          &vector_size)
+    made.kind = ("DOCUMENT" if item.header.kind == ITEM_DOCUMENT
+                 else "TOMBSTONE" if item.header.kind == ITEM_TOMBSTONE else "CONFLICT")
+    made.item_flags = item.header.flags
     made.id = decode(item.id, item.header.id_size)
     made.change_vector = PyUnicode_DecodeASCII(vector_text, <Py_ssize_t>vector_size, NULL)
     made.collection = store_collection_name(store, snapshot, item.header.collection)

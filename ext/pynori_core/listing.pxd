@@ -51,6 +51,6 @@ cdef int walk_collection(Walk* walk, Snapshot* snapshot, const uint8_t* name, si
 # Documents of a collection with a higher etag, in etag order.
 cdef int walk_collection_since(Walk* walk, Snapshot* snapshot, const uint8_t* name, size_t name_size, uint64_t etag,
                                uint64_t count) noexcept nogil
-# Documents and tombstones with a higher etag.
+# Documents, tombstones and versions in conflict with a higher etag.
 cdef int walk_items(Walk* walk, Snapshot* snapshot, uint64_t etag, uint64_t count) noexcept nogil
 cdef int walk_next(Walk* walk) noexcept nogil                      # E_NOT_FOUND: the end

@@ -134,8 +134,8 @@ cdef int walk_recent(Walk* walk, Snapshot* snapshot, uint64_t start, uint64_t co
     code = state_read(&snapshot.tables, &state)
     if code != OK:
         return code
-    # Counting skips tombstones too: with any alive, the walk itself has to pass over the documents.
-    kept = walk.skip if state.tombstones else 0
+    # Counting skips tombstones and versions too: with any alive, the walk itself has to pass over the documents.
+    kept = walk.skip if state.tombstones or state.versions else 0
     walk.skip -= kept
     code = walk_set(walk, SET_ALL, state.last_etag, True)
     walk.skip = kept

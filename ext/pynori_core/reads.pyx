@@ -14,6 +14,7 @@ from pynori_core.bits cimport atomic_store64, compare_swap64
 from pynori_core.change_vector cimport VECTOR_TEXT_MAX
 from pynori_core.checksum cimport hash64
 from pynori_core.errors cimport (
+    E_CONFLICT,
     E_INVALID,
     E_NOT_FOUND,
     E_TOO_LARGE,
@@ -44,6 +45,7 @@ from pynori_core.items cimport (
     snapshot_end,
     snapshot_exception,
     snapshot_find,
+    snapshot_find_exception,
     store_enter_or_raise,
     store_keep_output,
     store_leave,
@@ -122,6 +124,7 @@ cdef class DocumentReader:
         head: status line and constant fields. Behind them come Content-Length, ETag, and the body of `load`.
         """
         cdef uint8_t key[ID_KEY_SIZE_MAX]
+        cdef size_t key_size
         cdef char vector_text[VECTOR_TEXT_MAX]
         cdef size_t vector_size = 0
         cdef Snapshot snapshot
@@ -138,8 +141,9 @@ cdef class DocumentReader:
         output = store_take_output(store)
         output_append(output, b'{"Results":[', 12)
         code = snapshot_begin(store, &snapshot)
+        key_size = identifier_key(text.data, text.size, key)
         if code == OK:
-            code = snapshot_find(&snapshot, key, identifier_key(text.data, text.size, key), &item)
+            code = snapshot_find(&snapshot, key, key_size, &item)
         if code == OK:
             code = item_write(&snapshot.tables, &item, FORM_FULL, output, vector_text, &vector_size)
         if code == OK:
@@ -148,7 +152,7 @@ cdef class DocumentReader:
         if code == OK:
             message = message_of(head, vector_text, vector_size, output)
         elif code != E_NOT_FOUND:
-            exception = snapshot_exception(&snapshot, code)
+            exception = snapshot_find_exception(&snapshot, code, key, key_size)
         snapshot_end(&snapshot)
         store_keep_output(store, output)
         store_leave(store)
@@ -245,6 +249,7 @@ cdef inline char* put(char* target, const char* source, size_t size) noexcept no
 
 cdef StoredDocument read_one(DocumentStore store, str id, ItemForm form):
     cdef uint8_t key[ID_KEY_SIZE_MAX]
+    cdef size_t key_size
     cdef Snapshot snapshot
     cdef Item item
     cdef int code
@@ -255,13 +260,14 @@ cdef StoredDocument read_one(DocumentStore store, str id, ItemForm form):
         return None
     store_enter_or_raise(store)
     code = snapshot_begin(store, &snapshot)
+    key_size = identifier_key(text.data, text.size, key)
     try:
         if code == OK:
-            code = snapshot_find(&snapshot, key, identifier_key(text.data, text.size, key), &item)
+            code = snapshot_find(&snapshot, key, key_size, &item)
         if code == OK:
             document = stored_document(store, &snapshot, &item, form)
         elif code != E_NOT_FOUND:
-            exception = snapshot_exception(&snapshot, code)
+            exception = snapshot_find_exception(&snapshot, code, key, key_size)
     finally:
         snapshot_end(&snapshot)
         store_leave(store)
@@ -297,6 +303,7 @@ cdef int load_results(Snapshot* snapshot, list ids, const IncludePath* paths, Py
                       Output* output, IncludeSet* found, LoadedDocuments loaded) except? -1:
     """Write {"Results":[...]; collect what the documents include."""
     cdef uint8_t key[ID_KEY_SIZE_MAX]
+    cdef size_t key_size = 0
     cdef char vector_text[VECTOR_TEXT_MAX]
     cdef size_t vector_size = 0
     cdef uint64_t hash = 0
@@ -316,7 +323,10 @@ cdef int load_results(Snapshot* snapshot, list ids, const IncludePath* paths, Py
         if index:
             output_byte(output, c',')
         if 0 < text.size <= ID_SIZE_MAX:
-            code = snapshot_find(snapshot, key, identifier_key(text.data, text.size, key), &item)
+            key_size = identifier_key(text.data, text.size, key)
+            code = snapshot_find(snapshot, key, key_size, &item)
+        if code == E_CONFLICT:
+            raise snapshot_find_exception(snapshot, code, key, key_size)
         if code == E_NOT_FOUND:
             output_append(output, b"null", 4)
             hash = hash64(b"null", 4, hash)
@@ -338,7 +348,8 @@ cdef int load_results(Snapshot* snapshot, list ids, const IncludePath* paths, Py
 
 cdef int load_includes(Snapshot* snapshot, ItemForm form, Output* output, IncludeSet* found,
                        LoadedDocuments loaded) except? -1:
-    """Write the includes and close the body. What was asked for is a result already; what is missing is left out."""
+    """Write the includes and close the body. What was asked for is a result already; what is missing, or in conflict,
+    is left out."""
     cdef char vector_text[VECTOR_TEXT_MAX]
     cdef size_t vector_size = 0
     cdef uint64_t hash = 0
@@ -352,7 +363,8 @@ cdef int load_includes(Snapshot* snapshot, ItemForm form, Output* output, Includ
             continue
         code = snapshot_find(snapshot, found.keys.data + found.entries[index].key_offset, found.entries[index].key_size,
                              &item)
-        if code == E_NOT_FOUND:
+        if code == E_NOT_FOUND or code == E_CONFLICT:
+            error_clear(&snapshot.txn.error)
             continue
         if code != OK:
             return code
@@ -454,7 +466,7 @@ cdef class DocumentStream:
 
     @staticmethod
     def items_since(DocumentStore store not None, uint64_t etag, uint64_t count=PAGE_SIZE_DEFAULT):
-        """Documents and tombstones with a higher etag, in etag order, as StreamItems."""
+        """Documents, tombstones and versions in conflict with a higher etag, in etag order, as StreamItems."""
         cdef DocumentStream stream = stream_open(store)
         stream.items = True
         return stream_started(stream, walk_items(&stream.walk, &stream.snapshot, etag, count))

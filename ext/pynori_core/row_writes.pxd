@@ -92,15 +92,16 @@ cdef int subject_vector(Writer* writer, Subject* subject, VectorEntry* entries, 
 
 # Append the row with writer.vector (vector_count 0: its own entry alone), lead the index to it, take the old one's
 # place in the sets and counts.
-cdef int row_append(Writer* writer, Subject* subject, uint8_t kind, uint32_t collection, int vector_count) noexcept nogil
+cdef int row_append(Writer* writer, Subject* subject, uint8_t kind, uint32_t collection,
+                    int vector_count) noexcept nogil
 # Only the row, as one of several versions: `subject.fresh` and `entry` are then those of it.
 cdef int version_append(Writer* writer, Subject* subject, uint32_t collection, int vector_count,
                         IndexEntry* entry) noexcept nogil
 # The row of one version of a conflict is alive no more.
 cdef int version_retire(Writer* writer, uint64_t etag) noexcept nogil
-# The row that was there leaves sets and counts; with what its collections are told when a conflict takes its place.
-cdef int subject_leave(Writer* writer, Subject* subject) noexcept nogil
-cdef int subject_depart(Writer* writer, Subject* subject, bint from_all) noexcept nogil
+# Who follows the collection of the row that was there hears of what has taken its place.
+cdef int subject_depart(Writer* writer, Subject* subject) noexcept nogil
+# The row that was there, which is no conflict, leaves its sets and counts.
 cdef int row_retire(Writer* writer, Subject* subject) noexcept nogil
 
 cdef int result_append(Writer* writer, const Command* command, Subject* subject, uint32_t collection, int vector_count,

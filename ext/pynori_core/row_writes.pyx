@@ -386,7 +386,7 @@ cdef int row_append(Writer* writer, Subject* subject, uint8_t kind, uint32_t col
     if code == OK and subject.found:
         code = subject_leave(writer, subject)
         if code == OK and unlikely(subject.cover.collection != collection) and not subject.conflicted:
-            code = subject_depart(writer, subject, False)
+            code = subject_depart(writer, subject)
     if code == OK:
         code = set_add(&writer.tables.items, tables_set(collection, kind), subject.etag)
     if code == OK and kind == ITEM_TOMBSTONE:
@@ -398,6 +398,7 @@ cdef int row_append(Writer* writer, Subject* subject, uint8_t kind, uint32_t col
 
 
 cdef int subject_leave(Writer* writer, Subject* subject) noexcept nogil:
+    """What was there, a row or the versions of a conflict, leaves sets and counts."""
     cdef uint64_t etags[CONFLICT_VERSIONS_MAX]
     cdef int versions
     cdef int index
@@ -415,7 +416,7 @@ cdef int subject_leave(Writer* writer, Subject* subject) noexcept nogil:
 
 
 cdef int row_retire(Writer* writer, Subject* subject) noexcept nogil:
-    """The row that was there leaves its sets; the cleaner takes its bytes, or, when it has pages of its own, we do."""
+    """The cleaner takes its bytes, or, when it has pages of its own, we do."""
     cdef uint64_t etag = subject.entry.row_id
     cdef int code = set_remove(&writer.tables.items, tables_set(subject.cover.collection, subject.cover.kind), etag)
     if code == OK and subject.cover.kind == ITEM_TOMBSTONE:
@@ -428,21 +429,15 @@ cdef int row_retire(Writer* writer, Subject* subject) noexcept nogil:
     return code if code != OK else collection_count(writer, subject.cover.collection, subject.cover.kind, -1)
 
 
-cdef int subject_depart(Writer* writer, Subject* subject, bint from_all) noexcept nogil:
-    """Who follows the collection of the row that was there hears of what has taken its place; `from_all`: who follows
-    all documents does too, for it is none."""
+cdef int subject_depart(Writer* writer, Subject* subject) noexcept nogil:
     cdef int code = OK
     cdef WriterCollection* slot = collection_slot(writer, subject.cover.collection, &code)
     if slot == NULL:
         return code
     slot.dirty = True
     slot.record.last_etag = subject.etag
-    code = departure_add(&writer.tables, subject.cover.collection, subject.key, subject.key_size, subject.id,
+    return departure_add(&writer.tables, subject.cover.collection, subject.key, subject.key_size, subject.id,
                          subject.id_size, subject.etag)
-    if code == OK and from_all:
-        code = departure_add(&writer.tables, 0, subject.key, subject.key_size, subject.id, subject.id_size,
-                             subject.etag)
-    return code
 
 
 # ---- rows of conflicts

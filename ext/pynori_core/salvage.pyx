@@ -4,6 +4,7 @@ Rows are never changed in place, so a row in an intact page is what was once wri
 one with the highest etag counts. Whether that one is the newest that there ever was is told by the id index (which
 etag an id leads to) and by the set of live rows, as far as pages of them are left:
 
+conflict   one of several versions that nobody has resolved; the newest one counts as the document, the others as outdated
 current    nothing that is left speaks against it, and the set or the index speaks for it
 possible   neither is left for this id: it may have been changed or deleted later
 outdated   a newer version existed and is lost, or the document was deleted
@@ -30,7 +31,7 @@ from pynori_core.output cimport Output, output_init, output_release
 from pynori_core.salvage_pages cimport Wreck
 from pynori_core.slotted cimport branch_child, branch_entry, branch_key, leaf_entry, leaf_key, leaf_value, page_sound
 from pynori_core.table cimport SET_ALL, SET_GROUP_SHIFT, IndexEntry
-from pynori_core.tables cimport ITEM_DOCUMENT, ITEM_TOMBSTONE, Cover, Item, item_decode
+from pynori_core.tables cimport ITEM_CONFLICT, ITEM_DOCUMENT, ITEM_TOMBSTONE, Cover, Item, item_decode
 from pynori_core.timestamp cimport TIMESTAMP_TEXT_SIZE, timestamp_format
 from pynori_core.txn cimport Txn
 
@@ -51,6 +52,7 @@ cdef class Salvage:
     cdef bint catalog_whole
     cdef dict bitmaps                  # number -> (transaction, bytes) of the bitmap page, or None
     cdef dict rows                     # key -> (etag, page, position, kind): the newest row that is left
+    cdef dict versions                 # key -> [(etag, page, position)]: of documents in conflict, all with a body
     cdef dict alive                    # group -> (transaction, bitmaps)
     cdef dict index                    # key -> (row id, kind)
     cdef dict leaf_ranges              # leaf of the rows -> (first row id, row id behind the last)
@@ -65,6 +67,7 @@ cdef class Salvage:
         self.trees = {}
         self.bitmaps = {}
         self.rows = {}
+        self.versions = {}
         self.alive = {}
         self.index = {}
         self.leaf_ranges = {}
@@ -190,6 +193,8 @@ cdef class Salvage:
         known = self.rows.get(text)
         if known is None or known[0] < etag:
             self.rows[text] = (etag, page, position, item.header.kind)
+        if item.header.kind == ITEM_CONFLICT and item.body_size != 0:
+            self.versions.setdefault(text, []).append((etag, page, position))
         return 0
 
     cdef int survey_set(self, uint64_t txn_id, bytearray content, uint32_t position) except -1:
@@ -269,9 +274,9 @@ cdef class Salvage:
             return None
         if not 0 < item.header.id_size <= ID_SIZE_MAX:
             return None
-        if item.header.kind == ITEM_TOMBSTONE:
+        if item.header.kind == ITEM_TOMBSTONE or (item.header.kind == ITEM_CONFLICT and item.body_size == 0):
             return kept
-        if item.header.kind != ITEM_DOCUMENT or blittable_validate(item.body, item.body_size, NULL) != OK:
+        if item.header.kind not in (ITEM_DOCUMENT, ITEM_CONFLICT) or blittable_validate(item.body, item.body_size, NULL) != OK:
             return None
         return kept
 
@@ -308,12 +313,29 @@ cdef class Salvage:
                     and (not outdated or key in self.index or self.lost_pages):
                 if not outdated or self.index.get(key, (0, ITEM_DOCUMENT))[1] == ITEM_DOCUMENT:
                     chosen.append((etag, page, position, judgement))
+            if kind == ITEM_CONFLICT:
+                chosen += self.in_conflict(key, outdated)
         for etag, page, position, judgement in sorted(chosen):
             if content is None or page != at:
                 content, at = self.wreck.page(page)[1], page
             kept = self.row_item(content, position, &item)
             yield etag, item.id[:item.header.id_size].decode("utf-8", "replace"), document_json(&item), judgement
             del kept
+
+    cdef list in_conflict(self, bytes key, bint others):
+        """The newest version with a body of an id in conflict, or the others that were not overwritten."""
+        left = sorted(self.versions.get(key, ()), reverse=True)
+        alive = [place for place in left if self.is_alive(place[0]) is not False]
+        chosen = alive[1:] if others else alive[:1]
+        return [(etag, page, position, "conflict") for etag, page, position in chosen]
+
+    cdef object is_alive(self, uint64_t etag):
+        """What the set of live rows says; None: that part of it is lost."""
+        group = self.alive.get(etag >> SET_GROUP_SHIFT)
+        if group is None:
+            return None
+        bit = etag & (1 << SET_GROUP_SHIFT) - 1
+        return bool(group[1][bit >> 3] >> (bit & 7) & 1)
 
     def state(self):
         """(tree, key, value) of what is left in trees that are no part of a database."""

@@ -17,6 +17,8 @@ class CollectionSpace(TypedDict):
     document_bytes: int
     tombstones: int
     tombstone_bytes: int
+    versions: int
+    version_bytes: int
 
 class Space(TypedDict):
     file_bytes: int

@@ -16,7 +16,7 @@ from pynori_core.items cimport (
     store_enter_or_raise, store_leave,
 )
 from pynori_core.table cimport SET_ALL, RowScan, scan_next, scan_start
-from pynori_core.tables cimport ITEM_TOMBSTONE, Item, item_decode
+from pynori_core.tables cimport ITEM_CONFLICT, ITEM_DOCUMENT, ITEM_TOMBSTONE, Item, item_decode
 
 cdef enum:
     TREES_MAX = 84                     # places of the first catalog page; a database has five trees
@@ -82,17 +82,19 @@ cdef list list_collections(DocumentStore store, Snapshot* snapshot, int* code):
         if code[0] == OK:
             code[0] = item_decode(&snapshot.txn, scan.row_id, &scan.row, &item)
         if code[0] == OK:
-            total = counts.setdefault((item.header.collection, item.header.kind == ITEM_TOMBSTONE), [0, 0])
+            total = counts.setdefault((item.header.collection, item.header.kind), [0, 0])
             total[0] += 1
             total[1] += scan.row.size
     if code[0] == E_NOT_FOUND:
         code[0] = OK
     found = []
     for number in sorted({number for number, _ in counts}):
-        documents = counts.get((number, False), (0, 0))
-        tombstones = counts.get((number, True), (0, 0))
+        documents = counts.get((number, ITEM_DOCUMENT), (0, 0))
+        tombstones = counts.get((number, ITEM_TOMBSTONE), (0, 0))
+        versions = counts.get((number, ITEM_CONFLICT), (0, 0))
         found.append({
             "name": store_collection_name(store, snapshot, number), "documents": documents[0],
             "document_bytes": documents[1], "tombstones": tombstones[0], "tombstone_bytes": tombstones[1],
+            "versions": versions[0], "version_bytes": versions[1],
         })
     return found

@@ -21,7 +21,7 @@ from pynori_core.txn cimport Txn
 
 cdef enum:
     TABLES_FORMAT = 2
-    TABLES_FORMAT_ALONE = 1            # nothing ever came from another instance: what the state holds behind is left out
+    TABLES_FORMAT_ALONE = 1            # nothing ever came from another instance: the state ends before `conflicts`
     INDEX_ID = 0                       # the unique index by key
     COLLECTION_NAME_SIZE_MAX = 512     # bytes
 

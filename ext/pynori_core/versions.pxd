@@ -6,6 +6,7 @@ one applies, and is a conflict otherwise:
 
 - of two versions with equal vectors the greater one stays (`version_order`);
 - one of a cluster-wide transaction wins over one that is not;
+- of two documents that count how many numbers were given ("Raven/Hilo/"), the one that counts higher stays;
 - of two deletions, and of two documents with the same content, the greater one stays.
 
 What a rule makes of two versions has seen what both have, and counts nothing of its own: whoever makes it of the same

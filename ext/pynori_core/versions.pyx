@@ -1,11 +1,17 @@
 """Decide what an arriving version is to those that are here, and write the outcome."""
 
 from libc.stddef cimport size_t
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
 from pynori_core.bits cimport load32
-from pynori_core.blittable cimport BlittableValue, blittable_equal, blittable_root
+from pynori_core.blittable cimport (
+    BLITTABLE_INTEGER,
+    BlittableValue,
+    blittable_equal,
+    blittable_get,
+    blittable_root,
+)
 from pynori_core.change_vector cimport (
     DATABASE_ID_SIZE,
     VECTOR_CONFLICT,
@@ -59,6 +65,10 @@ from pynori_core.tables cimport (
     Item,
     collection_read,
 )
+
+cdef const char* HILO_PREFIX = "raven/hilo/"
+cdef enum:
+    HILO_PREFIX_SIZE = 11
 
 cdef struct Version:
     const VectorEntry* vector
@@ -191,10 +201,27 @@ cdef bint same_content(const Version* left, const Version* right) noexcept nogil
     return blittable_equal(&left_root, &right_root)
 
 
+cdef inline bint is_hilo(const Command* command) noexcept nogil:
+    return command.header.key_size > HILO_PREFIX_SIZE and memcmp(command.key, HILO_PREFIX, HILO_PREFIX_SIZE) == 0
+
+
+cdef int64_t hilo_max(const Version* version) noexcept nogil:
+    """The highest number that was given; ranges of two nodes never meet, for their ids name the node."""
+    cdef BlittableValue root
+    cdef BlittableValue value
+    if blittable_root(version.body, version.body_size, &root) != OK or blittable_get(&root, "Max", 3, &value) != OK:
+        return 0
+    return value.integer if value.type == BLITTABLE_INTEGER else 0
+
+
 cdef Version* winner_by_rule(Writer* writer, const Command* command, Version* left, Version* right) noexcept nogil:
     """The one that stays of two in conflict; NULL: no rule says."""
     if (left.flags ^ right.flags) & ITEM_FROM_CLUSTER:
         return left if left.flags & ITEM_FROM_CLUSTER else right
+    if is_hilo(command) and left.body_size and right.body_size:
+        if hilo_max(left) != hilo_max(right):
+            return left if hilo_max(left) > hilo_max(right) else right
+        return left if version_order(writer, command, left, right) > 0 else right
     if same_content(left, right):
         return left if version_order(writer, command, left, right) > 0 else right
     return NULL
@@ -315,7 +342,7 @@ cdef int store_conflict(Writer* writer, Subject* subject, const Settled* settled
         code = conflict_write(&writer.tables, subject.key, subject.key_size, etags, left + 1)
     if code == OK and not subject.conflicted:
         writer.state.conflicts += 1
-        code = subject_depart(writer, subject, True)
+        code = subject_depart(writer, subject)
     return broken(writer, b"versions, sets and index") if code == E_NOT_FOUND or code == E_INVALID else code
 
 
@@ -412,12 +439,12 @@ cdef bint order_matches(const Command* command, const ResolveOrder* order, const
     cdef const uint8_t* here = command.body + sizeof(ResolveOrder)
     cdef bint matched[CONFLICT_VERSIONS_MAX]
     cdef uint32_t entries
-    cdef uint32_t wanted
+    cdef uint32_t _wanted
     cdef int index
     if order.versions != <uint32_t>count:
         return False
     memset(matched, 0, sizeof(matched))
-    for wanted in range(order.versions):
+    for _wanted in range(order.versions):
         entries = load32(here)
         here += sizeof(uint32_t)
         for index in range(count):

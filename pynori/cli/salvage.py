@@ -64,6 +64,8 @@ def salvage(environment: Path, target: Path) -> bool:
             if judgement == "possible":
                 possible += 1
                 lines.append(f"document {id}, etag {etag}, may have been changed or deleted later")
+            if judgement == "conflict":
+                lines.append(f"document {id}, etag {etag}, is one of several versions in conflict")
         count = write(target, (json for _, _, json, _ in wreck.documents()))
         outdated = write(beside(target, "outdated.jsonl"), (json for _, _, json, _ in wreck.documents(outdated=True)))
         values = write(beside(target, "state.jsonl"), map(state_line, wreck.state()))

@@ -24,6 +24,7 @@ from pynori_core import change_vector as vectors
 from pynori_core.command import Applied, Batch, CommandResult
 from pynori_core.compact import Compaction
 from pynori_core.completion import WriteStart
+from pynori_core.conflict_reads import Version, conflict_versions, conflicted_ids
 from pynori_core.document_snapshot import DocumentSnapshot
 from pynori_core.document_writer import Dispatcher, DocumentWriter, PutStart
 from pynori_core.errors import EngineError
@@ -46,7 +47,7 @@ from pynori.runtime.rand import Rand, SystemRand
 
 __all__ = [
     "Applied", "Batch", "CommandResult", "Database", "DatabaseOptions", "DatabaseStatistics", "DocumentStream",
-    "HiloRange", "LoadedDocuments", "Outgoing", "StoredDocument", "StreamItem",
+    "HiloRange", "LoadedDocuments", "Outgoing", "StoredDocument", "StreamItem", "Version",
 ]  # fmt: skip
 
 PAGE_SIZE_MAX = 2**31 - 1
@@ -344,7 +345,7 @@ class Database:
         """Counts, sizes and counters of this moment."""
         documents, tombstones, last_etag, _ = self._store.counts()
         return DatabaseStatistics.of(
-            documents, tombstones, last_etag, self._store.change_vector, len(self.collections()),
+            documents, tombstones, self._store.conflict_counts(), last_etag, self._store.change_vector, len(self.collections()),
             self._size_bytes(), self._store.environment(), self._writer.counters(),
         )  # fmt: skip
 
@@ -466,6 +467,36 @@ class Database:
             if frame:
                 add_frame(batch, frame)
             self._writer.submit_frame(batch, future, self._dispatcher)
+        except EngineError as error:
+            raise from_engine(error) from error
+        return future
+
+    @property
+    def conflict_count(self) -> int:
+        """How many ids are in conflict."""
+        return with_our_errors(self._store.conflict_counts)()[0]
+
+    @with_our_errors
+    def conflicted(self, after: str, count: int) -> list[str]:
+        """Up to `count` ids in conflict behind `after`, in the order of their lower-cased spelling."""
+        return conflicted_ids(self._store, after, count)
+
+    @with_our_errors
+    def conflicts(self, id: str) -> list[Version]:
+        """The versions of an id in conflict; none when it is in no conflict."""
+        return conflict_versions(self._store, id)
+
+    def resolve(self, id: str, body: bytes | None, versions: Sequence[str]) -> asyncio.Future[CommandResult]:
+        """End a conflict, if its versions are exactly those of these change vectors; else ConcurrencyError.
+
+        body: JSON of the document that takes their place; None: it is deleted. What is written has seen what they have
+        and nothing else, so that instances that resolve to the same make the same version.
+        """
+        batch = Batch()
+        future: asyncio.Future[CommandResult] = self._loop.create_future()
+        try:
+            batch.resolve(id, body, versions)
+            self._writer.submit(batch, future, self._dispatcher, True)
         except EngineError as error:
             raise from_engine(error) from error
         return future

@@ -51,9 +51,12 @@ class SpaceReport:
         made.append(f"{'all files':<34}{sum(self.files.values()):>16,}")
         made.append(f"{'page images in memory':<34}{self.version_bytes:>16,}")
         for collection in self.collections:
-            made.append(
+            line = (
                 f"collection {collection['name']}: {collection['documents']} documents of "
                 f"{collection['document_bytes']:,} bytes, {collection['tombstones']} tombstones of "
                 f"{collection['tombstone_bytes']:,}"
             )
+            if collection["versions"]:
+                line += f", {collection['versions']} versions in conflict of {collection['version_bytes']:,}"
+            made.append(line)
         return made

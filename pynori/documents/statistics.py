@@ -13,6 +13,8 @@ class DatabaseStatistics:
 
     documents: int
     tombstones: int
+    conflicts: int  # ids in conflict
+    versions: int  # that they have
     collections: int
     last_etag: int
     change_vector: str
@@ -43,13 +45,15 @@ class DatabaseStatistics:
 
     @classmethod
     def of(
-        cls, documents: int, tombstones: int, last_etag: int, change_vector: str, collections: int, size_bytes: int,
+        cls, documents: int, tombstones: int, conflicts: tuple[int, int], last_etag: int, change_vector: str, collections: int, size_bytes: int,
         environment: dict[str, int], merger: dict[str, int],
     ) -> DatabaseStatistics:  # fmt: skip
         """From the engine's counters."""
         return cls(
             documents=documents,
             tombstones=tombstones,
+            conflicts=conflicts[0],
+            versions=conflicts[1],
             collections=collections,
             last_etag=last_etag,
             change_vector=change_vector,

@@ -248,9 +248,8 @@ class EmbeddedDatabase:
         documents, tombstones, last_etag, _ = self._store.counts()
         environment = self._store.environment()
         size_bytes = directory_size_bytes(self.directory) if self.directory else environment["file_bytes"]
-        vector = f"{NODE_TAG}:{last_etag}-{self.id}" if last_etag else ""
         return DatabaseStatistics.of(
-            documents, tombstones, last_etag, vector, len(self.collections()), size_bytes, environment,
+            documents, tombstones, self._store.conflict_counts(), last_etag, self._store.change_vector, len(self.collections()), size_bytes, environment,
             self._writer.counters(),
         )  # fmt: skip
 

@@ -103,7 +103,7 @@ class Snapshot:
     def get(self, id: str) -> Document | None:
         """The document of that id, or None."""
         try:
-            found = self._snapshot.get(id)
+            found = self._snapshot.get(id, conflict_raises=True)
         except EngineError as error:
             raise from_engine(error) from error
         return None if found is None else Document.of(found)
@@ -111,12 +111,12 @@ class Snapshot:
     @with_our_errors
     def get_json(self, id: str) -> bytes | None:
         """The document's JSON text with its metadata, or None."""
-        found = self._snapshot.get(id)
+        found = self._snapshot.get(id, conflict_raises=True)
         return None if found is None else found.json
 
     @with_our_errors
     def __contains__(self, id: str) -> bool:
-        return self._snapshot.head(id) is not None
+        return self._snapshot.head(id, conflict_raises=True) is not None
 
     @with_our_errors
     def __len__(self) -> int:

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pynori.errors import OperationFailed
+from pynori.errors import DocumentConflict, OperationFailed
 from pynori.indexes.reference_pattern import ReferencePattern
 from pynori.limits import INDEX_WRITE_BACK_BATCH
 
 if TYPE_CHECKING:
     from pynori_core.command import Batch
+    from pynori_core.items import StoredDocument
 
     from pynori.documents.database import Database
     from pynori.indexes.definition import IndexDefinition
@@ -67,7 +68,7 @@ class OutputWriter:
         """Bring the documents that list these results into line with them, in the same transaction."""
         changed: dict[str, dict[str, bool]] = {}  # by id of the listing: of a result, whether it belongs there
         for id, json in part:
-            before = self._database.get(id)
+            before = self._read(id)
             old = None if before is None else pattern.id_of(msgspec.json.decode(before.json))
             new = None if json is None else pattern.id_of(msgspec.json.decode(json))
             if old is not None and old != new:
@@ -75,7 +76,7 @@ class OutputWriter:
             if new is not None:
                 changed.setdefault(new, {})[id] = True
         for reference, results in changed.items():
-            found = self._database.get(reference)
+            found = self._read(reference)
             listed = [] if found is None else list(msgspec.json.decode(found.json).get("ReduceOutputs") or [])
             kept = [each for each in listed if results.get(each, True)]
             kept += [each for each, belongs in results.items() if belongs and each not in listed]
@@ -83,6 +84,13 @@ class OutputWriter:
                 batch.delete(reference)
             elif kept != listed:
                 batch.put(reference, in_collection(msgspec.json.encode({"ReduceOutputs": kept}), self._referring))
+
+    def _read(self, id: str) -> StoredDocument | None:
+        """What stands there; nothing that can be trusted when it is in conflict, which writing it ends."""
+        try:
+            return self._database.get(id)
+        except DocumentConflict:
+            return None
 
     def remove_left(self) -> None:
         """Delete what an earlier index has written into the collection, and what referred to it."""

@@ -1,67 +1,15 @@
 """Frames: what one database hands to another, and what is refused of bytes that are none."""
 
-import json
 import struct
 from collections.abc import Iterator
 
 import pytest
 from pynori_core import change_vector as vectors
 from pynori_core.command import Batch
-from pynori_core.document_writer import DocumentWriter
 from pynori_core.errors import InvalidArgument, VersionError
 from pynori_core.item_frames import add_frame, outgoing
-from pynori_core.items import DocumentStore
-from pynori_core.reads import DocumentReader, DocumentStream
 
-ITEMS_MAX, BYTES_MAX = 1000, 1 << 20
-
-
-class Instance:
-    """One database in memory."""
-
-    def __init__(self, tag: str) -> None:
-        self.id = bytes([ord(tag)] * 16)
-        self.tag = tag
-        self.store = DocumentStore.create(None, self.id, tag, in_memory=True)
-        self.writer = DocumentWriter(self.store)
-
-    def put(self, id: str, **properties: object) -> str:
-        batch = Batch()
-        batch.put(id, json.dumps(properties).encode())
-        return self.writer.execute(batch)[0].change_vector
-
-    def delete(self, id: str) -> str:
-        batch = Batch()
-        batch.delete(id)
-        return self.writer.execute(batch)[0].change_vector
-
-    def get(self, id: str) -> dict[str, object] | None:
-        found = DocumentReader(self.store).get(id)
-        return None if found is None else json.loads(found.json)
-
-    def apply(self, frame: bytes, vector: str = "") -> list[int]:
-        batch = Batch()
-        if vector:
-            batch.merge_known(vector)
-        add_frame(batch, frame)
-        self.writer.execute(batch)
-
-    def pull(self, other: "Instance", skip: str | None = None) -> int:
-        """Everything that the other has and this one has not, in one frame; how many items came."""
-        sent = outgoing(other.store, 0, self.vector if skip is None else skip, ITEMS_MAX, BYTES_MAX)
-        assert sent.ended
-        self.apply(sent.frame, sent.vector)
-        return sent.items
-
-    @property
-    def vector(self) -> str:
-        return self.store.change_vector
-
-    def items(self) -> list[tuple[str, str, str, str, str, bytes]]:
-        return [
-            (item.id, item.kind, item.change_vector, item.last_modified, item.collection, item.json)
-            for item in DocumentStream.items_since(self.store, 0)
-        ]
+from tests.core.instance import BYTES_MAX, ITEMS_MAX, Instance
 
 
 @pytest.fixture
@@ -69,16 +17,15 @@ def instances() -> Iterator[list[Instance]]:
     made = [Instance(tag) for tag in "ABC"]
     yield made
     for instance in made:
-        instance.writer.close()
-        instance.store.close()
+        instance.close()
 
 
 def test_items_arrive_as_they_were_made(instances: list[Instance]) -> None:
     """Documents and tombstones keep vector, time, collection, spelling and bytes; etags are the receiver's own."""
     a, b, _ = instances
     b.put("elsewhere/1", n=1)
-    a.put("Users/1", Name="x", **{"@metadata": {"@collection": "Users"}})
-    a.put("users/2", Name="y", **{"@metadata": {"@collection": "Users"}})
+    a.put("Users/1", Name="x", collection="Users")
+    a.put("users/2", Name="y", collection="Users")
     a.put("plain", text="z" * 9000)
     a.delete("users/2")
     assert b.pull(a) == 3
@@ -95,13 +42,13 @@ def test_old_items_change_nothing_and_newer_ones_take_the_place(instances: list[
     a.put("x", n=1)
     first = outgoing(a.store, 0, "", ITEMS_MAX, BYTES_MAX)
     a.delete("x")
-    a.put("x", n=2, **{"@metadata": {"@collection": "Others"}})
+    a.put("x", n=2, collection="Others")
     b.pull(a)
     before = b.items(), b.store.last_etag
     b.apply(first.frame)
     b.pull(a, skip="")
     assert (b.items(), b.store.last_etag) == before
-    newer = b.put("x", n=3, **{"@metadata": {"@collection": "Others"}})
+    newer = b.put("x", n=3, collection="Others")
     assert a.pull(b) == 1
     assert a.items() == b.items() and a.get("x")["@metadata"]["@change-vector"] == newer
 
@@ -164,7 +111,7 @@ def corrupted(frame: bytes) -> Iterator[tuple[int, bytes]]:
 def test_wrong_frames_change_nothing(instances: list[Instance]) -> None:
     """Every frame with a flipped bit or a cut is refused with the place, or is a whole frame of other items."""
     a, b, _ = instances
-    a.put("users/1", Name="x", Count=12, **{"@metadata": {"@collection": "Users"}})
+    a.put("users/1", Name="x", Count=12, collection="Users")
     a.delete("users/1")
     a.put("users/2", Name="y")
     frame = outgoing(a.store, 0, "", ITEMS_MAX, BYTES_MAX).frame

@@ -19,6 +19,7 @@ from pynori.errors import (
     BadRequest,
     BulkInsertAborted,
     BulkInsertProtocolViolation,
+    DocumentConflict,
     LimitExceeded,
     OperationCanceled,
     PynoriError,
@@ -165,7 +166,10 @@ class Insert:
         id = command.Id or ""
         if id.lower() in self.batch_ids or id.lower() in self.under_way_ids:
             return False
-        stored = self.database.get(id)
+        try:
+            stored = self.database.get(id)
+        except DocumentConflict:
+            stored = None  # what is written ends the conflict
         if stored is not None and same_content(bytes(command.Document), stored.json):
             return True
         self.batch_ids.add(id.lower())

@@ -13,7 +13,7 @@ def statistics(request: Request) -> Response:
     return json_response(
         {
             "CountOfDocuments": database.statistics().documents,
-            "CountOfConflicts": 0,
+            "CountOfConflicts": database.conflict_count,
             "Collections": database.collections(),
         }
     )
@@ -26,7 +26,7 @@ def statistics_detailed(request: Request) -> Response:
     return json_response(
         {
             "CountOfDocuments": database.statistics().documents,
-            "CountOfConflicts": 0,
+            "CountOfConflicts": database.conflict_count,
             "Collections": {
                 name: {"Name": name, "CountOfDocuments": count, **sizes}
                 for name, count in database.collections().items()
