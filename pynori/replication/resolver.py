@@ -21,7 +21,7 @@ from pynori.replication.conflicts import ConflictRules, ordered, script_of, winn
 from pynori.runtime import log
 
 if TYPE_CHECKING:
-    from pynori.documents.database import ConflictVersion, Database
+    from pynori.documents.database import Database, Version
 
 _TOMBSTONE = b"true"  # what a script gives that wants the document deleted
 
@@ -106,7 +106,7 @@ class Resolver:
             self.resolved += 1
             return
 
-    async def _merged(self, versions: Sequence[ConflictVersion]) -> Merged | None:
+    async def _merged(self, versions: Sequence[Version]) -> Merged | None:
         script = script_of(self.rules, versions)
         if script is not None:
             try:
@@ -119,7 +119,7 @@ class Resolver:
         won = winner(self.rules, versions)
         return None if won is None else Merged(won.json)
 
-    async def _run_script(self, script: str, versions: Sequence[ConflictVersion]) -> Merged | None:
+    async def _run_script(self, script: str, versions: Sequence[Version]) -> Merged | None:
         program = Program("resolve", (script,), realm=self._database.id)
         documents = b",".join(version.json for version in versions if version.json is not None)
         has_tombstone = any(version.json is None for version in versions)

@@ -240,8 +240,14 @@ def walk_scripts(stage: Stage) -> None:
 
 
 def settled(stage: Stage, what: str, holds: Any) -> None:
+    """Both have heard everything of each other, and it is so on both."""
+    stage.wait("both know the same", lambda: known(stage, 1) == known(stage, 2))
     for node in (1, 2):
         stage.wait(f"{what}, on node {node}", lambda n=node: holds(n) and conflict_count(stage, n) == 0)
+
+
+def known(stage: Stage, node: int) -> dict[str, int]:
+    return entries(stage.ask(node, "GET", f"/databases/{TRIAL}/stats")["DatabaseChangeVector"])
 
 
 def line(product: tuple[str, str], quantity: int) -> dict[str, Any]:
