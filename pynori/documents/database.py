@@ -345,8 +345,8 @@ class Database:
         """Counts, sizes and counters of this moment."""
         documents, tombstones, last_etag, _ = self._store.counts()
         return DatabaseStatistics.of(
-            documents, tombstones, self._store.conflict_counts(), last_etag, self._store.change_vector, len(self.collections()),
-            self._size_bytes(), self._store.environment(), self._writer.counters(),
+            documents, tombstones, self._store.conflict_counts(), last_etag, self._store.change_vector,
+            len(self.collections()), self._size_bytes(), self._store.environment(), self._writer.counters(),
         )  # fmt: skip
 
     @with_our_errors
