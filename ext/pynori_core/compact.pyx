@@ -234,7 +234,8 @@ cdef int follow_versions(Copier* copier, const uint8_t* key, size_t key_size) no
     for index in range(count):
         if code != OK:
             break
-        if set_contains(&copier.source.tables.items, SET_ALL, etags[index])                 or not set_contains(&copier.tables.items, SET_ALL, etags[index]):
+        if set_contains(&copier.source.tables.items, SET_ALL, etags[index]) \
+                or not set_contains(&copier.tables.items, SET_ALL, etags[index]):
             continue
         code = tree_get64(&copier.tables.items.rows, etags[index], &row)
         if code == OK:

@@ -66,7 +66,8 @@ cdef object snapshot_find_exception(Snapshot* snapshot, int code, const uint8_t*
 # (name as first spelt, documents, tombstones, etag of the last change) of each collection, oldest first, or an error.
 cdef int snapshot_collections(Snapshot* snapshot, list found) except? -1
 
-# The newest row under a key; E_NOT_FOUND, also when it is a tombstone; E_CONFLICT: it has several versions. `entry` may be given by who has it already.
+# The newest row under a key; E_NOT_FOUND, also when it is a tombstone; E_CONFLICT: it has several
+# versions. `entry` may be given by who has it already.
 cdef int snapshot_find(Snapshot* snapshot, const uint8_t* key, size_t key_size, Item* item) noexcept nogil
 cdef int snapshot_row(Snapshot* snapshot, const IndexEntry* entry, Item* item) noexcept nogil
 

@@ -4,7 +4,7 @@ Rows are never changed in place, so a row in an intact page is what was once wri
 one with the highest etag counts. Whether that one is the newest that there ever was is told by the id index (which
 etag an id leads to) and by the set of live rows, as far as pages of them are left:
 
-conflict   one of several versions that nobody has resolved; the newest one counts as the document, the others as outdated
+conflict   one of several versions that nobody has resolved; the newest counts as the document, others as outdated
 current    nothing that is left speaks against it, and the set or the index speaks for it
 possible   neither is left for this id: it may have been changed or deleted later
 outdated   a newer version existed and is lost, or the document was deleted
@@ -276,7 +276,8 @@ cdef class Salvage:
             return None
         if item.header.kind == ITEM_TOMBSTONE or (item.header.kind == ITEM_CONFLICT and item.body_size == 0):
             return kept
-        if item.header.kind not in (ITEM_DOCUMENT, ITEM_CONFLICT) or blittable_validate(item.body, item.body_size, NULL) != OK:
+        if item.header.kind not in (ITEM_DOCUMENT, ITEM_CONFLICT) or blittable_validate(
+                item.body, item.body_size, NULL) != OK:
             return None
         return kept
 

@@ -45,8 +45,8 @@ class DatabaseStatistics:
 
     @classmethod
     def of(
-        cls, documents: int, tombstones: int, conflicts: tuple[int, int], last_etag: int, change_vector: str, collections: int, size_bytes: int,
-        environment: dict[str, int], merger: dict[str, int],
+        cls, documents: int, tombstones: int, conflicts: tuple[int, int], last_etag: int, change_vector: str,
+        collections: int, size_bytes: int, environment: dict[str, int], merger: dict[str, int],
     ) -> DatabaseStatistics:  # fmt: skip
         """From the engine's counters."""
         return cls(

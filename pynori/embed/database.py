@@ -249,8 +249,8 @@ class EmbeddedDatabase:
         environment = self._store.environment()
         size_bytes = directory_size_bytes(self.directory) if self.directory else environment["file_bytes"]
         return DatabaseStatistics.of(
-            documents, tombstones, self._store.conflict_counts(), last_etag, self._store.change_vector, len(self.collections()), size_bytes, environment,
-            self._writer.counters(),
+            documents, tombstones, self._store.conflict_counts(), last_etag, self._store.change_vector,
+            len(self.collections()), size_bytes, environment, self._writer.counters(),
         )  # fmt: skip
 
     # ---- writes
