@@ -89,8 +89,8 @@ def throughput(urls: list[str], count: int, body: str) -> None:
     written = count / (time.monotonic() - begun)
     wait_for("all documents on the other node", lambda: documents(urls[1], "pair") >= count)
     replicated = count / (time.monotonic() - begun)
-    print(f"{count:,} documents in batches of {BATCH}: one node alone {alone:,.0f}/s; of two, {written:,.0f}/s written, "
-          f"on both {replicated:,.0f}/s; ratio {replicated / alone:.2f}")  # fmt: skip
+    print(f"{count:,} documents in batches of {BATCH}: one node alone {alone:,.0f}/s; "
+          f"of two, {written:,.0f}/s written, {replicated:,.0f}/s on both; ratio {replicated / alone:.2f}")  # fmt: skip
     begun = time.monotonic()
     answer("PUT", f"{urls[0]}/admin/databases/node?name=alone&node=B")
     wait_for("all documents on the new instance", lambda: documents(urls[1], "alone") >= count)
