@@ -62,7 +62,8 @@ def test_a_database_replicates_to_another(run, open_api) -> None:
 
             await until(moved)
             task = await done(api, "GET", f"/databases/db/task?key={task_id}&type=Replication")
-            assert (task["TaskName"], task["TaskConnectionStatus"], task["TaskState"]) == ("to the copy", "Active", "Enabled")
+            state = (task["TaskName"], task["TaskConnectionStatus"], task["TaskState"])
+            assert state == ("to the copy", "Active", "Enabled")
             assert task["ResponsibleNode"]["NodeTag"] == "A" and task["DestinationDatabase"] == "copy"
             named = await done(api, "GET", "/databases/db/task?taskName=to%20the%20copy&type=Replication")
             assert named["TaskId"] == task_id
