@@ -51,6 +51,7 @@ class Settings:
     disk_free_refuse_percent: int = limits.DISK_FREE_REFUSE_PERCENT
     disk_free_refuse_megabytes: int = limits.DISK_FREE_REFUSE_BYTES // 2**20
     scrub_megabytes_per_second: int = 4
+    election_timeout_ms: int = limits.RAFT_ELECTION_MS
     rotate_after_seconds: int = 5
     rehab_after_seconds: int = 60
     replace_after_seconds: int = 900
@@ -278,6 +279,15 @@ OPTIONS: tuple[Option, ...] = (
         ("scrub-megabytes-per-second",),
         "How fast pages are read again in the background, once a week, to find damage; 0: never.",
         "MB/s",
+    ),
+    Option(
+        "Cluster.ElectionTimeoutInMs",
+        "election_timeout_ms",
+        _integer(100, 60_000),
+        ("election-timeout-ms",),
+        "Without a word from the leader for so long up to twice that, a node stands for election; a leader speaks "
+        "three times as often. Several times the delay between the nodes: 600 near by, 3000 between regions.",
+        "milliseconds",
     ),
     Option(
         "Cluster.TimeBeforeRotatingPreferredNodeInSec",

@@ -195,8 +195,9 @@ CONFLICTS_WAITING_MAX: Final = 10_000  # ids that wait to be resolved; with more
 RESOLVE_TRIES_MAX: Final = 8  # how often a conflict is looked at again when its versions have moved
 
 # ---- raft
-RAFT_TICK_MS: Final = 50  # a leader speaks this often
-RAFT_ELECTION_TICKS: Final = 6  # without a word from a leader for 300 to 600 ms a node stands for election
+RAFT_ELECTION_MS: Final = 600  # without a word from a leader for so long up to twice that, a node stands for election
+RAFT_ELECTION_TICKS: Final = 6  # parts of that time, in which it is counted
+RAFT_HEARTBEAT_TICKS: Final = 2  # how many of them a leader is silent when it has nothing to say
 RAFT_UNCOMMITTED_BYTES_MAX: Final = 64 * MIB  # proposals that wait for their quorum at the leader
 RAFT_WINDOW_COUNT_MAX: Final = 256  # appends on their way to one follower
 RAFT_LOG_ENTRIES_KEPT: Final = 8_192  # applied entries that followers may still ask for
@@ -219,6 +220,7 @@ DECISIONS_STEP: Final = 64  # groups about which is decided at once
 DECISIONS_KEPT: Final = 512  # of the supervisor; the oldest go
 NODE_TAG_SIZE_MAX: Final = 4
 CLUSTER_NODES_MAX: Final = 64
+CLUSTER_REMOVED_KEPT: Final = 64  # nodes that have left, which are told so and get their tags again
 STATE_SNAPSHOT_SIZE_BYTES_MAX: Final = 96 * MIB  # of the whole state, sent to a node that is far behind
 
 # ---- the cluster's state

@@ -301,6 +301,25 @@ def _forget_database(view: View, record: Mapping[str, Any]) -> None:
     compare_exchange.forget_database(view, record)
 
 
+def leave_groups(view: View, tag: str, index: int) -> None:
+    """A node has left the cluster: its instances, and databases that were there alone, go. Its files are its own."""
+    for key in view.keys("records"):
+        record = view.get("records", key)
+        if tag not in instances(record):
+            continue
+        if len(instances(record)) == 1:
+            _forget_database(view, record)
+        else:
+            _store_topology(view, record, database_topology.remove(record["Topology"], tag), index)
+    for key in view.keys("deleting"):
+        note = view.get("deleting", key)
+        left = {node: deletion for node, deletion in noted_deletions(note).items() if node != tag}
+        if left:
+            view.put("deleting", key, {**note, "nodes": left})
+        else:
+            view.delete("deleting", key)
+
+
 def noted_deletions(note: Mapping[str, Any]) -> dict[str, int]:
     """The nodes that have still to remove files, and the raft index of the deletion; 0: of an earlier version."""
     nodes = note.get("nodes", {})

@@ -25,7 +25,7 @@ from typing import Any
 from pynori_core.errors import EngineError
 
 from pynori import limits
-from pynori.cluster.commands import COMMANDS, Fields, View
+from pynori.cluster.commands import COMMANDS, Fields, View, leave_groups
 from pynori.cluster.entries import Command, Recent, decode_command, encode_command
 from pynori.cluster.raft.membership import MembershipChange, decode_change
 from pynori.cluster.raft.node import RaftNode
@@ -94,7 +94,10 @@ class _Applied:
 class Driver:
     """This node's part in the cluster's agreement. Belongs to one event loop."""
 
-    def __init__(self, store: Store, loaded: Loaded, node_id: int, rand: Rand) -> None:
+    def __init__(self, store: Store, loaded: Loaded, node_id: int, rand: Rand, election_ms: int) -> None:
+        self._tick_s = election_ms / limits.RAFT_ELECTION_TICKS / 1_000
+        self._leaderless_wait_s = max(limits.LEADERLESS_WAIT_MS, 4 * election_ms) / 1_000
+        self._proposal_wait_s = max(limits.PROPOSAL_WAIT_MS, 6 * election_ms) / 1_000
         self.applied_index = loaded.applied
         self.on_publish: Callable[[Changed], None] = lambda changed: None
         self.on_leader: Callable[[], None] = lambda: None
@@ -105,6 +108,7 @@ class Driver:
         self._node = RaftNode(
             Options(
                 node_id=node_id, random_ticks=rand.below, election_ticks=limits.RAFT_ELECTION_TICKS,
+                heartbeat_ticks=limits.RAFT_HEARTBEAT_TICKS,
                 applied=loaded.applied, asynchronous_storage=True, pre_vote=True, check_quorum=True,
                 uncommitted_bytes_max=limits.RAFT_UNCOMMITTED_BYTES_MAX, step_down_on_removal=True,
                 window_count_max=limits.RAFT_WINDOW_COUNT_MAX,
@@ -134,6 +138,7 @@ class Driver:
         # One thread: transactions of the store follow one another by its own rule, a second could only wait.
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="pynori-state")
         self._next_tick: asyncio.TimerHandle | None = None
+        self._ticked_at = self._loop.time()  # up to where a follower has counted the ticks since its leader spoke
 
     def start(self) -> None:
         """Begin to take part. Who is alone leads at once."""
@@ -205,13 +210,13 @@ class Driver:
         self._fresh[number] = data
         self._take_soon()
         try:
-            async with asyncio.timeout(limits.PROPOSAL_WAIT_MS / 1_000) as bound:
+            async with asyncio.timeout(self._proposal_wait_s) as bound:
                 outcome: Outcome = await future
                 return outcome
         except TimeoutError:
             if not bound.expired():
                 raise  # what the command itself ended with
-            seconds = f"{limits.PROPOSAL_WAIT_MS / 1_000:g} s"
+            seconds = f"{self._proposal_wait_s:g} s"
             if not proposal.sent_at:
                 raise NoLeader(f"The cluster had no leader for {seconds}: nothing was changed") from None
             raise RequestTimeout(
@@ -258,7 +263,7 @@ class Driver:
     def _check_leader(self) -> None:
         """Raise NoLeader when there has been none for a while."""
         since = self._leaderless_since
-        if since is not None and self._loop.time() - since > limits.LEADERLESS_WAIT_MS / 1_000:
+        if since is not None and self._loop.time() - since > self._leaderless_wait_s:
             members = len(self._node.membership.voters)
             raise NoLeader(
                 f"The cluster has no leader: a majority of its {members} voting members cannot be reached from here"
@@ -298,6 +303,7 @@ class Driver:
                 pass  # a transfer is going on, or too much is uncommitted: the next tick tries again
         self._ask_reads()
         self._pump()
+        self._arm_for_proposals()
         self._arm()
 
     def _ask_reads(self) -> None:
@@ -311,7 +317,10 @@ class Driver:
         self._next_tick = None
         if self._closed or self._failure is not None:
             return
-        if not self._is_alone():
+        if self._follows_quietly():
+            self._count_ticks()
+        elif not self._is_alone():
+            self._ticked_at = self._loop.time()
             self._node.tick()
             self._ask_reads()
             self._pump()
@@ -321,6 +330,19 @@ class Driver:
         if self._fresh:
             self._take_soon()
         self._arm()
+
+    def _follows_quietly(self) -> bool:
+        """Whether this node follows a leader: it counts ticks when it needs to know them, instead of living each."""
+        return self._node.leader not in (0, self.node_id) and self._node.election_ticks_left > 1
+
+    def _count_ticks(self) -> None:
+        """Let the ticks pass that have gone by since the leader spoke, but for the last one before an election: a node
+        that stood still may find the leader's word among what it has not read yet."""
+        now = self._loop.time()
+        passed = int((now - self._ticked_at) / self._tick_s)
+        for _ in range(min(passed, self._node.election_ticks_left - 1)):
+            self._node.tick()
+        self._ticked_at += passed * self._tick_s
 
     def _propose_again(self, after_s: float) -> None:
         """What was proposed so long ago and is not applied may have been lost on its way."""
@@ -333,7 +355,14 @@ class Driver:
 
     def _arm(self) -> None:
         if self._next_tick is None and (self._fresh or not self._is_alone()):
-            self._next_tick = self._loop.call_later(limits.RAFT_TICK_MS / 1_000, self._tick)
+            quiet = self._node.election_ticks_left - 1 if self._follows_quietly() and not self._proposed else 1
+            self._next_tick = self._loop.call_later(quiet * self._tick_s, self._tick)
+
+    def _arm_for_proposals(self) -> None:
+        """What was just proposed is looked after with each tick."""
+        if self._next_tick is not None and self._next_tick.when() > self._loop.time() + self._tick_s:
+            self._next_tick.cancel()
+            self._next_tick = None
 
     def _is_alone(self) -> bool:
         return self._node.membership.members() == {self.node_id}
@@ -341,6 +370,8 @@ class Driver:
     def _receive(self, message: Message) -> None:
         if self._closed or self._failure is not None:
             return
+        if message.kind in (MessageKind.VOTE, MessageKind.PRE_VOTE) and self._follows_quietly():
+            self._count_ticks()  # whether it may vote depends on them
         try:
             self._node.step(message)
         except (MessageRefused, ProposalDropped):
@@ -348,6 +379,8 @@ class Driver:
         except InvariantBroken as error:
             self._fail(error)
             return
+        if message.source == self._node.leader:
+            self._ticked_at = self._loop.time()
         self._pump()
 
     def _unreachable(self, node_id: int) -> None:
@@ -532,7 +565,9 @@ class Driver:
             log.warn("cluster", f"a change of the membership does not fit: {error}")
             return
         view = View(self._tables, applied.changes, self._store, entry.term)
-        apply_change(view, change, entry.index)
+        leaving = apply_change(view, change, entry.index)
+        if leaving:
+            leave_groups(view, leaving, entry.index)
         applied.changes.update(view.changes)
         self._arm()
 

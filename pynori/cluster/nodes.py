@@ -17,7 +17,7 @@ from pynori import limits
 from pynori.cluster import topology
 from pynori.cluster.raft.membership import MembershipChange
 from pynori.cluster.state import ClusterState
-from pynori.errors import InvalidArgument, OperationFailed, PynoriError, RequestTimeout
+from pynori.errors import InvalidArgument, NoLeader, OperationFailed, PynoriError, RequestTimeout
 from pynori.runtime import log
 from pynori.runtime.channel import Channel, connect
 from pynori.runtime.tasks import Tasks
@@ -32,9 +32,15 @@ class Nodes:
     def __init__(self, state: ClusterState) -> None:
         self._state = state
         self._tasks = Tasks()
+        self._changed = asyncio.Event()
+        state.on_nodes = self._changed.set
 
     def start(self) -> None:
         self._tasks.start("promotion of nodes", self._promote_who_has_caught_up())
+
+    def announced(self) -> None:
+        """This node is reached at `state.url`: when the others know another address, they are told."""
+        self._tasks.start("address of this node", self._tell_when_moved())
 
     async def stop(self) -> None:
         await self._tasks.cancel()
@@ -47,12 +53,13 @@ class Nodes:
         Raises: InvalidArgument, OperationFailed when it cannot join, ChannelClosed when it cannot be reached, NoLeader.
         """
         state = self._state
+        await state.found()
         known = state.topology
         topology.check_room(known)
         url = url.rstrip("/")
         if url in topology.urls(known).values():
             raise InvalidArgument(f"A node with the address {url} is in the cluster already")
-        tag = topology.next_tag(known) if tag is None else topology.check_tag(tag)
+        tag = topology.tag_for(known, url) if tag is None else topology.check_tag(tag)
         if tag in topology.nodes(known):
             raise InvalidArgument(f"There is a node '{tag}' in the cluster already")
         if not state.topology["nodes"][state.node_tag]["url"]:
@@ -67,7 +74,7 @@ class Nodes:
         return tag
 
     async def remove(self, tag: str) -> None:
-        """Take a node out of the cluster. Its databases' other instances go on without it."""
+        """Take a node out of the cluster and of all groups of databases. It is passive then, and keeps its files."""
         node = self._node(tag)
         if len(topology.urls(self._state.topology, topology.MEMBER)) == 1 and node["role"] == topology.MEMBER:
             raise OperationFailed(f"Node '{tag}' is the last voting member of the cluster")
@@ -94,8 +101,21 @@ class Nodes:
             raise InvalidArgument(f"There is no node '{tag}' in the cluster")
         return node
 
+    async def _tell_when_moved(self) -> None:
+        state = self._state
+        while True:
+            known = topology.nodes(state.topology)
+            mine = known.get(state.node_tag)
+            if len(known) < 2 or mine is None or mine["url"] == state.url:
+                return
+            try:
+                await self._tell_address()
+                log.info("cluster", f"this node is reached at {state.url} now; it was at {mine['url']}")
+            except (NoLeader, RequestTimeout):
+                await asyncio.sleep(limits.MEMBERSHIP_RETRY_MS / 1_000)
+
     async def _tell_address(self) -> None:
-        """Where the first node of a cluster is reached, nobody had to know so far."""
+        """Have the cluster know where this node is reached; while it was alone nobody had to know."""
         state = self._state
         node = {**state.topology["nodes"][state.node_tag], "url": state.url}
         await state.driver.propose("cluster.node", {"tag": state.node_tag, "node": node})
@@ -145,21 +165,27 @@ class Nodes:
     async def _promote_who_has_caught_up(self) -> None:
         state = self._state
         while True:
-            await asyncio.sleep(limits.MEMBERSHIP_RETRY_MS / 1_000)
-            if not state.driver.is_leader:
+            waiting = list(topology.urls(state.topology, topology.PROMOTABLE))
+            if state.driver.is_leader and waiting:
+                self._promote_one(waiting)
+                await asyncio.sleep(limits.MEMBERSHIP_RETRY_MS / 1_000)
                 continue
-            for tag, node in topology.nodes(state.topology).items():
-                behind = state.driver.behind(node["id"])
-                if node["role"] != topology.PROMOTABLE or behind is None:
-                    continue
-                if behind <= limits.PROMOTION_ENTRIES_MAX:
-                    try:
-                        state.driver.propose_change(
-                            topology.addition(tag, node["id"], node["url"], topology.MEMBER)
-                        )
-                    except PynoriError as error:
-                        log.warn("cluster", f"node {tag} cannot be promoted now: {error}")
-                    break  # one change at a time
+            self._changed.clear()
+            await self._changed.wait()
+
+    def _promote_one(self, waiting: list[str]) -> None:
+        """One at a time: the membership changes in steps."""
+        state = self._state
+        for tag in waiting:
+            node = topology.nodes(state.topology)[tag]
+            behind = state.driver.behind(node["id"])
+            if behind is None or behind > limits.PROMOTION_ENTRIES_MAX:
+                continue
+            try:
+                state.driver.propose_change(topology.addition(tag, node["id"], node["url"], topology.MEMBER))
+            except PynoriError as error:
+                log.warn("cluster", f"node {tag} cannot be promoted now: {error}")
+            return
 
     # ------------------------------------------------------------ asked by another cluster
 

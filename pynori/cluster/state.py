@@ -7,6 +7,7 @@ raft index, and that is durable and applied here when the call returns. A new no
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import os
 import platform
@@ -43,10 +44,14 @@ from pynori.errors import (
     RaftConcurrency,
     RequestTimeout,
 )
+from pynori.runtime import log
+from pynori.runtime.channel import Channel
 from pynori.runtime.clock import Clock
 from pynori.runtime.rand import Rand, base64_id, guid
+from pynori.runtime.tasks import Tasks
 
 FIRST_TAG = "A"
+PASSIVE_TAG = "?"
 
 
 class ClusterState:
@@ -54,38 +59,46 @@ class ClusterState:
 
     def __init__(
         self, store: Store, driver: Driver, node: dict[str, Any], tables: dict[str, dict[str, Any]], clock: Clock,
-        rand: Rand,
+        rand: Rand, election_ms: int,
     ) -> None:  # fmt: skip
         self.on_change: Callable[[Changed], None] = lambda changed: None
         self.on_report: Callable[[bytes], None] = lambda payload: None
+        self.on_nodes: Callable[[], None] = lambda: None  # the nodes, their roles or the leader have changed
+        self._tasks = Tasks()
         self.url = ""  # where this node is reached, once it listens
         self._store = store
         self._node = node
-        self._is_joining = False
+        self._is_changing = False
         self._tables = tables
         self._clock = clock
         self._rand = rand
+        self._election_ms = election_ms
         self._leader_since_ms = clock.monotonic_ms()
         self._driver = driver
         # Changes of one record take turns here, so that they do not have to be repeated; gone when nobody holds one.
         self._record_locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @classmethod
-    async def open(cls, directory: Path | None, clock: Clock, rand: Rand) -> ClusterState:
+    async def open(
+        cls, directory: Path | None, clock: Clock, rand: Rand, election_ms: int = limits.RAFT_ELECTION_MS
+    ) -> ClusterState:
         """Open the state in `directory`, made when it is not there; None: in memory."""
         store = await asyncio.get_running_loop().run_in_executor(None, Store.open, directory)
-        return await cls.over(store, clock, rand)
+        return await cls.over(store, clock, rand, election_ms)
 
     @classmethod
-    async def over(cls, store: Store, clock: Clock, rand: Rand) -> ClusterState:
-        """The state that `store` holds, founding a cluster of one when there is none. The state closes the store."""
+    async def over(
+        cls, store: Store, clock: Clock, rand: Rand, election_ms: int = limits.RAFT_ELECTION_MS
+    ) -> ClusterState:
+        """The state that `store` holds; a node that is new is passive. The state closes the store."""
         loop = asyncio.get_running_loop()
         loaded = await loop.run_in_executor(None, _opened, store, rand)
         assert loaded.node is not None
-        state = cls(store, Driver(store, loaded, loaded.node["id"], rand), loaded.node, loaded.tables, clock, rand)
+        driver = Driver(store, loaded, loaded.node["id"], rand, election_ms)
+        state = cls(store, driver, loaded.node, loaded.tables, clock, rand, election_ms)
         state.take_part()
         if loaded.membership.members() == {loaded.node["id"]}:
-            await state._found(loaded)
+            await state.purge()
         return state
 
     def take_part(self) -> None:
@@ -93,6 +106,7 @@ class ClusterState:
         driver = self._driver
         driver.on_publish = self._published
         driver.on_leader = self._leader_changed
+        driver.transport.on_removed = self._removed
         driver.transport.on_report = lambda payload: self.on_report(payload)
         driver.transport.introduce(self._hello)
         self._name_peers()
@@ -103,22 +117,30 @@ class ClusterState:
         topology_id = self.topology_id or self._node["topology_id"]
         return {"topology": topology_id, "node": self.node_tag, "id": self._driver.node_id, "url": self.url}
 
-    async def _found(self, loaded: Loaded) -> None:
-        """This node is alone: its cluster is founded, unless that has happened before."""
-        if "identity" not in loaded.tables["cluster"]:
+    @property
+    def is_passive(self) -> bool:
+        """Whether this node is in no cluster, not even in one of its own."""
+        return "identity" not in self._tables["cluster"] and self._driver.membership.members() == {self._driver.node_id}
+
+    async def found(self) -> None:
+        """Make a passive node a cluster of one."""
+        if self.is_passive:
             node_topology = topology.first(FIRST_TAG, self._driver.node_id, self.url)
             fields = {"topology_id": self._node["topology_id"], "topology": node_topology}
-            await self._driver.propose("cluster.bootstrap", fields)
-        await self.purge()
+            # Somebody else may have asked for it at the same time.
+            with contextlib.suppress(RaftConcurrency):
+                await self._driver.propose("cluster.bootstrap", fields)
 
     async def close(self) -> None:
+        await self._tasks.finish()
         await self._driver.close()
 
     # ------------------------------------------------------------ identity of this node and of the cluster
 
     @property
     def node_tag(self) -> str:
-        return str(self._node["tag"])
+        """The tag of this node, "?" while it is passive."""
+        return PASSIVE_TAG if self.is_passive else str(self._node["tag"])
 
     @property
     def server_id(self) -> str:
@@ -183,6 +205,7 @@ class ClusterState:
 
         Raises: AlreadyExists, InvalidArgument when there are not so many nodes.
         """
+        await self.found()
         ids = (base64_id(self._rand), base64_id(self._rand))
         named = list((given.get("Topology") or {}).get("Members") or ())
         nodes = topology.nodes(self.topology)
@@ -329,6 +352,7 @@ class ClusterState:
 
     async def suspend(self, is_suspended: bool) -> None:
         """Have the supervisor decide nothing, or go on."""
+        await self.found()
         await self._driver.propose("supervisor.suspend", {"suspended": is_suspended})
 
     async def update_record(self, name: str, change: Callable[[records.Record], None]) -> int:
@@ -378,6 +402,7 @@ class ClusterState:
 
     async def register(self, kind: str, db: str | None, definitions: list[dict[str, str]]) -> int:
         """Add or replace analyzers or sorters of a database, or of all for None; returns the raft index."""
+        await self.found()
         fields = {"kind": kind, "database": db, "definitions": definitions}
         index, _ = await self._driver.propose("definitions.put", fields)
         return index
@@ -422,17 +447,18 @@ class ClusterState:
 
     def cluster_topology(self, url: str) -> dict[str, Any]:
         """What `/cluster/topology` answers."""
-        known = self.topology
+        # Clients take the nodes from here, also of a server that is no cluster yet.
+        known = topology.first(FIRST_TAG, self._driver.node_id, url) if self.is_passive else self.topology
         mine = {self.node_tag: url}
 
-        def having(role: str) -> dict[str, str]:
-            found = topology.urls(known, role)
+        def having(*roles: str) -> dict[str, str]:
+            found = topology.urls(known, *roles)
             return {tag: mine.get(tag, found[tag]) for tag in found}
 
         return {
-            "Leader": self.leader_tag or None,
+            "Leader": None if self.is_passive else self.leader_tag or None,
             "LeaderShipDuration": int(self._clock.monotonic_ms() - self._leader_since_ms),
-            "CurrentState": self._driver.role,
+            "CurrentState": self.role,
             "NodeTag": self.node_tag,
             "CurrentTerm": self._driver.term,
             "NodeLicenseDetails": {},
@@ -440,15 +466,21 @@ class ClusterState:
             "Etag": known["etag"],
             "Topology": {
                 "TopologyId": self.topology_id,
-                "AllNodes": self.node_urls(url),
+                "AllNodes": having(),
                 "Members": having(topology.MEMBER),
                 "Promotables": having(topology.PROMOTABLE),
                 "Watchers": having(topology.WATCHER),
                 "LastNodeId": known["last"],
                 "Etag": known["etag"],
             },
+            "Quorum": topology.quorum(len(having(topology.MEMBER))),
             "Status": self._status(),
         }
+
+    @property
+    def role(self) -> str:
+        """`Leader`, `Follower`, `Candidate`, ... or `Passive`."""
+        return "Passive" if self.is_passive else self._driver.role
 
     def _status(self) -> dict[str, Any]:
         """Which of the other nodes this one has a channel to."""
@@ -461,7 +493,7 @@ class ClusterState:
 
     def node_info(self) -> dict[str, Any]:
         """What `/cluster/node-info` answers. Needs no database and costs little: test drivers poll it."""
-        role = self._driver.role
+        role = self.role
         return {
             "NodeTag": self.node_tag,
             "TopologyId": self.topology_id,
@@ -480,7 +512,9 @@ class ClusterState:
             },
             "ServerId": self.server_id,
             "CurrentState": role,
-            "ServerRole": topology.nodes(self.topology).get(self.node_tag, {}).get("role", "None"),
+            "ServerRole": (
+                "None" if self.is_passive else topology.nodes(self.topology).get(self.node_tag, {}).get("role", "None")
+            ),
             "HasFixedPort": True,
             "ServerSchemaVersion": 1,
         }
@@ -493,43 +527,82 @@ class ClusterState:
         return self._driver
 
     async def begin_anew(self, topology_id: str, tag: str) -> int:
-        """Leave the cluster of one that this node was, and wait for another one's leader; returns the new raft id.
+        """Wait for the leader of another cluster; returns the new raft id.
 
-        Raises: OperationFailed when this node has databases, or others beside it.
+        Raises: OperationFailed when this node has a cluster of its own.
         """
         old = self._driver
-        if self._tables["records"] or old.membership.members() != {old.node_id}:
-            raise OperationFailed("This node has databases or belongs to a cluster of several nodes already")
-        if self._is_joining or old.is_busy:
+        if old.membership.members() != {old.node_id}:
+            raise OperationFailed("This node belongs to a cluster of several nodes, or is joining one, already")
+        if self._tables["records"]:
+            count = len(self._tables["records"])
+            raise OperationFailed(f"This node has databases, {count} of them: it is a cluster of its own")
+        if set(self._tables["cluster"]) - {"identity", "topology", SETTINGS}:
+            raise OperationFailed("This node has server-wide settings: it is a cluster of its own")
+        if self._is_changing or old.is_busy:
             raise OperationFailed("This node is being changed at the moment; try again")
-        self._is_joining = True
         node = {**self._node, "tag": tag, "topology_id": topology_id, "id": _new_id(self._rand)}
-        await old.leave()
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(None, self._store.begin, node, Membership(), 0)
-        loaded = await loop.run_in_executor(None, self._store.load, TABLES)
-        for name, table in self._tables.items():
-            table.clear()
-            table.update(loaded.tables[name])
-        loaded.tables = self._tables
-        self._node = node
-        self._driver = Driver(self._store, loaded, node["id"], self._rand)
-        self.take_part()
-        self._is_joining = False
+        await self._become(node, Membership(), 0)
         return int(node["id"])
+
+    async def turn_passive(self) -> None:
+        """This node was removed from its cluster: it forgets what that has agreed on. The files of databases stay."""
+        if self._is_changing or self.is_passive:
+            return
+        log.warn("cluster", f"this node was removed from its cluster, where it was {self.node_tag}: it is passive now")
+        node_id = _new_id(self._rand)
+        node = {**self._node, "tag": FIRST_TAG, "topology_id": guid(self._rand), "id": node_id}
+        await self._become(node, Membership(frozenset((node_id,))), 1)
+
+    async def _become(self, node: dict[str, Any], membership: Membership, index: int) -> None:
+        """Leave the cluster with everything that it had agreed on, and be another node."""
+        self._is_changing = True
+        try:
+            await self._driver.leave()
+            loop = asyncio.get_running_loop()
+            await loop.run_in_executor(None, self._store.begin, node, membership, index)
+            loaded = await loop.run_in_executor(None, self._store.load, TABLES)
+            before = {(name, key) for name, table in self._tables.items() for key in table}
+            for name, table in self._tables.items():
+                table.clear()
+                table.update(loaded.tables[name])
+            loaded.tables = self._tables
+            self._node = node
+            self._driver = Driver(self._store, loaded, node["id"], self._rand, self._election_ms)
+            self.take_part()
+        finally:
+            self._is_changing = False
+        self.on_change(before)
 
     def _published(self, changed: Changed) -> None:
         if topology.KEY in changed:
             self._name_peers()
+            self._driver.transport.tell_removed(lambda node_id: topology.is_removed(self.topology, node_id))
+            if topology.is_removed(self.topology, self._driver.node_id):
+                self._removed()
+            self.on_nodes()
         self.on_change(changed)
+
+    def _removed(self) -> None:
+        self._tasks.start("turning passive", self.turn_passive())
 
     def _name_peers(self) -> None:
         nodes = topology.nodes(self.topology).values()
         others = {node["id"]: node["url"] for node in nodes if node["id"] != self._driver.node_id and node["url"]}
         self._driver.transport.set_peers(others)
 
+    def announced(self, url: str) -> None:
+        """This node listens at `url`: now others can be told where it is reached."""
+        self.url = url
+        self._driver.transport.open_all()
+
+    def accept(self, hello: dict[str, Any]) -> Channel:
+        """Another node opens a channel for Raft. Raises: Forbidden when it is not of this cluster."""
+        return self._driver.transport.accept(hello, topology.is_removed(self.topology, hello.get("id")))
+
     def _leader_changed(self) -> None:
         self._leader_since_ms = self._clock.monotonic_ms()
+        self.on_nodes()
 
     # ------------------------------------------------------------ identities
 
@@ -633,6 +706,7 @@ class ClusterState:
     async def put_client_configuration(self, db: str | None, configuration: dict[str, Any] | None) -> int:
         """Set the client configuration of a database, or the server-wide one for None; returns the raft index."""
         if db is None:
+            await self.found()
             index, _ = await self._driver.propose("client_configuration.put", {"configuration": configuration})
             return index
         # A configuration that goes leaves a disabled one behind, whose etag tells clients that something has changed.

@@ -1,9 +1,11 @@
 """The nodes of the cluster: tags, addresses, raft ids and roles, as one value of the replicated state.
 
-    {"nodes": {"A": {"id": 77, "url": "http://...", "role": "Member"}}, "last": "A", "etag": 12}
+    {"nodes": {"A": {"id": 77, "url": "http://...", "role": "Member"}}, "last": "A", "etag": 12,
+     "removed": [{"tag": "B", "id": 78, "url": "http://..."}]}
 
 Roles: a Member votes; a Promotable will, as soon as it has caught up; a Watcher never does. A node joins and leaves by
-a change of Raft's membership, whose entry brings what this value needs to know, so that the two never disagree.
+a change of Raft's membership, whose entry brings what this value needs to know, so that the two never disagree. Those
+that were removed lately are kept: they are told so when they knock, and get their tag again when they come back.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ class _Context(msgspec.Struct):
 
     tag: str
     node: Node | None  # None: it leaves
+    leaves_groups: bool = False  # when it leaves: its instances go from the records. (An earlier version kept them.)
 
 
 def first(tag: str, node_id: int, url: str) -> dict[str, Any]:
@@ -85,23 +88,53 @@ def addition(tag: str, node_id: int, url: str, role: str) -> MembershipChange:
 
 
 def removal(tag: str, node_id: int) -> MembershipChange:
-    """The change by which a node leaves."""
-    context = _Context(tag, None)
+    """The change by which a node leaves, and with it its instances of databases."""
+    context = _Context(tag, None, leaves_groups=True)
     return MembershipChange((NodeChange(ChangeKind.REMOVE, node_id),), context=msgspec.json.encode(context))
 
 
-def apply_change(view: View, change: MembershipChange, index: int) -> None:
-    """Bring the topology in line with a change of the membership that is applied."""
+def apply_change(view: View, change: MembershipChange, index: int) -> str:
+    """Bring the topology in line with a change of the membership that is applied.
+
+    Returns the tag of the node whose instances go from the records, "" for none.
+    """
     if not change.context:
-        return
+        return ""
     context = msgspec.json.decode(change.context, type=_Context)
     topology = view.get(*KEY)
-    known = {tag: node for tag, node in nodes(topology).items() if tag != context.tag or context.node is not None}
+    known = dict(nodes(topology))
+    gone = known.pop(context.tag, None) if context.node is None else None
     last = topology["last"]
     if context.node is not None:
         known[context.tag] = context.node
         last = max(last, context.tag, key=lambda tag: (len(tag), tag))
-    view.put(*KEY, {"nodes": known, "last": last, "etag": index})
+    out = removed(topology)
+    if gone is not None:
+        out = [*out, {"tag": context.tag, "id": gone["id"], "url": gone["url"]}][-limits.CLUSTER_REMOVED_KEPT :]
+    view.put(*KEY, {"nodes": known, "last": last, "etag": index, "removed": out})
+    return context.tag if context.leaves_groups and gone is not None else ""
+
+
+def removed(topology: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The nodes that have left lately: tag, raft id and address of each, the last one last."""
+    found: list[dict[str, Any]] = topology.get("removed", [])
+    return found
+
+
+def is_removed(topology: Mapping[str, Any], node_id: object) -> bool:
+    """Whether a raft id is that of a node that has left."""
+    return any(each["id"] == node_id for each in removed(topology))
+
+
+def tag_for(topology: Mapping[str, Any], url: str) -> str:
+    """The tag of a node that joins: the one that it had when it was here before, else the next one."""
+    former = next((each["tag"] for each in reversed(removed(topology)) if each["url"] == url), None)
+    return former if former is not None and former not in nodes(topology) else next_tag(topology)
+
+
+def quorum(voters: int) -> int:
+    """How many of so many voting members must agree."""
+    return voters // 2 + 1
 
 
 def check_room(topology: Mapping[str, Any]) -> None:

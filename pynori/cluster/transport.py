@@ -22,17 +22,19 @@ from pynori.runtime.tasks import Tasks
 OPERATION = "raft"
 _MESSAGE = 1  # a message of Raft
 _REPORT = 2  # what a node tells the leader: see `reports.py`
+_REMOVED = 3  # the answer to a node that has left the cluster and may not know
 _COMPRESSED_FROM = 16 * 1024  # bytes of a message
 
 
 class _Peer:
     """One other node, by its raft id."""
 
-    __slots__ = ("channel", "is_guest", "is_opening", "next_try", "pause_s", "url")
+    __slots__ = ("channel", "is_guest", "is_moved", "is_opening", "next_try", "pause_s", "url")
 
     def __init__(self, url: str, is_guest: bool = False) -> None:
         self.url = url
         self.is_guest = is_guest  # known by its own word alone, as the leader is to a node that has just joined
+        self.is_moved = False  # its address is known by its own word, and differs from what the topology says so far
         self.channel: Channel | None = None
         self.is_opening = False
         self.pause_s = 0.0
@@ -46,9 +48,10 @@ class Transport:
         self._receive = receive
         self._unreachable = unreachable
         self._peers: dict[int, _Peer] = {}
-        self._incoming: set[Channel] = set()
+        self._incoming: dict[Channel, object] = {}  # with the raft ids of the callers
         self._hello: Callable[[], dict[str, Any]] = dict
         self.on_report: Callable[[bytes], None] = lambda payload: None
+        self.on_removed: Callable[[], None] = lambda: None  # another node says that this one has left the cluster
         self._tasks = Tasks()
         self._closed = False
 
@@ -59,33 +62,66 @@ class Transport:
     def set_peers(self, urls: Mapping[int, str]) -> None:
         """The other nodes of the cluster, by raft id; channels to those that are gone or have moved are closed."""
         for node_id, peer in list(self._peers.items()):
-            if urls.get(node_id) != peer.url and not (peer.is_guest and node_id not in urls):
-                del self._peers[node_id]
-                if peer.channel is not None:
-                    peer.channel.close("the node has left the cluster")
+            if urls.get(node_id) != peer.url and not (peer.is_guest and node_id not in urls) and not (
+                peer.is_moved and node_id in urls
+            ):
+                self._drop(node_id, peer)
         for node_id, url in urls.items():
             peer = self._peers.setdefault(node_id, _Peer(url))
             peer.is_guest = False
-            if peer.channel is None or not peer.channel.is_open:
+            peer.is_moved = peer.url != url
+        self.open_all()
+
+    def open_all(self) -> None:
+        """Open what is not open, if this node can say where it is reached itself."""
+        for node_id, peer in self._peers.items():
+            if not peer.is_guest and (peer.channel is None or not peer.channel.is_open):
                 self._open(node_id, peer)
 
-    def accept(self, hello: dict[str, Any]) -> Channel:
-        """A channel on which another node sends. Raises: Forbidden when it is not of this cluster."""
+    def tell_removed(self, is_removed: Callable[[object], bool]) -> None:
+        """Tell the callers that have left the cluster that they have."""
+        for channel, node_id in list(self._incoming.items()):
+            if is_removed(node_id):
+                channel.send(_REMOVED)
+                channel.close("the node has left the cluster")
+
+    def _drop(self, node_id: int, peer: _Peer) -> None:
+        del self._peers[node_id]
+        if peer.channel is not None:
+            peer.channel.close("the node has left the cluster, or has moved")
+
+    def accept(self, hello: dict[str, Any], is_removed: bool) -> Channel:
+        """A channel on which another node sends. Raises: Forbidden when it is not of this cluster.
+
+        is_removed: it was of it; then the channel says so, and ends.
+        """
         if hello.get("topology") != self._hello()["topology"]:
             raise Forbidden(f"node {hello.get('node')} belongs to another cluster")
+        if is_removed:
+            return _Farewell()
         node_id, url = hello.get("id"), hello.get("url")
-        if isinstance(node_id, int) and isinstance(url, str) and url and len(self._peers) < limits.CLUSTER_NODES_MAX:
-            known = self._peers.get(node_id)
-            if known is None or (known.is_guest and known.url != url):
-                self._peers[node_id] = _Peer(url, is_guest=True)
+        if isinstance(node_id, int) and isinstance(url, str) and url:
+            self._meet(node_id, url)
         channel: Channel
 
         def lost(reason: str) -> None:
-            self._incoming.discard(channel)
+            self._incoming.pop(channel, None)
 
         channel = Channel(self._take, lost)
-        self._incoming.add(channel)
+        self._incoming[channel] = node_id
         return channel
+
+    def _meet(self, node_id: int, url: str) -> None:
+        """A node says where it is reached."""
+        known = self._peers.get(node_id)
+        if known is None or (known.is_guest and known.url != url):
+            if len(self._peers) < limits.CLUSTER_NODES_MAX:
+                self._peers[node_id] = _Peer(url, is_guest=True)
+        elif known.url != url:
+            self._drop(node_id, known)
+            self._peers[node_id] = moved = _Peer(url)
+            moved.is_moved = True
+            self._open(node_id, moved)
 
     def send(self, message: Message) -> None:
         peer = self._peers.get(message.target)
@@ -136,14 +172,14 @@ class Transport:
 
     def _open(self, node_id: int, peer: _Peer) -> None:
         now = asyncio.get_running_loop().time()
-        if not peer.is_opening and now >= peer.next_try and not self._closed:
+        if not peer.is_opening and now >= peer.next_try and not self._closed and self._hello()["url"]:
             peer.is_opening = True
             self._tasks.start(f"channel to {peer.url}", self._connect(node_id, peer))
 
     async def _connect(self, node_id: int, peer: _Peer) -> None:
         try:
             peer.channel = await connect(
-                peer.url, OPERATION, self._hello(), self._refuse, lambda reason: self._open_later(node_id, peer)
+                peer.url, OPERATION, self._hello(), self._answered, lambda reason: self._open_later(node_id, peer)
             )
             peer.pause_s = 0.0
             if self._peers.get(node_id) is not peer:
@@ -167,6 +203,19 @@ class Transport:
         # Timers may be a little early; then it would not be the time yet.
         asyncio.get_running_loop().call_later(peer.pause_s + limits.PEER_RETRY_MS_MIN / 1_000, again)
 
-    @staticmethod
-    def _refuse(kind: int, payload: bytes) -> None:
-        raise ValueError("nobody sends on this side of the channel")
+    def _answered(self, kind: int, payload: bytes) -> None:
+        if kind != _REMOVED:
+            raise ValueError("nobody sends on this side of the channel")
+        asyncio.get_running_loop().call_soon(self.on_removed)
+
+
+class _Farewell(Channel):
+    """The channel of a node that has left the cluster: it is told so, and nothing is heard of it."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda kind, payload: None, lambda reason: None)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.send(_REMOVED)
+        self.close("the node has left the cluster")

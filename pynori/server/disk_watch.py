@@ -76,12 +76,7 @@ class DiskWatch:
 
     async def look(self) -> None:
         """One look at the disk, and what follows from it."""
-        loop = asyncio.get_running_loop()
-        self.last = space = await loop.run_in_executor(None, self.measure)
-        if space.refuses and space.free_bytes < limits.DISK_RESERVE_BYTES:
-            await loop.run_in_executor(None, self._give_reserve)
-        elif space.refuse_bytes and not space.refuses:
-            await loop.run_in_executor(None, self._take_reserve)
+        self.last = space = await asyncio.get_running_loop().run_in_executor(None, self._measure_and_reserve)
         reason = None
         if space.refuses:
             reason = (
@@ -108,6 +103,14 @@ class DiskWatch:
                 await loop.run_in_executor(None, each.database.checkpoint)
             except PynoriError as error:
                 log.warn("disk", f"the checkpoint of database {each.name} failed: {error}", db=each.name)
+
+    def _measure_and_reserve(self) -> DiskSpace:
+        space = self.measure()
+        if space.refuses and space.free_bytes < limits.DISK_RESERVE_BYTES:
+            self._give_reserve()
+        elif space.refuse_bytes and not space.refuses:
+            self._take_reserve()
+        return space
 
     def _give_reserve(self) -> None:
         if self._reserve.exists():

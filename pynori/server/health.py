@@ -24,14 +24,14 @@ def quick(server: Server) -> tuple[int, bytes]:
 
 
 def full(server: Server) -> dict[str, Any]:
-    """The body of `/health`; `status` is healthy, degraded (something is named in `problems`) or unhealthy."""
+    """The body of `/health`; `status` is healthy, passive, degraded (see `problems`) or unhealthy."""
     problems = [f"database {name}: {reason}" for name, reason in server.databases.failures().items()]
     problems += server.scrubber.problems()
     space = None if server.disk_watch is None else server.disk_watch.measure()
     if space is not None and space.warns:
         doing = "documents are refused" if space.refuses else "documents are still taken"
         problems.append(f"disk of {server.settings.data_dir}: {space.free_percent:.1f} % free; {doing}")
-    status = "degraded" if problems else "healthy"
+    status = "degraded" if problems else "passive" if server.state.is_passive else "healthy"
     if not server.is_running or server.state.failure is not None:
         status = "unhealthy"
         problems.append(

@@ -75,7 +75,7 @@ class Server:
         self.operations = Operations(clock)
         self.nodes = Nodes(state)
         self.channels = {
-            "raft": lambda hello: state.driver.transport.accept(hello),
+            "raft": state.accept,
             "join": self.nodes.accept,
             "replication": lambda hello: accept(self.databases, hello),
         }
@@ -107,7 +107,10 @@ class Server:
         directory = None if settings.run_in_memory else DataDirectory.acquire(settings.data_dir)
         state = None
         try:
-            state = await ClusterState.open(None if directory is None else directory.system, clock, rand)
+            system = None if directory is None else directory.system
+            state = await ClusterState.open(system, clock, rand, settings.election_timeout_ms)
+            if settings.node_id is not None:
+                await state.found()  # who gives it a name wants a cluster
             server = cls(settings, clock, rand, directory, state)
             await server.databases.open_all()
         except BaseException as error:
@@ -143,8 +146,10 @@ class Server:
 
     def announce(self, url: str, tcp_url: str) -> None:
         """The listeners are up: remember where, and write `run.json`."""
-        self.url = self.state.url = self.settings.public_url or url
+        self.url = self.settings.public_url or url
         self.tcp_url = tcp_url
+        self.state.announced(self.url)
+        self.nodes.announced()
         if self.data_directory is not None:
             self.data_directory.write_run_file(
                 {"pid": os.getpid(), "url": self.url, "tcp_url": tcp_url, "version": pynori.__version__}

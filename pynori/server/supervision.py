@@ -36,8 +36,9 @@ class Supervision:
         self._disk = disk
         self._clock = clock
         self._periods = Periods(
-            settings.rotate_after_seconds * 1_000,
-            settings.rehab_after_seconds * 1_000,
+            # A leader that is cut off has stopped to lead by then.
+            max(settings.rotate_after_seconds * 1_000, 3 * settings.election_timeout_ms),
+            max(settings.rehab_after_seconds * 1_000, 3 * settings.election_timeout_ms),
             settings.replace_after_seconds * 1_000,
         )
         self._connection: object = None  # to whom `_sender` tells: the leader, in which term, on which channel

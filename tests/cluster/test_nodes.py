@@ -180,7 +180,7 @@ def test_a_plain_request_joins_nothing(tmp_path: Path) -> None:
         assert (await reader.read()).startswith(b"HTTP/1.1 426 ")
         writer.close()
         await asyncio.sleep(0.1)
-        assert (node.server.node_tag, node.state.topology_id) == ("A", topology_id)
+        assert node.state.is_passive and node.state.topology_id == topology_id
 
     run(tmp_path, steps)
 
@@ -229,5 +229,121 @@ def test_all_nodes_restart(tmp_path: Path) -> None:
         for node in nodes:
             await node.state.wait_for_index(nodes[1].state.raft_index)
             assert len(node.state.compare_exchange_values("db", "", 0, 1000)) == 201
+
+    run(tmp_path, steps)
+
+
+def test_a_fresh_node_is_passive_until_its_first_act(tmp_path: Path) -> None:
+    """It shows "?" and no leader, names itself to clients all the same, and is A when it makes a database."""
+
+    async def steps(cluster: Cluster) -> None:
+        node = await cluster.add()
+        shown = node.state.cluster_topology(node.server.url)
+        assert (shown["NodeTag"], shown["CurrentState"], shown["Leader"]) == ("?", "Passive", None)
+        assert shown["Topology"]["Members"] == {"A": node.server.url} and shown["Topology"]["TopologyId"] == ""
+        assert node.state.node_info()["ServerRole"] == "None"
+        await node.stop()
+        await node.start()
+        assert node.server.node_tag == "?"
+        made = [node.server.databases.create({"DatabaseName": name}, 1) for name in ("one", "two")]
+        created = await asyncio.gather(*made)
+        assert [each.topology["Members"] for each in created] == [["A"], ["A"]]
+        shown = node.state.cluster_topology(node.server.url)
+        assert (shown["NodeTag"], shown["CurrentState"], shown["Leader"]) == ("A", "Leader", "A")
+        database = node.server.databases.find("one").database
+        assert (await database.put("users/1", b"{}")).change_vector.startswith("A:1-")
+
+    run(tmp_path, steps)
+
+
+def test_a_removed_node_is_passive_and_can_come_back(tmp_path: Path) -> None:
+    """It leaves all groups, stops to serve, and keeps its files; added again it has its tag again."""
+
+    async def steps(cluster: Cluster) -> None:
+        nodes = await cluster.of(3)
+        for name, members in (("shared", ["C", "A", "B"]), ("alone", ["C"]), ("other", ["A"])):
+            await nodes[0].server.databases.create({"DatabaseName": name, "Topology": {"Members": members}}, 1)
+        await nodes[1].server.nodes.remove("C")
+        assert nodes[0].topology("shared")["Members"] == ["A", "B"]
+        assert nodes[0].topology("shared")["ReplicationFactor"] == 2
+        await until(lambda: nodes[2].state.is_passive and not nodes[2].server.databases.open_databases())
+        assert nodes[2].server.node_tag == "?" and nodes[2].server.databases.names() == []
+        assert sorted(nodes[0].server.databases.names()) == ["other", "shared"]
+        assert (nodes[2].directory / "Databases" / "shared").exists()
+        assert (nodes[2].directory / "Databases" / "alone").exists()
+        await nodes[2].stop()
+        await nodes[2].start()
+        assert nodes[2].state.is_passive
+        assert await nodes[0].server.nodes.add(nodes[2].server.url) == "C"
+        await until(lambda: set(roles(nodes[2], "Members")) == {"A", "B", "C"})
+        assert nodes[2].server.node_tag == "C"
+        assert nodes[2].state.record("other") == nodes[0].state.record("other")
+
+    run(tmp_path, steps)
+
+
+def test_a_node_removed_while_it_was_down(tmp_path: Path) -> None:
+    """It learns it when it starts again, from whoever it knocks at."""
+
+    async def steps(cluster: Cluster) -> None:
+        nodes = await cluster.of(3)
+        await nodes[0].server.databases.create({"DatabaseName": "db"}, 3)
+        await nodes[2].stop()
+        await nodes[0].server.nodes.remove("C")
+        await nodes[2].start()
+        await until(lambda: nodes[2].state.is_passive)
+        await until(lambda: not nodes[2].server.databases.open_databases())
+
+    run(tmp_path, steps)
+
+
+def test_the_leader_removes_itself(tmp_path: Path) -> None:
+    """The others elect another leader and go on; it is passive."""
+
+    async def steps(cluster: Cluster) -> None:
+        nodes = await cluster.of(3)
+        await nodes[1].server.databases.create({"DatabaseName": "db", "Topology": {"Members": ["B"]}}, 1)
+        await nodes[0].server.nodes.remove("A")
+        await until(lambda: nodes[0].state.is_passive)
+        await until(lambda: nodes[1].state.leader_tag in ("B", "C"))
+        assert (await put(nodes[1], "k")).successful and set(roles(nodes[2], "Members")) == {"B", "C"}
+
+    run(tmp_path, steps)
+
+
+def test_a_node_with_a_cluster_of_its_own_is_refused(tmp_path: Path) -> None:
+    """Settings of a cluster are something that would be lost: both sides stay as they are."""
+
+    async def steps(cluster: Cluster) -> None:
+        nodes = await cluster.of(2)
+        other = await cluster.add()
+        await other.state.put_client_configuration(None, {"MaxNumberOfRequestsPerSession": 7})
+        with pytest.raises(OperationFailed, match="is a cluster of its own"):
+            await nodes[0].server.nodes.add(other.server.url)
+        assert other.server.node_tag == "A" and set(roles(nodes[0], "AllNodes")) == {"A", "B"}
+
+    run(tmp_path, steps)
+
+
+def test_a_node_that_has_moved(tmp_path: Path) -> None:
+    """Started again on another port, also the leader, a node tells the others, and clients learn it."""
+
+    async def steps(cluster: Cluster) -> None:
+        nodes = await cluster.of(3)
+        await nodes[0].server.databases.create({"DatabaseName": "db"}, 3)
+        witness = nodes[1]
+        for moved in (nodes[2], nodes[0]):
+            before, etag = moved.server.url, witness.state.database_topology_etag("db")
+            await moved.stop()
+            moved.port = 0
+            await moved.start()
+            assert moved.server.url != before
+            await until(lambda moved=moved: moved.server.url in roles(witness, "AllNodes").values())
+            assert before not in roles(witness, "AllNodes").values()
+            assert witness.state.database_topology_etag("db") > etag
+            urls = [each["Url"] for each in witness.state.database_topology("db", witness.server.url)["Nodes"]]
+            assert moved.server.url in urls
+            assert (await put(moved, f"k/{moved.port}")).successful
+        await until(lambda: not any(node.state.away() for node in nodes))
 
     run(tmp_path, steps)

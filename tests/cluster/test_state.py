@@ -55,10 +55,14 @@ async def create(state: ClusterState, name: str = "shop", **fields: Any) -> int:
     return index
 
 
-def test_fresh_state_is_a_cluster_of_one() -> None:
-    """A new state has tag A, its own ids, and leads: by an entry of its term and the one that founds the cluster."""
+def test_the_first_act_founds_a_cluster_of_one() -> None:
+    """A new state is passive; founded it has tag A, its own ids, and leads."""
 
     async def steps(state: ClusterState) -> None:
+        assert state.is_passive and (state.node_tag, state.topology_id) == ("?", "")
+        assert state.cluster_topology("http://127.0.0.1:8080")["Leader"] is None
+        await state.found()
+        await state.found()
         assert (state.node_tag, state.raft_index) == ("A", 3)
         topology = state.cluster_topology("http://127.0.0.1:8080")
         assert topology["Leader"] == "A" and topology["CurrentState"] == "Leader" and topology["CurrentTerm"] == 2

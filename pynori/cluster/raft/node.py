@@ -165,6 +165,11 @@ class RaftNode:
         """Replace the drawn election timeout until the next change of role; for tests and for a first election."""
         self._raft.election_timeout = ticks
 
+    @property
+    def election_ticks_left(self) -> int:
+        """After how many ticks without a word from a leader this node, which does not lead, stands for election."""
+        return self._raft.election_timeout - self._raft.election_elapsed
+
     # What comes out.
 
     def has_ready(self) -> bool:
