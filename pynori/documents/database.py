@@ -458,9 +458,7 @@ class Database:
         batch = Batch()
         try:
             batch.set_position(REPLICATION_POSITION + source, position)
-            if vector:
-                batch.merge_known(vector)
-            add_frame(batch, frame)
+            add_frame(batch, frame, vector)
             self._writer.submit_frame(batch, future, self._dispatcher)
         except EngineError as error:
             raise from_engine(error) from error
