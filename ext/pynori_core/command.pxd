@@ -168,6 +168,7 @@ cdef class Batch:
                  const uint8_t* collection, size_t collection_size) except -1
     cdef int put_text(self, str id, const uint8_t* text, size_t size, str expected, str source, bint exact) except -1
     cdef int add_built(self, Builder* builder, str id, str expected, str source, bint exact) except -1
+    cdef int add_known(self, const VectorEntry* entries, int count) except -1
     cdef int add_resolve(self, str id, bytes order, body) except -1
     cdef int add_ordered(self, int kind, str id, bytes order, const Builder* builder) except -1
     cdef int add_plain(self, CommandHeader* header, const VectorEntry* source, const uint8_t* order,

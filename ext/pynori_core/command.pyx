@@ -364,26 +364,13 @@ cdef class Batch:
         header.kind = COMMAND_PURGE
         self.add_plain(&header, NULL, <const uint8_t*>&order, sizeof(PurgeOrder))
 
-    def merge_known(self, str change_vector not None):
-        """What the entries of a change vector count has all been brought here, by now or by this batch.
-
-        Every write from now on states it. Raises: InvalidArgument, TooLarge; nothing is added then.
-        """
+    cdef int add_known(self, const VectorEntry* entries, int count) except -1:
+        """What the entries count has all been brought here, now that the commands before this one are done."""
         cdef CommandHeader header
-        cdef VectorEntry entries[VECTOR_ENTRIES_MAX]
-        cdef ErrorDetail error
-        cdef Py_ssize_t size
-        cdef const char* text = <const char*>utf8_of(change_vector, &size)
-        cdef int count = vector_parse(text, <size_t>size, entries, VECTOR_ENTRIES_MAX)
-        error_clear(&error)
-        if count < 0:
-            error_set(&error, E_INVALID, b"not a change vector")
-            raise_error(&error)
-        self.check_room(0, &error)
         memset(&header, 0, sizeof(CommandHeader))
         header.kind = COMMAND_KNOWN
         header.source_count = <uint16_t>count
-        self.add_plain(&header, entries, NULL, 0)
+        return self.add_plain(&header, entries, NULL, 0)
 
     def resolve(self, str id not None, body, versions not None):
         """End the conflict of an id, if exactly the versions of these change vectors are there.

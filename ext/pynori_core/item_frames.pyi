@@ -5,6 +5,8 @@ from typing import final
 from pynori_core.command import Batch
 from pynori_core.items import DocumentStore
 
+EMPTY_FRAME: bytes
+
 @final
 class Outgoing:
     frame: bytes
@@ -15,4 +17,4 @@ class Outgoing:
     vector: str
 
 def outgoing(store: DocumentStore, since: int, skip: str, items_max: int, bytes_max: int) -> Outgoing: ...
-def add_frame(batch: Batch, frame: bytes | bytearray | memoryview) -> None: ...
+def add_frame(batch: Batch, frame: bytes | bytearray | memoryview, vector: str = "") -> None: ...

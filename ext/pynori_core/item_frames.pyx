@@ -393,9 +393,22 @@ cdef bint states_collection(const VersionParts* parts) noexcept nogil:
     return identifier_key(stated, stated_size, stated_key) == size and memcmp(key, stated_key, size) == 0
 
 
-def add_frame(Batch batch not None, const uint8_t[::1] frame not None):
+cdef bytes empty_frame():
+    cdef FrameHeader header
+    memset(&header, 0, sizeof(FrameHeader))
+    memcpy(header.magic, MAGIC, 3)
+    header.version = FRAME_VERSION
+    header.size = sizeof(FrameHeader)
+    return PyBytes_FromStringAndSize(<const char*>&header, sizeof(FrameHeader))
+
+
+EMPTY_FRAME = empty_frame()            # of no items: for a vector or a position alone
+
+
+def add_frame(Batch batch not None, const uint8_t[::1] frame not None, str vector not None=""):
     """Add the items of a frame to a batch, as versions that another instance made; all are checked first.
 
+    vector: everything that it counts has been brought here with these items, and every write from then on states it.
     Raises: InvalidArgument, VersionError: the frame is wrong, the message says where; nothing is added then.
     """
     cdef Output records
@@ -409,7 +422,13 @@ def add_frame(Batch batch not None, const uint8_t[::1] frame not None):
     cdef uint32_t items = 0
     cdef uint32_t _index
     cdef int code
+    cdef VectorEntry known[VECTOR_ENTRIES_MAX]
+    cdef Text vector_text = text_of(vector)
+    cdef int known_count = vector_parse(<const char*>vector_text.data, vector_text.size, known, VECTOR_ENTRIES_MAX)
     error_clear(&error)
+    if known_count < 0:
+        error_set(&error, E_INVALID, b"what the sender has seen is no change vector")
+        raise_error(&error)
     batch.check_handed_over()
     # A record is an item, its header and two keys, each at most half as long again as what it is made of.
     output_init(&records, 3 * <size_t>FRAME_BYTES_MAX)
@@ -435,3 +454,5 @@ def add_frame(Batch batch not None, const uint8_t[::1] frame not None):
         raise_error(&error)
     batch.count += items
     batch.body_bytes += body_bytes
+    if known_count:
+        batch.add_known(known, known_count)

@@ -85,6 +85,7 @@ cdef packed struct DatabaseState:      # tree "database", key "state"
     uint64_t tombstones
     uint64_t conflicts                 # ids in conflict; from here on only of format 2
     uint64_t versions                  # of them: rows of kind 3
+    uint64_t purged_etag               # of the last tombstone that was dropped
 
 cdef enum:
     STATE_SIZE_ALONE = 48              # bytes of DatabaseState before `conflicts`

@@ -1,8 +1,8 @@
 """Versions of a document that other instances made, and what becomes of several: the rules by which all converge.
 
 The versions of an id that an instance has are the maximal ones by the order of their change vectors. One that arrives
-is ignored when one here has seen it; else those that it has seen go. What is left beside it is settled by rule where
-one applies, and is a conflict otherwise:
+is ignored when one here has seen it, or did so before it was deleted and dropped; else those that it has seen go. What
+is left beside it is settled by rule where one applies, and is a conflict otherwise:
 
 - of two versions with equal vectors the greater one stays (`version_order`);
 - one of a cluster-wide transaction wins over one that is not;

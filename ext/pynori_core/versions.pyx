@@ -229,14 +229,35 @@ cdef Version* winner_by_rule(Writer* writer, const Command* command, Version* le
 
 # ---- deciding
 
+cdef bint was_dropped(Writer* writer, const Version* arriving) noexcept nogil:
+    """Nothing is under its id, and yet it was brought here or made here: it was deleted, and the tombstone dropped.
+
+    It comes from who was late in sending it. What this database made itself counts up to the last dropped tombstone:
+    files that were restored from an old copy get back what they made later.
+    """
+    cdef VectorEntry seen[VECTOR_ENTRIES_MAX]
+    cdef VectorEntry own
+    cdef int count = writer.known_count
+    if count == 0 and writer.state.purged_etag == 0:
+        return False
+    memcpy(seen, writer.known, <size_t>count * sizeof(VectorEntry))
+    own.etag = writer.state.purged_etag
+    own.tag = writer.tables.tag
+    memcpy(own.id, writer.tables.database_id, DATABASE_ID_SIZE)
+    count = vector_merge(seen, count, VECTOR_ENTRIES_MAX, &own, 1)
+    return vector_compare(arriving.vector, arriving.vector_count, seen, count) in (VECTOR_OLDER, VECTOR_EQUAL)
+
+
 cdef int settle(Writer* writer, const Command* command, Version* arriving, Version* versions, int count,
                 Settled* settled) noexcept nogil:
-    """E_NOT_FOUND: what is here has seen it. Nothing is changed."""
+    """E_NOT_FOUND: what is here, or was here, has seen it. Nothing is changed."""
     cdef Version* winner
     cdef Version* here
     cdef VectorOrder order
     cdef int index
     cdef bint merged = True
+    if count == 0 and was_dropped(writer, arriving):
+        return E_NOT_FOUND
     for index in range(count):
         here = &versions[index]
         order = vector_compare(arriving.vector, arriving.vector_count, here.vector, here.vector_count)

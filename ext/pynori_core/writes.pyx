@@ -336,6 +336,7 @@ cdef int purge(Writer* writer, const Command* command, Output* results) noexcept
         if code == OK:
             code = purge_one(writer, etag)
             header.flags += 1
+            writer.state.purged_etag = etag
     if code == OK:
         output_append(results, &header, sizeof(ResultHeader))
         code = results.failure

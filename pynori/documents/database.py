@@ -28,7 +28,7 @@ from pynori_core.conflict_reads import Version, conflict_versions, conflicted_id
 from pynori_core.document_snapshot import DocumentSnapshot
 from pynori_core.document_writer import Dispatcher, DocumentWriter, PutStart
 from pynori_core.errors import EngineError
-from pynori_core.item_frames import Outgoing, add_frame, outgoing
+from pynori_core.item_frames import EMPTY_FRAME, Outgoing, add_frame, outgoing
 from pynori_core.items import DocumentStore, StoredDocument, StreamItem
 from pynori_core.reads import DocumentReader, DocumentStream, LoadedDocuments
 from pynori_core.scrub import scrub
@@ -462,10 +462,7 @@ class Database:
         batch = Batch()
         try:
             batch.set_position(REPLICATION_POSITION + source, position)
-            if vector:
-                batch.merge_known(vector)
-            if frame:
-                add_frame(batch, frame)
+            add_frame(batch, frame or EMPTY_FRAME, vector)
             self._writer.submit_frame(batch, future, self._dispatcher)
         except EngineError as error:
             raise from_engine(error) from error

@@ -62,9 +62,7 @@ class Instance:
         batch = Batch()
         if source:
             batch.set_position(f"replication/{source}", position)
-        if vector:
-            batch.merge_known(vector)
-        add_frame(batch, frame)
+        add_frame(batch, frame, vector)
         self.writer.execute(batch)
 
     def outgoing(self, since: int, skip: str, items_max: int = ITEMS_MAX) -> Outgoing:

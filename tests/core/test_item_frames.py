@@ -96,8 +96,7 @@ def test_positions_and_vectors_come_with_the_items(instances: list[Instance]) ->
     sent = outgoing(a.store, 0, b.vector, ITEMS_MAX, BYTES_MAX)
     batch = Batch()
     batch.set_position("replication/a", sent.last_etag)
-    batch.merge_known(sent.vector)
-    add_frame(batch, sent.frame)
+    add_frame(batch, sent.frame, sent.vector)
     b.writer.execute(batch)
     assert b.store.position("replication/a") == 1 and vectors.compare(b.vector, a.vector) == "newer"
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pynori_core import change_vector
 from pynori_core.command import Batch
 from pynori_core.document_writer import DocumentWriter
-from pynori_core.item_frames import add_frame, outgoing
+from pynori_core.item_frames import EMPTY_FRAME, add_frame, outgoing
 from pynori_core.items import DocumentStore
 from pynori_core.reads import DocumentStream
 
@@ -62,10 +62,7 @@ class Instance:
         batch = decode_batch(payload)
         commands = Batch()
         commands.set_position(f"replication/{source}", batch.position)
-        if batch.vector:
-            commands.merge_known(batch.vector)
-        if batch.items:
-            add_frame(commands, batch.items)
+        add_frame(commands, batch.items or EMPTY_FRAME, batch.vector)
         self.writer.execute(commands)
 
     def versions(self) -> dict[str, list[Version]]:
