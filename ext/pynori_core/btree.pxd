@@ -48,8 +48,8 @@ cdef int tree_put(Tree* tree, const void* key, size_t key_size, const void* valu
 # As tree_put, but the caller fills the returned `value_size` bytes before its next call on this transaction. NULL with
 # `txn.error` clear says E_INVALID.
 cdef uint8_t* tree_reserve(Tree* tree, const void* key, size_t key_size, uint64_t value_size, int flags) noexcept nogil
-# Writable pointer to the inline value of an existing key, same size: for counters, bitmaps, index entries. NULL if
-# absent or a run; then `txn.error` is clear.
+# Writable pointer to the inline value of an existing key, same size, for changes before the caller's next call: for
+# counters, bitmaps, index entries. NULL if absent or a run; then `txn.error` is clear.
 cdef uint8_t* tree_update(Tree* tree, const void* key, size_t key_size, uint64_t* value_size) noexcept nogil
 cdef int tree_delete(Tree* tree, const void* key, size_t key_size) noexcept nogil              # E_NOT_FOUND
 

@@ -68,6 +68,7 @@ cdef enum:
     SCRATCH_WAIT_STEP_MS = 2       # between two looks at whether readers have left
     SCRATCH_KEEP_BYTES = 4194304   # free memory of each buffer size that is kept
     COLLECT_SHARE = 8              # collecting starts at this part of the memory limit, and after growth by this part
+    STAMPS_PER_TXN = 4294967296    # more than one transaction uses up
     USERS_POLL_US = 100            # between two looks at whether calls from Python have ended
 
 
@@ -386,6 +387,7 @@ cdef int env_begin_read(Env* env, Txn* txn) noexcept nogil:
     txn.env = env
     txn.slots = env.scratch.slots
     txn.writable = False
+    txn.stamp = 0
     txn.state = reader
     atomic_store64(&reader.txn_id, txn.id)
     return OK
@@ -483,6 +485,8 @@ cdef int env_begin_write(Env* env, Txn* txn) noexcept nogil:
     txn.slots = env.scratch.slots
     txn.writable = True
     txn.state = NULL
+    env.stamp += STAMPS_PER_TXN
+    txn.stamp = env.stamp
     txn.user_txn_first = 1
     txn.user_txn_last = 0
     return OK

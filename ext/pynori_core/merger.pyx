@@ -26,7 +26,7 @@ from pynori_core.errors cimport (
     error_clear,
     error_set,
 )
-from pynori_core.output cimport output_clear, output_init, output_release
+from pynori_core.output cimport output_clear, output_expect, output_init, output_release
 from pynori_core.threads cimport (
     Condition,
     Mutex,
@@ -49,6 +49,10 @@ from pynori_core.writes cimport Writer, writes_begin, writes_execute, writes_flu
 
 cdef extern from "<unistd.h>":
     long write_bytes "write"(int fd, const void* bytes, size_t size) noexcept nogil
+
+
+cdef enum:
+    RESULT_BYTES_EXPECTED = 192        # of one command: header, id, collection's name, change vector
 
 
 cdef struct Waiter:
@@ -252,6 +256,7 @@ cdef int execute_user(Merger* merger, Txn* txn, UserTxn* user) noexcept nogil:
     user.failure.code = OK
     user.failure.actual_count = 0
     error_clear(&user.failure.detail)
+    output_expect(&user.results, user.command_count * RESULT_BYTES_EXPECTED)
     user.number = merger.next_user_txn
     writer.user_txn = user.number
     if several:
