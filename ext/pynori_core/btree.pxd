@@ -12,6 +12,7 @@ other code is also in `txn.error`. `key` and `value` arguments must not point in
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stddef cimport size_t
 from pynori_core.catalog cimport Tree, tree_adopt, tree_corrupt, tree_create, tree_header, tree_open, tree_open_id
+from pynori_core.txn cimport Txn
 
 cdef enum:
     KEY_SIZE_MAX = 2048
@@ -65,6 +66,8 @@ cdef int tree_descend(Tree* tree, const void* key, size_t key_size, Path* path, 
                       bint* found) noexcept nogil
 # The page as one of this tree at this level, checked; NULL and `txn.error` set when it is not.
 cdef const uint8_t* tree_page(Tree* tree, uint64_t page, int level) noexcept nogil
+# The page as this transaction sees it, if that is known to be a page with a header of its own; else NULL, no failure.
+cdef const uint8_t* page_hinted(Txn* txn, uint64_t page) noexcept nogil
 # The value of a leaf's entry, inline or run.
 cdef int tree_value(Tree* tree, const uint8_t* leaf, uint32_t position, Value* value) noexcept nogil
 

@@ -256,7 +256,7 @@ cdef inline int entry_at(const uint8_t* leaf, uint32_t offset, const void* key, 
     return -1
 
 
-cdef inline const uint8_t* page_hinted(Txn* txn, uint64_t page) noexcept nogil:
+cdef const uint8_t* page_hinted(Txn* txn, uint64_t page) noexcept nogil:
     """The page as this transaction sees it, if that is known to be a page with a header of its own; else NULL.
 
     A hint may be out of date and name a page that is free, was never checked, or now lies inside a run, whose bytes are
