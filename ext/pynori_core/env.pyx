@@ -48,19 +48,20 @@ from pynori_core.record cimport (
 )
 from pynori_core.recovery cimport recovery_run
 from pynori_core.scratch cimport (
-    VERSION_RETIRED, PageVersion, ReaderSlot, scratch_close, scratch_collect, scratch_oldest_txn, scratch_open,
+    VERSION_RETIRED, PageVersion, ReaderSlot, scratch_close, scratch_collect, scratch_oldest_reader, scratch_oldest_txn, scratch_open,
     scratch_readers, scratch_reclaim, scratch_register, scratch_retire, scratch_unregister, scratch_trim,
 )
 from pynori_core.state cimport (
     CHECKPOINT_BYTES_DEFAULT, CHECKPOINT_READER_WAIT_MS, JOURNAL_THREAD_IDLE_MS, SCRATCH_BYTES_DEFAULT,
-    SCRATCH_WAIT_MS_MAX, SEALED_MAX, SealedTxn,
+    SCRATCH_WAIT_MS_MAX, SEALED_MAX, SPILL_AFTER_MS, SPILL_BYTES_DEFAULT, SealedTxn,
 )
 from pynori_core.threads cimport (
     Condition, Mutex, condition_broadcast, condition_destroy, condition_init, condition_wait, condition_wait_ms,
     mutex_destroy, mutex_init, mutex_lock, mutex_unlock, now_ms, sleep_us, thread_join, thread_start,
 )
 from pynori_core.txn cimport (
-    txn_allocate, txn_finish, txn_free, txn_modify, txn_page, txn_release, txn_rollback, txn_savepoint, txn_undo,
+    txn_allocate, txn_finish, txn_free, txn_modify, txn_modify_range, txn_page, txn_release, txn_rollback,
+    txn_savepoint, txn_undo,
 )
 
 cdef enum:
@@ -68,6 +69,7 @@ cdef enum:
     SCRATCH_WAIT_STEP_MS = 2       # between two looks at whether readers have left
     SCRATCH_KEEP_BYTES = 4194304   # free memory of each buffer size that is kept
     COLLECT_SHARE = 8              # collecting starts at this part of the memory limit, and after growth by this part
+    STAMPS_PER_TXN = 4294967296    # more than one transaction uses up
     USERS_POLL_US = 100            # between two looks at whether calls from Python have ended
 
 
@@ -119,6 +121,7 @@ cdef Env* env_new(const EnvOptions* options, ErrorDetail* error) noexcept nogil:
     env.read_only = options.read_only
     env.scratch_bytes_max = options.scratch_bytes_max if options.scratch_bytes_max else SCRATCH_BYTES_DEFAULT
     env.collect_bytes = env.scratch_bytes_max // COLLECT_SHARE
+    env.spill_bytes_max = options.spill_bytes_max if options.spill_bytes_max else SPILL_BYTES_DEFAULT
     env.checkpoint_bytes = options.checkpoint_bytes if options.checkpoint_bytes else CHECKPOINT_BYTES_DEFAULT
     env.checkpoint_threshold = env.checkpoint_bytes
     fork_watch(&env.fork_mark, refuse_in_child, env)
@@ -281,6 +284,9 @@ cdef int set_state(Env* env, ErrorDetail* error) noexcept nogil:
         env.published_txn = env.header.checkpoint_txn
         env.published_user_txn = env.header.user_txn
         env.published_file_pages = env.header.file_pages
+    env.scratch.spill.disk = env.disk
+    env.scratch.spill.bytes_max = env.spill_bytes_max
+    env.scratch.spill_above = env.scratch_bytes_max
     env.checkpoint_txn = env.header.checkpoint_txn
     env.whole_limit = env.published_txn
     env.sealed_txn = env.published_txn
@@ -386,6 +392,7 @@ cdef int env_begin_read(Env* env, Txn* txn) noexcept nogil:
     txn.env = env
     txn.slots = env.scratch.slots
     txn.writable = False
+    txn.stamp = 0
     txn.state = reader
     atomic_store64(&reader.txn_id, txn.id)
     return OK
@@ -411,6 +418,10 @@ cdef void collect(Env* env) noexcept nogil:
 cdef int wait_for_scratch(Env* env, ErrorDetail* error) noexcept nogil:
     """Too many page images in memory: the writer waits for the checkpoint, and for readers that hold old versions."""
     cdef uint64_t start_ms = now_ms()
+    cdef uint64_t txn_id = 0
+    cdef uint64_t reader = oldest_reader(env, &txn_id)
+    if spills(env):
+        return OK
     atomic_add64(&env.writer_waits, 1)
     while atomic_load64(&env.scratch.used_bytes) > env.scratch_bytes_max:
         checkpoint_start(env)
@@ -424,11 +435,36 @@ cdef int wait_for_scratch(Env* env, ErrorDetail* error) noexcept nogil:
             return error.code
         scratch_reclaim(&env.scratch)
         scratch_collect(&env.scratch, atomic_load64(&env.published_txn))
+        if now_ms() - start_ms > SPILL_AFTER_MS and reader != 0 and oldest_reader(env, &txn_id) == reader:
+            env.scratch.spilling = True
+            if spills(env):
+                return OK
         if now_ms() - start_ms > SCRATCH_WAIT_MS_MAX:
-            error_set(error, E_BUSY, "page versions fill the memory limit of %llu bytes: a read transaction stays open",
-                      <unsigned long long>env.scratch_bytes_max)
+            oldest_reader(env, &txn_id)
+            error_set(error, E_BUSY, "page versions fill %llu bytes of memory and %llu of disk: a read transaction of "
+                      "snapshot %llu, %llu transactions ago, stays open", <unsigned long long>env.scratch_bytes_max,
+                      <unsigned long long>env.scratch.spill.reserved_bytes, <unsigned long long>txn_id,
+                      <unsigned long long>(atomic_load64(&env.published_txn) - txn_id))
             return E_BUSY
+    env.scratch.spilling = False
     return OK
+
+
+cdef uint64_t oldest_reader(Env* env, uint64_t* txn_id) noexcept nogil:
+    """The epoch of the oldest read transaction, 0: there is none; the checkpoint's registration is none."""
+    cdef uint64_t epoch
+    mutex_lock(&env.mutex)
+    epoch = scratch_oldest_reader(&env.scratch, env.checkpoint_reader, txn_id)
+    mutex_unlock(&env.mutex)
+    return epoch
+
+
+cdef bint spills(Env* env) noexcept nogil:
+    """Whether the writer goes on although memory is full: a reader has made it spill, and the disk has room."""
+    if not env.scratch.spilling or env.scratch.spill.full:
+        return False
+    checkpoint_start(env)
+    return True
 
 
 cdef void writer_give(Env* env) noexcept nogil:
@@ -469,8 +505,9 @@ cdef int env_begin_write(Env* env, Txn* txn) noexcept nogil:
     scratch_reclaim(&env.scratch)
     if atomic_load64(&env.scratch.used_bytes) > env.collect_bytes:
         collect(env)
-    if atomic_load64(&env.scratch.used_bytes) > env.scratch_bytes_max \
-            and wait_for_scratch(env, &txn.error) != OK:
+    if atomic_load64(&env.scratch.used_bytes) <= env.scratch_bytes_max:
+        env.scratch.spilling = False
+    elif wait_for_scratch(env, &txn.error) != OK:
         writer_give(env)
         return txn.error.code
     memset(&env.writer, 0, sizeof(env.writer))
@@ -483,6 +520,8 @@ cdef int env_begin_write(Env* env, Txn* txn) noexcept nogil:
     txn.slots = env.scratch.slots
     txn.writable = True
     txn.state = NULL
+    env.stamp += STAMPS_PER_TXN
+    txn.stamp = env.stamp
     txn.user_txn_first = 1
     txn.user_txn_last = 0
     return OK
@@ -845,6 +884,7 @@ cdef void env_statistics(Env* env, EnvStatistics* out) noexcept nogil:
     out.file_pages = atomic_load64(&env.published_file_pages)
     out.free_pages = atomic_load64(&env.published_free_pages)
     out.writer_waits = atomic_load64(&env.writer_waits)
+    out.spilled_bytes = atomic_load64(&env.scratch.spill.used_bytes)
 
 
 cdef const uint8_t* env_id(Env* env) noexcept nogil:
@@ -859,7 +899,7 @@ cdef uint64_t env_user_txn(Env* env) noexcept nogil:
 
 cdef object fill_options(EnvOptions* options, bint in_memory, bint read_only, uint64_t accept_loss_after,
                          object allow_filesystem, uint64_t scratch_bytes_max, uint64_t checkpoint_bytes,
-                         object directory):
+                         uint64_t spill_bytes_max, object directory):
     """Returns what must stay alive as long as the options are used."""
     cdef bytes name = allow_filesystem.encode() if allow_filesystem else b""
     memset(options, 0, sizeof(EnvOptions))
@@ -869,6 +909,7 @@ cdef object fill_options(EnvOptions* options, bint in_memory, bint read_only, ui
     options.allow_filesystem = <const char*>name if name else NULL
     options.scratch_bytes_max = scratch_bytes_max
     options.checkpoint_bytes = checkpoint_bytes
+    options.spill_bytes_max = spill_bytes_max
     options.disk = (<DiskHandle>directory).disk if isinstance(directory, DiskHandle) else NULL
     return name
 
@@ -879,7 +920,8 @@ cdef class Environment:
     """One directory of pages with a journal, or the same in memory. Made by `create` and `open`; a context manager."""
 
     @staticmethod
-    def create(directory, *, allow_filesystem=None, uint64_t scratch_bytes_max=0, uint64_t checkpoint_bytes=0):
+    def create(directory, *, allow_filesystem=None, uint64_t scratch_bytes_max=0, uint64_t checkpoint_bytes=0,
+               uint64_t spill_bytes_max=0):
         """A new environment in a directory that does not exist yet; None: in memory, gone when it is closed; a
         DiskHandle: on that disk, which stays.
 
@@ -887,14 +929,14 @@ cdef class Environment:
         """
         cdef EnvOptions options
         keep = fill_options(&options, directory is None, False, 0, allow_filesystem, scratch_bytes_max,
-                            checkpoint_bytes, directory)
+                            checkpoint_bytes, spill_bytes_max, directory)
         made = begin_environment(directory, &options, True)
         del keep
         return made
 
     @staticmethod
     def open(directory, *, bint read_only=False, uint64_t accept_loss_after=0, allow_filesystem=None,
-             uint64_t scratch_bytes_max=0, uint64_t checkpoint_bytes=0):
+             uint64_t scratch_bytes_max=0, uint64_t checkpoint_bytes=0, uint64_t spill_bytes_max=0):
         """An existing environment, by directory or DiskHandle; recovers what the journals hold.
 
         accept_loss_after: cut the journals behind this transaction although later ones are there (rule D10).
@@ -902,7 +944,7 @@ cdef class Environment:
         """
         cdef EnvOptions options
         keep = fill_options(&options, False, read_only, accept_loss_after, allow_filesystem, scratch_bytes_max,
-                            checkpoint_bytes, directory)
+                            checkpoint_bytes, spill_bytes_max, directory)
         made = begin_environment(directory, &options, False)
         del keep
         return made
@@ -1210,12 +1252,18 @@ cdef class WriteTxn(Transaction):
     def free(self, uint64_t page, uint32_t run_pages=1):
         self.checked(txn_free(&self.memory, page, run_pages) == OK)
 
-    def patch(self, uint64_t page, uint32_t offset, const uint8_t[:] data not None):
-        """Overwrite bytes of a page; for tools and tests, which answer for what the page means."""
+    def patch(self, uint64_t page, uint32_t offset, const uint8_t[:] data not None, bint noted=False):
+        """Overwrite bytes of a page; for tools and tests, which answer for what the page means.
+
+        `noted`: the journal is told which bytes, and need not look for them.
+        """
         cdef uint8_t* target
         if offset + data.shape[0] > PAGE_SIZE:
             raise ValueError("the bytes leave the page")
-        target = txn_modify(&self.memory, page)
+        if noted:
+            target = txn_modify_range(&self.memory, page, offset, offset + <uint32_t>data.shape[0])
+        else:
+            target = txn_modify(&self.memory, page)
         self.checked(target != NULL)
         if data.shape[0] != 0:
             memcpy(target + offset, &data[0], <size_t>data.shape[0])
