@@ -15,6 +15,7 @@ from pynori_core.errors cimport E_CLOSED, E_CORRUPT, E_NOT_FOUND, OK, error_clea
 from pynori_core.errors import CorruptError
 from pynori_core.identifier cimport ID_KEY_SIZE_MAX, ID_SIZE_MAX, identifier_key
 from pynori_core.index_entry cimport EntryView, FieldView, entry_find, field_term
+from pynori_core.index_bounds cimport bound_prefix, bound_range, bound_term, flags_lower
 from pynori_core.index_columns cimport ColumnArray, ColumnCache
 from pynori_core.index_field cimport fields_list, meta_key, meta_read, raise_plain, raise_txn
 from pynori_core.index_order cimport SORT_KEYS_MAX, SortKey, order_entries
@@ -36,8 +37,6 @@ from pynori_core.index_search cimport (
     TermTest,
     interval_equal,
     interval_field,
-    interval_prefix,
-    interval_range,
     search_count,
     search_presence,
     search_test,
@@ -45,17 +44,11 @@ from pynori_core.index_search cimport (
     walk_seek,
 )
 from pynori_core.index_terms cimport (
-    TERM_FALSE,
     TERM_ROOM,
-    TERM_TEXT_MAX,
-    TERM_TRUE,
     term_object,
-    term_of_object,
-    term_prefix,
 )
 from pynori_core.index_trees cimport (
     FIELD_ALL,
-    FIELD_EXACT,
     FIELD_TEXT,
     block_at,
     document_entries,
@@ -593,59 +586,17 @@ cdef void last_out(IndexSnapshot snapshot) noexcept:
 
 # ---- terms of values
 
-cdef inline bint is_lower(IndexSnapshot snapshot, uint32_t field) except -1:
-    return not snapshot.field_flags(field) & (FIELD_EXACT | FIELD_TEXT)
-
-
 cdef size_t make_term(IndexSnapshot snapshot, uint32_t field, object value, uint8_t* term) except 0:
-    cdef Output scratch
-    cdef bint lower = is_lower(snapshot, field)
-    output_init(&scratch, 0)
-    try:
-        return term_of_object(value, lower, term, &scratch)
-    finally:
-        output_release(&scratch)
+    return bound_term(snapshot.field_flags(field), value, term)
 
 
 cdef int make_prefix(IndexSnapshot snapshot, uint32_t field, str text, Interval* interval) except -1:
-    cdef uint8_t prefix[TERM_ROOM]
-    cdef Output scratch
-    cdef Py_ssize_t size
-    cdef const char* data = PyUnicode_AsUTF8AndSize(text, &size)
-    cdef bint lower = is_lower(snapshot, field)
-    cdef size_t made
-    output_init(&scratch, 0)
-    made = term_prefix(<const uint8_t*>data, <size_t>size, lower, prefix, &scratch)
-    output_release(&scratch)
-    if made == 0:
-        raise ValueError(f"the beginning of a term that is looked for has at most {TERM_TEXT_MAX} bytes")
-    interval_prefix(interval, prefix, made)
-    return 0
+    return bound_prefix(snapshot.field_flags(field), text, interval)
 
 
 cdef int make_range(IndexSnapshot snapshot, uint32_t field, object low, object high, bint include_low,
                     bint include_high, Interval* interval) except -1:
-    cdef uint8_t low_term[TERM_ROOM]
-    cdef uint8_t high_term[TERM_ROOM]
-    cdef size_t low_size = 0
-    cdef size_t high_size = 0
-    if low is None and high is None:
-        raise ValueError("a range needs a bound")
-    if isinstance(low, bool) or isinstance(high, bool):
-        low = False if low is None else low
-        high = True if high is None else high
-    if low is not None:
-        low_size = make_term(snapshot, field, low, low_term)
-    if high is not None:
-        high_size = make_term(snapshot, field, high, high_term)
-    if low_size and high_size and range_kind(low_term[0]) != range_kind(high_term[0]):
-        raise ValueError("the bounds of a range are of one kind")
-    interval_range(interval, low_term, low_size, include_low, high_term, high_size, include_high)
-    return 0
-
-
-cdef inline uint8_t range_kind(uint8_t kind) noexcept:
-    return TERM_FALSE if kind == TERM_TRUE else kind
+    return bound_range(snapshot.field_flags(field), low, high, include_low, include_high, interval)
 
 
 cdef size_t text_term(IndexSnapshot snapshot, uint32_t field, str token, uint8_t* term) except 0:
@@ -736,6 +687,10 @@ cdef ColumnArray bring_column(IndexSnapshot snapshot, View* view, uint32_t field
     return found
 
 
+cdef uint64_t wide_looks(IndexSnapshot snapshot) noexcept:
+    return max(<uint64_t>COLUMN_LOOKS_MIN, snapshot.trees.state.entries // WIDE_SHARE)
+
+
 cdef Matches presence(IndexSnapshot snapshot, uint32_t field):
     cdef View view
     cdef IdList found
@@ -761,7 +716,7 @@ cdef Matches run_test(IndexSnapshot snapshot, const TermTest* test, Matches with
     ids_init(&found)
     snapshot.enter(&view)
     _column = bring_column(snapshot, &view, test.field, count if within is not None or not wide
-                           else max(COLUMN_LOOKS_MIN, snapshot.trees.state.entries // WIDE_SHARE))
+                           else wide_looks(snapshot))
     if ids != NULL and count <= FEW_WITHIN:
         code = search_test(&view.trees, test, ids, count, &found)
     else:
@@ -819,7 +774,7 @@ cdef Matches text_search(IndexSnapshot snapshot, uint32_t field, int kind, str t
     test.text_test = kind
     test.text = <const uint8_t*>data
     test.text_size = <size_t>size
-    if is_lower(snapshot, field):
+    if flags_lower(snapshot.field_flags(field)):
         test.text_size = identifier_key(test.text, test.text_size, lowered)
         test.text = lowered
     return run_test(snapshot, &test, within)

@@ -20,10 +20,11 @@ from pynori.queries.explain import explanations_of
 from pynori.queries.filter import Condition, condition_of
 from pynori.queries.highlight import Highlightings
 from pynori.queries.include import Includes
-from pynori.queries.project import MetadataOnly, Projector, load_documents
+from pynori.queries.project import MetadataOnly, Projector, WholeDocuments, load_documents
 from pynori.queries.text import encode
 from pynori.queries.timings import Timings, span
 from pynori.queries.values import Values
+from pynori.queries.whole import WholeResults
 from pynori.runtime.clock import Clock, wire_time
 
 if TYPE_CHECKING:
@@ -92,8 +93,16 @@ class Execution:
             facts.scanned = 0
             self._found = Found(found.total, self._filtered(found.rows, condition, limit))
         facts.total = found.total
+        self._whole = self._whole_results(found)
         if page.limited is not None:
             facts.capped = max(0, min(page.limited, found.total - page.skip))
+
+    def _whole_results(self, found: Found) -> WholeResults | None:
+        """What writes the results natively, if they are documents as they are and nobody else looks at them."""
+        looked_at = self._includes.wanted or self._highlights is not None or self._explanations is not None
+        if found.entries is None or self._paged_late or looked_at or not isinstance(self._projector, WholeDocuments):
+            return None
+        return WholeResults(*found.entries, self._snapshot, self._running)
 
     def close(self) -> None:
         """Give back the snapshots."""
@@ -102,6 +111,24 @@ class Execution:
             self._close()
 
     # ---- results
+
+    def _between(self, before: bytes, behind: bytes) -> Iterator[bytes]:
+        """The JSON of the results of the page, each between two texts, once; one or many at a time."""
+        if self._whole is None:
+            for result in self.results():
+                yield before + result + behind
+            return
+        with span(self._timings, "Retrieve"):
+            yield from self._whole.pieces(before, behind)
+        self.facts.skipped += self._whole.missing
+
+    def _joined(self) -> Iterator[bytes]:
+        """The results with commas between them."""
+        pieces = self._between(b",", b"")
+        first = next(pieces, None)
+        if first is not None:
+            yield first[1:]
+            yield from pieces
 
     def results(self) -> Iterator[bytes]:
         """The JSON of each result of the page. Once."""
@@ -173,13 +200,8 @@ class Execution:
 
     def pieces(self) -> Iterator[bytes]:
         """The whole answer of /queries."""
-        separator = b'{"Results":['
-        for result in self.results():
-            yield separator
-            yield result
-            separator = b","
-        if separator != b",":
-            yield separator
+        yield b'{"Results":['
+        yield from self._joined()
         yield b'],"Includes":{'
         yield from self._includes.write(self._snapshot)
         yield b"}," + encode(self._ending())[1:]
@@ -231,16 +253,12 @@ class Execution:
     def lines(self) -> Iterator[bytes]:
         """The answer of /streams/queries as lines of JSON."""
         yield b'{"Stats":' + encode(self.stream_facts()) + b"}\n"
-        for result in self.results():
-            yield b'{"Item":' + result + b"}\n"
+        yield from self._between(b'{"Item":', b"}\n")
 
     def object_pieces(self) -> Iterator[bytes]:
         """The answer of /streams/queries as one JSON object."""
         yield encode(self.stream_facts())[:-1] + b',"Results":['
-        separator = b""
-        for result in self.results():
-            yield separator + result
-            separator = b","
+        yield from self._joined()
         yield b'],"Includes":{'
         yield from self._includes.write(self._snapshot)
         yield b"}}"

@@ -36,6 +36,11 @@ class Includes:
         self._ids: dict[str, str] = {}  # as written, by lower case, in the order in which they were met
         self._results: set[str] = set()
 
+    @property
+    def wanted(self) -> bool:
+        """Whether results name anything to include."""
+        return bool(self.paths or self._value_paths)
+
     def add(self, row: Row) -> None:
         """Take in the ids that one result names."""
         for parts in self._value_paths:

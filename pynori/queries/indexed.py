@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pynori_core.index_page import page_of
 from pynori_core.matches import Ordered
 
 from pynori.limits import QUERY_ROWS_BATCH
@@ -26,6 +27,7 @@ from pynori.queries.patterns import Finder, RegularExpressions
 from pynori.queries.plan import Page, Plan
 from pynori.queries.project import Projector
 from pynori.queries.rows import Row
+from pynori.queries.simple import conditions_of
 from pynori.queries.spatial import Places
 from pynori.queries.text import encode
 from pynori.queries.values import Values
@@ -102,13 +104,31 @@ class IndexedQuery:
         if query.where is None and not self._is_fanned_out:
             # Walking the field that orders them finds the page without a set of all entries.
             ids = self.orderer.page(None, orders, page.skip, page.take)
-            return Found(index.entry_count, self._rows(ids)), None
+            return self._found(index.entry_count, ids), None
+        found = self._found_at_once(orders, page)
+        if found is not None:
+            return found, None
         matches = self.matcher.where(query.where)
         if self._is_fanned_out:
             ordered = index.distinct_documents(self.orderer.page(matches, orders, 0, len(matches)))
-            return Found(len(ordered), self._rows(ordered[page.skip : page.skip + page.take])), None
+            return self._found(len(ordered), ordered[page.skip : page.skip + page.take]), None
         ids = self.orderer.page(matches, orders, page.skip, page.take)
-        return Found(len(matches), self._rows(ids)), None
+        return self._found(len(matches), ids), None
+
+    def _found_at_once(self, orders: Sequence[Order], page: Page) -> Found | None:
+        """As `found`, where one native call is enough."""
+        if self._is_fanned_out:
+            return None
+        conditions = conditions_of(self._plan.query.where, self.names, self._values)
+        keys = self.orderer.keys_of(orders)
+        if conditions is None or keys is None:
+            return None
+        total, ids = page_of(self._view.snapshot, conditions, keys, page.skip, page.take)
+        return self._found(total, ids)
+
+    def _found(self, total: int, ids: Ids) -> Found:
+        plain = not (self._view.reduced or self._words.ranks or self._place_order is not None)
+        return Found(total, self._rows(ids), (self._view.snapshot, ids) if plain else None)
 
     @property
     def _is_fanned_out(self) -> bool:
@@ -131,9 +151,15 @@ class IndexedQuery:
 
     def _distances(self, ids: Ids) -> Column | None:
         """How far entries are from the place that the query orders by; None when it does not."""
+        order = self._place_order
+        return None if order is None else self._places.distances(order, ids)
+
+    @property
+    def _place_order(self) -> Call | None:
+        """What the query orders by places with."""
         for order in self._plan.query.order_by:
             if isinstance(order.expression, Call) and order.expression.name == "spatial.distance":
-                return self._places.distances(order.expression, ids)
+                return order.expression
         return None
 
     def _like(self, call: Call) -> Likeness:

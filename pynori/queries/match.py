@@ -79,6 +79,8 @@ class Patterns(Protocol):
     def matching(self, field: IndexField, pattern: str, within: Matches | None) -> Matches: ...
 
 
+RANGES = frozenset((">", ">=", "<", "<="))  # operators
+
 WORD_CONDITIONS = frozenset(("search", "lucene", "fuzzy", "proximity", "moreLikeThis", "vector.search"))
 
 PLACE_CONDITIONS = frozenset(("spatial.within", "spatial.contains", "spatial.disjoint", "spatial.intersects"))
@@ -183,7 +185,7 @@ class Matcher:
             return sum(snapshot.count_of(field.number, value) for value in values) if len(values) < 16 else len(values)
         if isinstance(node, Between):
             low, high = self._values.scalar(node.low), self._values.scalar(node.high)
-            if low is None or high is None or _kind(low) != _kind(high):
+            if low is None or high is None or kind_of(low) != kind_of(high):
                 return 0
         else:
             value = self._values.scalar(node.right)
@@ -230,7 +232,7 @@ class Matcher:
     def _between(self, node: Between, within: Matches | None, exact: bool) -> Matches:
         field = self._field(node.value, exact)
         low, high = self._values.scalar(node.low), self._values.scalar(node.high)
-        if field is None or low is None or high is None or _kind(low) != _kind(high):
+        if field is None or low is None or high is None or kind_of(low) != kind_of(high):
             return NOTHING
         return self._snapshot.range(field.number, low, high, within=within)
 
@@ -339,14 +341,15 @@ _FIELD_TESTS: dict[str, Callable[[Matcher, Call, Matches | None, bool], Matches]
 
 
 def _is_range(node: Expression) -> bool:
-    return isinstance(node, Between) or (isinstance(node, Comparison) and node.operator not in ("=", "!="))
+    return isinstance(node, Between) or (isinstance(node, Comparison) and node.operator in RANGES)
 
 
 def _is_id(expression: Expression) -> bool:
     return isinstance(expression, Call) and expression.name == "id"
 
 
-def _kind(value: Scalar) -> int:
+def kind_of(value: Scalar) -> int:
+    """Values of different kinds are never between each other."""
     if value is None:
         return 0
     if isinstance(value, bool):

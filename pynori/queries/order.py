@@ -73,7 +73,7 @@ class Orderer:
 
     def page(self, matches: Matches | None, orders: Sequence[Order], skip: int, take: int) -> Ids:
         """The entries from `skip` on, at most `take`, in order. None: of all entries."""
-        keys = self._field_keys(orders) if orders else None
+        keys = self.keys_of(orders) if orders else None
         if keys:
             return self._snapshot.sort(matches, keys, skip=skip, limit=take)
         if matches is None:
@@ -89,7 +89,7 @@ class Orderer:
 
     # ---- fields
 
-    def _field_keys(self, orders: Sequence[Order]) -> list[tuple[int, bool]] | None:
+    def keys_of(self, orders: Sequence[Order]) -> list[tuple[int, bool]] | None:
         """(field, descending) of each key; None when one of them is no field or needs an order of its own."""
         keys = []
         for order in orders:
