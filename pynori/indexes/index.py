@@ -101,6 +101,8 @@ class Index:
         self._database = database
         self._clock = clock
         self._moved = asyncio.Event()
+        self._current_at = -1  # the database's last etag when it was last seen to be up to date,
+        self._current_progress: Progress | None = None  # and how far it had come
         self._snapshots: WeakSet[IndexSnapshot] = WeakSet()  # handed out
         self._snapshots_lock = threading.Lock()  # of the set: any thread may add to it
         self.progress = Progress()
@@ -230,7 +232,16 @@ class Index:
 
     def is_stale(self, cutoff_etag: int | None = None) -> bool:
         """Whether documents up to an etag (None: all there are) may be missing."""
-        return bool(self._behind(cutoff_etag, first_only=True))
+        if cutoff_etag is not None:
+            return bool(self._behind(cutoff_etag, first_only=True))
+        # Every query asks. What was up to date stays so until something is written.
+        last_etag, progress = self._database.last_etag, self.progress
+        if self._current_at == last_etag and self._current_progress is progress:
+            return False
+        stale = bool(self._behind(None, first_only=True))
+        if not stale:
+            self._current_at, self._current_progress = last_etag, progress
+        return stale
 
     def staleness_reasons(self, cutoff_etag: int | None = None) -> list[str]:
         """Why it is stale, for people; nothing when it is not."""

@@ -105,8 +105,8 @@ class Indexes:
     def covering(self, need: AutoIndexDefinition) -> Index | None:
         """The automatic index that answers what is needed: one that is up to date before others, then the smallest."""
         found = [each for each in self.automatic() if _serves(each, need)]
-        if not found:
-            return None
+        if len(found) < 2:
+            return found[0] if found else None
         return min(found, key=lambda each: (each.is_stale(), len(each.definition.fields)))
 
     async def for_need(self, need: AutoIndexDefinition) -> Index:

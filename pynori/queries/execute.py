@@ -266,4 +266,4 @@ class Execution:
 
 def etag_number(*parts: object) -> int:
     """A result etag: a positive number of 63 bits over everything that a result depends on."""
-    return xxh3_64_of(encode([str(part) for part in parts])) >> 1
+    return xxh3_64_of(encode(parts)) >> 1

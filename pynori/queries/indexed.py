@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from pynori.queries.highlight import Highlightings, Wanted, highlights_of
 from pynori.queries.match import Matcher
 from pynori.queries.more_like_this import Likeness, likeness_of
 from pynori.queries.names import IndexNames, key_path
-from pynori.queries.order import Column, Ids, Orderer, Sort, no_sorters
+from pynori.queries.order import Column, Ids, Orderer, Sort, keys_of, no_sorters
 from pynori.queries.patterns import Finder, RegularExpressions
 from pynori.queries.plan import Page, Plan
 from pynori.queries.project import Projector
@@ -83,14 +84,35 @@ class IndexedQuery:
         self._once = once
         self._values = values
         self._keeps = keeps
-        index = view.snapshot
-        self.names = IndexNames(index, query, auto=view.auto, declared=view.declared)
-        alias = query.source.alias
-        patterns = RegularExpressions(index, find)
-        self._words = FullText(index, self.names, values, view.analyzer, alias, patterns, self._like)
-        self._places = Places(index, self.names, values, view.spatial, alias)
-        self.matcher = Matcher(index, self.names, values, self._words, self._places, patterns)
-        self.orderer = Orderer(index, self.names, values, self._words, self._places, values.now.isoformat, sort)
+        self._find = find
+        self._sort = sort
+        self.names = IndexNames(view.snapshot, query, auto=view.auto, declared=view.declared)
+
+    # What the long way works with; most queries need none of it.
+
+    @cached_property
+    def _patterns(self) -> RegularExpressions:
+        return RegularExpressions(self._view.snapshot, self._find)
+
+    @cached_property
+    def _words(self) -> FullText:
+        view, alias = self._view, self._plan.query.source.alias
+        return FullText(view.snapshot, self.names, self._values, view.analyzer, alias, self._patterns, self._like)
+
+    @cached_property
+    def _places(self) -> Places:
+        view, alias = self._view, self._plan.query.source.alias
+        return Places(view.snapshot, self.names, self._values, view.spatial, alias)
+
+    @cached_property
+    def matcher(self) -> Matcher:
+        index = self._view.snapshot
+        return Matcher(index, self.names, self._values, self._words, self._places, self._patterns)
+
+    @cached_property
+    def orderer(self) -> Orderer:
+        index, seed = self._view.snapshot, self._values.now.isoformat
+        return Orderer(index, self.names, self._values, self._words, self._places, seed, self._sort)
 
     def found(self, page: Page) -> tuple[Found, Projector | None]:
         """The rows of the page with how many results there are, and what makes results of them if that is settled."""
@@ -120,15 +142,16 @@ class IndexedQuery:
         if self._is_fanned_out:
             return None
         conditions = conditions_of(self._plan.query.where, self.names, self._values)
-        keys = self.orderer.keys_of(orders)
+        keys = keys_of(orders, self.names) if conditions is not None else None
         if conditions is None or keys is None:
             return None
         total, ids = page_of(self._view.snapshot, conditions, keys, page.skip, page.take)
-        return self._found(total, ids)
+        entries = None if self._view.reduced else (self._view.snapshot, ids)
+        return Found(total, self._rows(ids), entries)
 
     def _found(self, total: int, ids: Ids) -> Found:
-        plain = not (self._view.reduced or self._words.ranks or self._place_order is not None)
-        return Found(total, self._rows(ids), (self._view.snapshot, ids) if plain else None)
+        known = self._view.reduced or self._words.ranks or self._place_order is not None
+        return Found(total, self._rows(ids), None if known else (self._view.snapshot, ids))
 
     @property
     def _is_fanned_out(self) -> bool:
