@@ -1,8 +1,8 @@
 """Which queries are so short that a thread costs more than they do.
 
-A text that was answered some times, and quickly in the mean of the last ones, is answered on the event loop. A very slow
-answer sends it back to the threads until the mean is short again; one that was a little late, because the machine had
-something else to do, does not. So what keeps the loop waiting is at most one long answer of a kind.
+A text that was answered some times, and quickly in the mean of the last ones, is answered on the event loop. A very
+slow answer sends it back to the threads until the mean is short again; one that was a little late, because the machine
+had something else to do, does not. So what keeps the loop waiting is at most one long answer of a kind.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from pynori_core.sim_disk import SimDisk
 
 from pynori import limits
 from pynori.indexes.auto import AutoField, AutoGroup, AutoIndexDefinition
-from pynori.indexes.batch import run_batch
+from pynori.indexes.batch import run_batch, settled
 from pynori.indexes.definition import IndexDefinition
 from pynori.indexes.feeders import make_feeder
 from pynori.indexes.progress import Progress, read_errors
@@ -193,9 +193,9 @@ class IndexWorld(World):
     def batch(self) -> bool:
         """One batch; whether there is more to do."""
         self.try_next()
-        outcome = run_batch(
+        outcome = settled(run_batch(
             self.documents, self.store, self.feeder, None, self.progress, self.errors, ManualClock(), WorkSettings(),  # type: ignore[arg-type]
-        )  # fmt: skip
+        ))  # fmt: skip
         self.progress, self.errors = outcome.progress, outcome.errors
         assert not self.errors, self.errors
         if outcome.committed:

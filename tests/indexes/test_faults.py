@@ -29,7 +29,9 @@ def test_killed_while_indexing(tmp_path: Path) -> None:
     batches, size = 40, 500
     with served(tmp_path) as server:
         assert server.call("PUT", f"/admin/databases?name={NAME}", {"DatabaseName": NAME})[0] == 201
-        definitions = [{"Name": "People", "Maps": [MAP]}, SUMS]
+        # Small batches, which are sealed while the next one is made.
+        small = {"Configuration": {"Indexing.MapBatchSize": "700"}}
+        definitions = [{"Name": "People", "Maps": [MAP], **small}, {**SUMS, **small}]
         assert server.call("PUT", f"/databases/{NAME}/admin/indexes", {"Indexes": definitions})[0] == 201
         for number in range(batches):
             commands = [
