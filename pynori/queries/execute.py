@@ -6,9 +6,10 @@ is one batch of rows and the ids to include, however many results there are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pynori_core.checksum import xxh3_64_of
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from pynori.queries.plan import Plan
     from pynori.queries.rows import Row
     from pynori.queries.running import RunningQuery
+
+
+NOTHING_INCLUDED: Mapping[tuple[str, str], None] = MappingProxyType({})
 
 
 @dataclass(slots=True)
@@ -70,7 +74,9 @@ class Execution:
         highlights: Highlightings | None = None,
         timings: Timings | None = None,
         running: RunningQuery | None = None,
+        included: Mapping[tuple[str, str], None] = NOTHING_INCLUDED,
     ) -> None:
+        """included: as in Includes."""
         self.query = query = plan.query
         self.facts = facts
         self._found = found
@@ -85,7 +91,7 @@ class Execution:
         self._began_ms = clock.monotonic_ms()
         self._close = close
         self._running = running
-        self._includes = Includes(query, values)
+        self._includes = Includes(query, values, included)
         self._distinct: set[bytes] | None = set() if query.select is not None and query.select.distinct else None
         if query.filter is not None:
             condition = condition_of(query, values, snapshot)

@@ -160,7 +160,7 @@ class Prepared:
             return Execution(
                 self.plan, found, projector, facts, documents, self.values, self._clock,
                 metadata_only=request.metadata_only, close=close, highlights=highlights, timings=self._timings,
-                running=run,
+                running=run, included=scripts.included,
             )  # fmt: skip
         except BaseException:
             documents.close()
