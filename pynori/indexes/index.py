@@ -85,6 +85,7 @@ class Index:
         self.references = references
         self.settings = WorkSettings()
         self.broken = broken  # why it is Faulty: it does not compile, or its files cannot be opened
+        self.is_damaged = False  # its files are what is broken
         self.is_paused = False
         self.was_current = False  # queries have seen it up to date since it was opened
         self.is_idle = False  # an automatic one that nobody has asked for a while
@@ -200,7 +201,7 @@ class Index:
         Raises: OperationFailed, as every query from now on.
         """
         if self.broken is None:
-            self.broken = str(error)
+            self.broken, self.is_damaged = str(error), True
             log.error("indexes", f"index {self.name} is damaged: {error}", db=self._database.name)
             self.tell_broken()
         raise OperationFailed(self._why_faulty()) from error

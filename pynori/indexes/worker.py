@@ -227,6 +227,7 @@ class Worker:
         kept = IndexingError(now, "", "Map", str(error)[: limits.INDEX_ERROR_SIZE_MAX])
         index.errors = [*index.errors, kept][-limits.INDEX_ERRORS_KEPT_MAX :]
         if isinstance(error, CorruptError | InvariantError):
+            index.is_damaged = True
             self._break(str(error))
             return False
         if isinstance(error, UnknownOutcome | Poisoned):

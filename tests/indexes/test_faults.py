@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from pynori_core.errors import CorruptError
 
+from pynori import limits
 from pynori.cli import check
 from pynori.errors import OperationFailed
+from pynori.indexes.auto import AutoField, AutoIndexDefinition
 from tests.faults.tools import served
 from tests.indexes.shop import NAME, Shop
 
@@ -197,3 +200,50 @@ def test_compaction_while_indexing(run: Run) -> None:
         assert shop.indexes.find("Other").progress.map_attempts == 10_001
 
     run(steps)
+
+
+@pytest.mark.parametrize("when", ["closed", "open"])
+def test_a_damaged_automatic_index_is_built_anew(run: Run, tmp_path: Path, when: str) -> None:
+    """Nobody need notice: it is built again, says so among its errors, and the damaged files are put aside. After some
+    times it is left alone."""
+    need = AutoIndexDefinition.of("Users", [AutoField("Name")])
+
+    def folder() -> Path:
+        beside = (tmp_path / "data" / "Indexes" / NAME).iterdir()
+        (found,) = [each for each in beside if each.name.startswith("Auto")]
+        return found
+
+    async def fill(shop: Shop) -> None:
+        await shop.put_all("Users", PEOPLE)
+        await shop.settle(await shop.indexes.for_need(need))
+
+    def scribble() -> None:
+        for file in folder().iterdir():
+            with file.open("r+b") as opened:
+                opened.write(b"\x55" * min(file.stat().st_size, 65_536))
+
+    async def again(shop: Shop) -> None:
+        for attempt in range(1 if when == "closed" else limits.INDEX_REBUILDS_MAX):
+            if when == "open":
+                (index,) = shop.indexes.automatic()
+                with pytest.raises(OperationFailed):
+                    index.isolate(CorruptError("a page is not what it should be"))
+            told = f"({attempt + 1} of"
+            while not any(told in error.error for error in shop.indexes.automatic()[0].errors):
+                await asyncio.sleep(0.005)
+            (index,) = shop.indexes.automatic()
+            assert await shop.ids(await shop.indexes.for_need(need), "Name", "name 7") == ["users/7"]
+            (error,) = index.errors
+            assert error.action == "Rebuild" and "damaged" in error.error
+        if when == "open":
+            with pytest.raises(OperationFailed):
+                shop.indexes.automatic()[0].isolate(CorruptError("and again"))
+            await asyncio.sleep(0.05)
+            assert shop.indexes.automatic()[0].state == "Error"
+
+    run(fill)
+    if when == "closed":
+        scribble()
+    run(again)
+    aside = [each.name for each in (tmp_path / "data" / "Indexes" / NAME).iterdir() if "damaged" in each.name]
+    assert aside, "the damaged files are gone"
