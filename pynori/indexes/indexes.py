@@ -334,7 +334,7 @@ class Indexes:
                 await self._replace(key, definition)
         for key in [each for each in self._indexes if each not in wanted]:
             await self._drop_replacement(key)
-            self._exchange(key, None)
+            self._exchange(key, None, self._covering_successor(self._indexes[key], wanted))
 
     async def _begin(self, key: str, definition: Definition, found: list[Found]) -> None:
         """Open or make an index that is not open yet; found: environments of its name."""
@@ -447,8 +447,16 @@ class Indexes:
             replacement.retire(self._indexes.get(key))
             self._dispose(replacement)
 
-    def _exchange(self, key: str, fresh: Index | None) -> None:
-        """Put another index in the place of one, in one step; the old one goes when its last reader has."""
+    def _covering_successor(self, index: Index, wanted: Collection[str]) -> Index | None:
+        """Where readers of an automatic index go on that was deleted because another one answers all that it did."""
+        others = (each for each in self.automatic() if each is not index and each.definition.name.lower() in wanted)
+        return next((each for each in others if _covers(each, index) and not each.is_stale()), None)
+
+    def _exchange(self, key: str, fresh: Index | None, successor: Index | None = None) -> None:
+        """Put another index in the place of one, in one step; the old one goes when its last reader has.
+
+        successor: where its readers go on when nothing takes its place.
+        """
         old = self._indexes.pop(key)
         if fresh is not None:
             fresh.is_replacement = False
@@ -456,7 +464,7 @@ class Indexes:
             if fresh not in self._workers:
                 self._start(fresh)
             fresh.last_query, fresh.queried_ms = old.last_query, old.queried_ms
-        old.retire(fresh)
+        old.retire(fresh or successor)
         self._dispose(old)
 
     # ------------------------------------------------------------ following the database
