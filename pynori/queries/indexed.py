@@ -47,6 +47,7 @@ class IndexView:
     """One index as of one commit.
 
     auto: made for queries, so its fields are named by their paths. reduced: its entries are groups.
+    moments: texts that mean moments are compared as such.
     declared: the fields that it can have; None: any. analyzer: that of a text field. spatial: options of
     a spatial field.
     """
@@ -59,6 +60,7 @@ class IndexView:
     analyzer: Callable[[str], Analyzer]
     spatial: Callable[[str], SpatialOptions] = lambda name: SpatialOptions()
     is_stale: bool = False
+    moments: bool = False
 
 
 class IndexedQuery:
@@ -86,7 +88,9 @@ class IndexedQuery:
         self._keeps = keeps
         self._find = find
         self._sort = sort
-        self.names = IndexNames(view.snapshot, query, auto=view.auto, declared=view.declared)
+        self.names = IndexNames(
+            view.snapshot, query, auto=view.auto, declared=view.declared, moments=view.moments
+        )  # fmt: skip
 
     # What the long way works with; most queries need none of it.
 

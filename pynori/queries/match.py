@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from pynori_core.matches import Matches
 
 from pynori.errors import InvalidQuery
+from pynori.queries.instants import Moment
 from pynori.queries.values import Scalar, Values
 from pynori.rql.ast import (
     And,
@@ -42,6 +43,10 @@ class Names(Protocol):
 
     def find(self, path: Path, *, exact: bool = False, search: bool = False) -> IndexField | None:
         """As find_of."""
+        ...
+
+    def moment_in(self, field: IndexField, value: object) -> Moment | None:
+        """The moment that a value means in a field, where it is compared as one."""
         ...
 
     def find_of(self, expression: Expression, *, exact: bool = False, search: bool = False) -> IndexField | None:
@@ -218,6 +223,10 @@ class Matcher:
             return self._snapshot.exists(field.number, within=within).minus(refused)
         if value is None:
             return NOTHING
+        moment = self._names.moment_in(field, value)
+        if moment is not None:
+            compare = moment.after if node.operator in (">", ">=") else moment.before
+            return compare(self._snapshot, field.number, "=" in node.operator, within)
         if node.operator in (">", ">="):
             return self._snapshot.range(
                 field.number, value, None, include_low=node.operator == ">=", within=within
@@ -227,6 +236,9 @@ class Matcher:
     def _equal(self, field: IndexField, value: Scalar, within: Matches | None) -> Matches:
         if field.text and isinstance(value, str):
             return self._words.equal_text(field, value, within)
+        moment = self._names.moment_in(field, value)
+        if moment is not None:
+            return self._words.equal_value(field, moment.equal(self._snapshot, field.number, within))
         return self._words.equal_value(field, self._snapshot.equal(field.number, value, within=within))
 
     def _between(self, node: Between, within: Matches | None, exact: bool) -> Matches:
@@ -234,6 +246,10 @@ class Matcher:
         low, high = self._values.scalar(node.low), self._values.scalar(node.high)
         if field is None or low is None or high is None or kind_of(low) != kind_of(high):
             return NOTHING
+        first, last = self._names.moment_in(field, low), self._names.moment_in(field, high)
+        if first is not None and last is not None:
+            later = first.after(self._snapshot, field.number, True, within)
+            return last.before(self._snapshot, field.number, True, later)
         return self._snapshot.range(field.number, low, high, within=within)
 
     def _in(self, node: In, within: Matches | None, exact: bool) -> Matches:
@@ -249,7 +265,7 @@ class Matcher:
             for value in values:
                 found = self._equal(field, value, found)
             return found
-        if field.text:
+        if field.text or any(self._names.moment_in(field, value) for value in values):
             return Matches.union_all([self._equal(field, value, within) for value in values])
         return self._words.equal_value(field, self._snapshot.in_(field.number, values, within=within))
 

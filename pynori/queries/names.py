@@ -11,6 +11,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from pynori.errors import InvalidQuery
+from pynori.queries.instants import Moment, moment_of
 from pynori.queries.requirements import AGGREGATIONS, aggregation_of
 from pynori.rql.ast import Call, Expression, Path, Query, as_path
 
@@ -22,12 +23,15 @@ class IndexNames:
     """The fields of one snapshot of an index.
 
     declared: the fields that the definition names; None: it may have any (dynamic fields). Names match in any case.
+    moments: texts that mean moments are compared as such.
     """
 
     def __init__(
-        self, snapshot: IndexSnapshot, query: Query, *, auto: bool, declared: Collection[str] | None = None
-    ) -> None:
+        self, snapshot: IndexSnapshot, query: Query, *, auto: bool, declared: Collection[str] | None = None,
+        moments: bool = False,
+    ) -> None:  # fmt: skip
         self._query = query
+        self._moments = moments
         self._alias = query.source.alias
         self._auto = auto
         self._fields = {field.name: field for field in snapshot.fields()}
@@ -37,6 +41,10 @@ class IndexNames:
     def has(self, name: str) -> bool:
         """Whether there is a field of exactly this name."""
         return name in self._fields
+
+    def moment_in(self, field: IndexField, value: object) -> Moment | None:
+        """The moment that a value means in a field, where it is compared as one."""
+        return moment_of(value) if self._moments and not (field.exact or field.text) else None
 
     def find_of(self, expression: Expression, *, exact: bool = False, search: bool = False) -> IndexField | None:
         """The field that an expression means: a path, or of a grouping its key or an aggregation."""

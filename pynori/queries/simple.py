@@ -45,7 +45,7 @@ def _condition(node: Expression, names: IndexNames, values: Values) -> Condition
     if field is None:
         return None
     low, high = values.scalar(node.low), values.scalar(node.high)
-    if low is None or high is None or kind_of(low) != kind_of(high):
+    if low is None or high is None or kind_of(low) != kind_of(high) or names.moment_in(field, low):
         return None
     return field.number, low, high, True, True
 
@@ -57,6 +57,8 @@ def _comparison(node: Comparison, names: IndexNames, values: Values) -> Conditio
     if field is None:
         return None
     value = values.scalar(node.right)
+    if names.moment_in(field, value) is not None:
+        return None
     if node.operator == "=":
         ranked = field.text or names.has(field.name + BOOST)
         return None if ranked else (field.number, value)
