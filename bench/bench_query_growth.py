@@ -177,7 +177,7 @@ def main() -> None:
         options.results.write_text(json.dumps(table))
     print(f"{'':34}" + "".join(f"{count:14,}" for count in table))
     for name in next(iter(table.values())):
-        digits = 0 if name.endswith("/s") or name.endswith("MB") else 3
+        digits = 0 if name.endswith(("/s", "MB")) else 3
         print(f"{name:34}" + "".join(f"{each[name]:14,.{digits}f}" for each in table.values()))
     if options.picture and importlib.util.find_spec("matplotlib") is not None:
         picture(options.picture, table)

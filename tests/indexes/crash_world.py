@@ -236,8 +236,10 @@ class IndexWorld(World):
     def batch(self) -> bool:
         """One batch; whether there is more to do."""
         self.try_next()
+        documents: Any = self.documents
         outcome = settled(run_batch(
-            self.documents, self.store, self.feeder, self.feeder.references, self.progress, self.errors, ManualClock(), WorkSettings(),  # type: ignore[arg-type]
+            documents, self.store, self.feeder, self.feeder.references, self.progress, self.errors, ManualClock(),
+            WorkSettings(),
         ))  # fmt: skip
         self.progress, self.errors = outcome.progress, outcome.errors
         assert not self.errors, self.errors

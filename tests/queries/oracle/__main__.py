@@ -4,8 +4,8 @@
     python -m tests.queries.oracle --history FILE
 
 Each round of a game is a server process of its own over the same files; it ends by a kill or in order, as chance has
-it. `--busy` processes do nothing but take the processor meanwhile. The first wrong answer ends it, with the seed and the
-place of the history, which `--history` plays again.
+it. `--busy` processes do nothing but take the processor meanwhile. The first wrong answer ends it, with the seed and
+the place of the history, which `--history` plays again.
 """
 
 from __future__ import annotations
