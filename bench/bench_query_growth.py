@@ -1,17 +1,21 @@
 """How the cost of queries and indexes grows with the number of documents.
 
-    python bench/bench_query_growth.py [10000 100000 1000000]
+    python bench/bench_query_growth.py [10000 100000 1000000] [--results growth.json] [--picture growth.svg]
 
 For each number, in a server of this process on disk: documents per second into the index that a first query makes and
-into a map-reduce index in C#; medians of queries in milliseconds, in process, with ten documents and without HTTP; and
-how long after a write the map-reduce index has it.
+into a map-reduce index in C#; medians of queries in milliseconds, in process, with ten documents and without HTTP; how
+long after a write the map-reduce index has it; and the most memory that the process had. `--results` keeps figures of
+one run for the next, so that large sizes can have a run of their own; the table and the picture have all that it holds.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import importlib.util
 import json
 import random
+import resource
 import statistics
 import sys
 import tempfile
@@ -26,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "macro"))
 from queries import COUNTRIES, Pynori, orders, parameters
 
 from pynori.config import Settings
+from pynori.http.handlers import compare_exchange
 from pynori.queries.request import from_body
 from pynori.queries.service import gather, prepare
 from pynori.server.server import Server
@@ -71,7 +76,10 @@ class Shop:
     async def ask(self, text: str, given: dict[str, Any]) -> bytes:
         request = from_body({"Query": text, "QueryParameters": given})
         opened, server = self.opened, self.server
-        prepared = await prepare(opened.database, opened.indexes, request, server.scripts, server.clock)
+        prepared = await prepare(
+            opened.database, opened.indexes, request, server.scripts, server.clock,
+            compare_exchange.finder(server.state, "Shop"), server.state.raft_index, opened.running_queries,
+        )  # fmt: skip
         execution = prepared.begin()
         found, _ = gather(execution.pieces())
         execution.close()
@@ -129,19 +137,50 @@ async def measured(count: int) -> dict[str, float]:
             figures[f"{name}, ms"] = await shop.median_ms(text, count)
         figures["map-reduce after a write, ms"] = await shop.lag_ms()
         await server.stop()
+    figures["most memory, MB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return figures
 
 
+def picture(path: Path, table: dict[int, dict[str, float]]) -> None:
+    """Milliseconds and documents per second by size, all axes logarithmic."""
+    import matplotlib.pyplot as plot  # type: ignore[import-not-found,unused-ignore]
+
+    figure, (left, right) = plot.subplots(1, 2, figsize=(11, 4.5))
+    for name in next(iter(table.values())):
+        side = left if name.endswith(", ms") else right if name.endswith("/s") else None
+        if side is not None:
+            label = name.rpartition(",")[0]
+            side.loglog(list(table), [figures[name] for figures in table.values()], marker="o", label=label)
+    for side, what in ((left, "milliseconds"), (right, "documents per second into the index")):
+        side.set_xlabel("documents")
+        side.set_ylabel(what)
+        side.legend(fontsize=7)
+    right.set_ylim(10_000, 1_000_000)
+    figure.tight_layout()
+    figure.savefig(path)
+
+
 def main() -> None:
-    counts = [int(each) for each in sys.argv[1:]] or [10_000, 100_000, 1_000_000]
-    found = []
-    for count in counts:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("counts", type=int, nargs="*")
+    parser.add_argument("--results", type=Path)
+    parser.add_argument("--picture", type=Path)
+    options = parser.parse_args()
+    table: dict[int, dict[str, float]] = {}
+    if options.results is not None and options.results.exists():
+        table = {int(count): figures for count, figures in json.loads(options.results.read_text()).items()}
+    for count in options.counts or ([] if table else [10_000, 100_000, 1_000_000]):
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            found.append(runner.run(measured(count)))
-    print(f"{'':34}" + "".join(f"{count:14,}" for count in counts))
-    for name in found[0]:
-        digits = 0 if name.endswith("/s") else 3
-        print(f"{name:34}" + "".join(f"{each[name]:14,.{digits}f}" for each in found))
+            table[count] = runner.run(measured(count))
+    table = dict(sorted(table.items()))
+    if options.results is not None:
+        options.results.write_text(json.dumps(table))
+    print(f"{'':34}" + "".join(f"{count:14,}" for count in table))
+    for name in next(iter(table.values())):
+        digits = 0 if name.endswith(("/s", "MB")) else 3
+        print(f"{name:34}" + "".join(f"{each[name]:14,.{digits}f}" for each in table.values()))
+    if options.picture and importlib.util.find_spec("matplotlib") is not None:
+        picture(options.picture, table)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,8 @@ from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from pynori_core.blittable cimport BlittableValue, document_view
 from pynori_core.errors cimport OK
 from pynori_core.expr cimport Program
-from pynori_core.expr_eval cimport (
-    Evaluation, document_input, evaluation_close, evaluation_open, program_run, program_value,
-)
+from pynori_core.expr_eval cimport Evaluation, document_input
+from pynori_core.expr_run cimport evaluation_close, evaluation_open, program_run, program_value
 from pynori_core.field_value cimport FIELD_TRUE, FieldSink, FieldValue
 
 

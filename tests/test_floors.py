@@ -27,17 +27,16 @@ CORE_FLOORS: list[list[str]] = [
     ["slotted", "catalog", "btree", "cursor", "table", "views"],
     [
         "change_vector", "timestamp", "identifier", "tables", "departures", "conflicts", "hints", "command",
-        "row_writes", "versions", "writes", "items", "includes", "listing", "reads", "item_frames",
-        "conflict_reads",
-        "document_snapshot", "expr_values", "expr_functions", "expr_eval", "expr",
-        "matches", "posting", "index_terms", "index_entry", "index_trees", "index_columns", "index_batch",
-        "index_flush", "index_search", "index_order", "index_rank", "index_values", "index_feed", "index_field",
-        "index_writer", "index_snapshot", "index_store", "reduce_store", "reduce_program", "index_program",
-        "text_analyzer",
+        "row_writes", "versions", "writes", "items", "includes", "listing", "reads", "item_frames", "conflict_reads",
+        "document_snapshot", "expr_dates", "expr_values", "expr_functions", "expr_eval", "expr_run", "expr", "matches",
+        "posting", "index_terms", "index_entry", "index_trees", "index_columns", "index_batch", "index_flush",
+        "index_search", "index_bounds", "index_order", "index_rank", "index_values", "index_feed", "index_field",
+        "index_writer", "index_listing", "index_snapshot", "index_page", "index_results", "index_store", "reduce_store",
+        "reduce_sums", "reduce_program", "index_program", "text_analyzer",
     ],
     [
-        "ahead", "cleaner", "merger", "document_writer", "capi", "compact", "space", "check", "check_trees", "check_documents",
-        "check_index", "dump", "salvage_pages", "salvage", "scrub", "hooks",
+        "ahead", "cleaner", "merger", "document_writer", "capi", "compact", "space", "check", "check_trees",
+        "check_documents", "check_index", "dump", "salvage_pages", "salvage", "scrub", "hooks",
     ],
 ]
 

@@ -3,9 +3,12 @@
     python bench/macro/queries.py [--documents 1000000] [--queries 300] [--no-postgres] [--keep]
 
 All three hold the same JSON: Pynori in a server process of its own, SQLite as a JSON column in this process, PostgreSQL
-as JSONB in a server over a local socket. Pynori gets no index but the one that the first query makes; the others get
-the best ones for these queries by hand, once on single fields and once compound. The same random parameters go to all;
-answers are compared. Printed: medians and 99th percentiles of a query as a client sees it, and ratios of the medians.
+as JSONB in a server over a local socket. Pynori gets no index but the one that the first query makes, which keeps each
+field by itself. The others get theirs by hand, twice: an index for each field, which is what serves any query of these
+fields and what is made without looking at this very one; and the compound index of equality and order, which is the
+best that there is for this very query and for few others. The same random parameters go to all; answers are compared.
+Printed: medians and 99th percentiles of a query as a client in Python sees it, documents as dictionaries, and how many
+times as long the others take as Pynori by its own client.
 """
 
 from __future__ import annotations
@@ -124,6 +127,19 @@ class Pynori:
         answer = self.call("POST", "/databases/Shop/queries", body)
         return [each["@metadata"]["@id"] for each in answer["Results"]]
 
+    def own_client_ask(self) -> Ask:
+        """The same through our own client."""
+        from pynori.client.http import HttpClient
+        from pynori.client.queries import query
+
+        client = HttpClient(self.url)
+
+        def ask(country: str, total: int) -> list[str]:
+            answer = query(client, "Shop", self.TEXT, {"country": country, "total": total})
+            return [each["@metadata"]["@id"] for each in answer.results]
+
+        return ask
+
     def client_ask(self) -> Ask:
         """The same through the official client, a session for each query."""
         from ravendb import DocumentStore
@@ -165,7 +181,7 @@ def sqlite_ask(folder: Path, count: int, indexes: list[str]) -> Ask:
         database.execute(f"create index i{number} on orders ({expression})")
     database.execute("analyze")
     database.commit()
-    print(f"sqlite: {len(indexes)} index(es) made in {time.perf_counter() - began:.1f} s")
+    print(f"sqlite: made in {time.perf_counter() - began:.1f} s: {'; '.join(indexes)}")
     text = (
         "select id, body from orders where json_extract(body, '$.ShipTo.Country') = ? "
         "and json_extract(body, '$.Total') >= ? order by json_extract(body, '$.OrderedAt') desc limit 10"
@@ -207,7 +223,7 @@ class Postgres:
         for number, expression in enumerate(indexes):
             self.connection.execute(f"create index made{number} on orders ({expression})")
         self.connection.execute("vacuum analyze orders")
-        print(f"postgres: {len(indexes)} index(es) made in {time.perf_counter() - began:.1f} s")
+        print(f"postgres: made in {time.perf_counter() - began:.1f} s: {'; '.join(indexes)}")
         text = (
             "select id, body from orders where body->'ShipTo'->>'Country' = %s and (body->>'Total')::numeric >= %s "
             "order by body->>'OrderedAt' desc limit 10"
@@ -267,7 +283,8 @@ def main() -> None:
         seconds = time.perf_counter() - began
         rate = options.documents / seconds
         print(f"pynori: first query {seconds:.1f} s, which is {rate:,.0f} documents/s to the index")
-        report.add("pynori, raw HTTP", pynori.ask)
+        report.add("pynori, pynori.client", pynori.own_client_ask())
+        report.add("pynori, http.client and json", pynori.ask)
         report.add("pynori, official client", pynori.client_ask(), compared=False)
         report.add("sqlite, single-field indexes", sqlite_ask(folder, options.documents, SQLITE_SINGLE))
         report.add("sqlite, compound index", sqlite_ask(folder, options.documents, SQLITE_COMPOUND))

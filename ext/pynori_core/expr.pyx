@@ -66,12 +66,8 @@ from pynori_core.expr_eval cimport (
     Reference,
     TextPlace,
     document_input,
-    evaluation_build,
-    evaluation_close,
-    evaluation_open,
-    program_run,
-    program_value,
 )
+from pynori_core.expr_run cimport evaluation_build, evaluation_close, evaluation_open, program_run, program_value
 from pynori_core.expr_functions cimport ARGUMENTS_MAX, CALL_KINDS, PROPERTY_KINDS
 from pynori_core.expr_values cimport (
     MARK_BOOST,

@@ -151,19 +151,8 @@ cdef struct Evaluation:
     uint64_t entries
     uint64_t steps_max
 
-# OK or E_NO_MEMORY. The code must stay as long as the evaluation.
-cdef int evaluation_open(Evaluation* evaluation, const ProgramCode* code) noexcept nogil
-cdef void evaluation_close(Evaluation* evaluation) noexcept nogil
-
+# The value of a node, within a run of `expr_run`. Not OK: the evaluation tells what failed.
+cdef int evaluate(Evaluation* e, uint32_t index, FieldValue* out) noexcept nogil
 # A document as a program's input.
 cdef void document_input(FieldValue* out, const BlittableValue* root, const uint8_t* id, size_t id_size,
                          uint64_t last_modified) noexcept nogil
-# Run a map over one document (or a reduce over a list of results). What the sink got before a failure is to be dropped.
-# E_EXPRESSION when the document is to blame (evaluation.work.error has the text), or the sink's or the store's code.
-cdef int program_run(Evaluation* evaluation, const FieldValue* input, const FieldValue* parameters, Snapshot* snapshot,
-                     const FieldSink* sink) noexcept nogil
-# The value of a condition or another value program; `out` lives until the next run.
-cdef int program_value(Evaluation* evaluation, const FieldValue* input, const FieldValue* parameters,
-                       Snapshot* snapshot, FieldValue* out) noexcept nogil
-# Any value as a document in the arena: `out` is its root.
-cdef int evaluation_build(Evaluation* e, const FieldValue* value, FieldValue* out) noexcept nogil

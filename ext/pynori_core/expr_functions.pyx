@@ -7,24 +7,19 @@ from libc.string cimport memcmp, memcpy, memset
 from pynori_core.arena cimport arena_take
 from pynori_core.blittable cimport blittable_count
 from pynori_core.errors cimport OK
+from pynori_core.expr_dates cimport PART_DAY, PART_MONTH, PART_YEAR, TICKS_PER_SECOND, date_part, date_ticks
 from pynori_core.expr_values cimport (
     ARITHMETIC_ADD,
     CAST_STRING,
     COMPARE_IGNORE_CASE,
     COMPARE_TERMS,
     INCOMPARABLE,
-    PART_DAY,
-    PART_MONTH,
-    PART_YEAR,
-    TICKS_PER_SECOND,
     VALUE_DATE,
     VALUE_ENTRY,
     VALUE_GROUP,
     VALUE_LIST,
     VALUE_SPAN,
     Walk,
-    date_part,
-    date_ticks,
     is_nothing,
     is_number,
     list_items,

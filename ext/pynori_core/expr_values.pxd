@@ -67,7 +67,6 @@ cdef struct Work:                  # what operations on values take from
     uint32_t position              # of the node at work: line << 12 | column, both from 1
 
 cdef enum:
-    TICKS_PER_SECOND = 10000000
     POSITION_COLUMN_BITS = 12
 
 cdef enum CompareFlag:
@@ -92,17 +91,6 @@ cdef enum ArithmeticOperation:
     ARITHMETIC_DIVIDE = 4
     ARITHMETIC_MODULO = 5
 
-cdef enum DatePart:
-    PART_YEAR = 1
-    PART_MONTH = 2
-    PART_DAY = 3
-    PART_HOUR = 4
-    PART_MINUTE = 5
-    PART_SECOND = 6
-    PART_MILLISECOND = 7
-    PART_DAY_OF_WEEK = 8
-    PART_DAY_OF_YEAR = 9
-
 # ---- failures: E_EXPRESSION with the message, the place of work.position added; returns the code
 cdef int work_fail(Work* work, const char* message) noexcept nogil
 cdef int work_fail_kind(Work* work, const char* format, const FieldValue* value) noexcept nogil   # %s: the kind's name
@@ -124,9 +112,6 @@ cdef int value_text(Work* work, const FieldValue* value, const uint8_t** text, s
 # A date out of a date or of an ISO string; False when it is none.
 cdef bint value_date(const FieldValue* value, int64_t* ticks, bint* utc) noexcept nogil
 cdef double value_number(const FieldValue* value) noexcept nogil      # of integers, doubles, decimals and spans
-cdef int64_t date_part(int64_t ticks, int part) noexcept nogil
-cdef int64_t date_ticks(int64_t year, int64_t month, int64_t day) noexcept nogil
-cdef bint date_parse(const uint8_t* text, size_t size, int64_t* ticks, bint* utc) noexcept nogil
 # The same value in one of the kinds of FieldKind: dates as text, spans as ticks, decimals as doubles.
 cdef int value_plain(Work* work, const FieldValue* value, FieldValue* out) noexcept nogil
 # Lower- or upper-cased UTF-8 in the arena.

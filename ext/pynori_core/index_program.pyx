@@ -10,7 +10,8 @@ from libc.string cimport memcpy
 from pynori_core.bits cimport load16
 from pynori_core.errors cimport E_NO_MEMORY, OK, ErrorDetail
 from pynori_core.expr cimport Program
-from pynori_core.expr_eval cimport Reference, document_input, evaluation_close, evaluation_open, program_run
+from pynori_core.expr_eval cimport Reference, document_input
+from pynori_core.expr_run cimport evaluation_close, evaluation_open, program_run
 from pynori_core.field_value cimport FieldValue
 from pynori_core.index_feed cimport FeedDocument
 from pynori_core.output cimport output_append, output_clear, output_init, output_release

@@ -222,7 +222,7 @@ cdef int search_test(IndexTrees* trees, const TermTest* test, const uint64_t* wi
     cdef int code = OK
     if within == NULL:
         if test.terms == NULL and column_in_memory(trees, test.field) and has_column(trees, test):
-            budget = trees.array_count * SCAN_COST_NS
+            budget = trees.array_count * SCAN_COST_NS // TRY_SHARE
     else:
         budget = within_count * look_cost(trees, test) // TRY_SHARE
         if within_count == 0:

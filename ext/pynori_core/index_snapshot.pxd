@@ -8,7 +8,7 @@ cimport cython
 from libc.stdint cimport uint32_t, uint64_t
 
 from pynori_core.env cimport ReadTxn
-from pynori_core.index_columns cimport ColumnCache
+from pynori_core.index_columns cimport ColumnArray, ColumnCache
 from pynori_core.index_trees cimport IndexTrees
 from pynori_core.txn cimport Txn
 
@@ -41,3 +41,9 @@ cdef class IndexSnapshot:
 
 # The transaction is closed when that fails.
 cdef IndexSnapshot snapshot_open(ReadTxn txn, ColumnCache columns)
+
+# Give the call the field's column as an array, if there is one for so many looks; what comes back keeps its memory.
+# An exception has left the snapshot.
+cdef ColumnArray bring_column(IndexSnapshot snapshot, View* view, uint32_t field, uint64_t looks)
+# For how many looks a range of perhaps many terms counts.
+cdef uint64_t wide_looks(IndexSnapshot snapshot) noexcept

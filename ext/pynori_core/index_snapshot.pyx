@@ -2,30 +2,35 @@
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
+from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stddef cimport size_t
 from libc.stdint cimport UINT64_MAX, int64_t, uint8_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy
 
-from pynori_core.bits cimport atomic_add64, atomic_load64, compare_swap64, load32, load64, store32
+from pynori_core.bits cimport atomic_add64, atomic_load64, compare_swap64, store32
 from pynori_core.btree cimport Value
 from pynori_core.cursor cimport Cursor, cursor_init, cursor_next, cursor_seek, cursor_value
 from pynori_core.errors cimport E_CLOSED, E_CORRUPT, E_NOT_FOUND, OK, error_clear
 from pynori_core.errors import CorruptError
 from pynori_core.identifier cimport ID_KEY_SIZE_MAX, ID_SIZE_MAX, identifier_key
-from pynori_core.index_entry cimport EntryView, FieldView, entry_find, field_term
+from pynori_core.index_bounds cimport bound_prefix, bound_range, bound_term, flags_lower
 from pynori_core.index_columns cimport ColumnArray, ColumnCache
 from pynori_core.index_field cimport fields_list, meta_key, meta_read, raise_plain, raise_txn
-from pynori_core.index_order cimport SORT_KEYS_MAX, SortKey, order_entries
-from pynori_core.index_rank cimport (
-    PHRASE_TOKENS_MAX,
-    TOKENS_MAX,
-    Token,
-    rank_entries,
-    rank_phrase,
-    rank_scores,
+from pynori_core.index_listing cimport (
+    EntryFunction,
+    counts_list,
+    entry_document,
+    entry_stored,
+    entry_terms,
+    entry_values,
+    next_interval,
+    trees_entries,
+    trees_postings,
+    trees_terms,
 )
+from pynori_core.index_order cimport SORT_KEYS_MAX, SortKey, order_entries
+from pynori_core.index_rank cimport PHRASE_TOKENS_MAX, TOKENS_MAX, Token, rank_entries, rank_phrase, rank_scores
 from pynori_core.index_search cimport (
     PATTERN_SIZE_MAX,
     TEXT_ANY,
@@ -36,31 +41,16 @@ from pynori_core.index_search cimport (
     TermTest,
     interval_equal,
     interval_field,
-    interval_prefix,
-    interval_range,
     search_count,
     search_presence,
     search_test,
-    walk_inside,
-    walk_seek,
 )
-from pynori_core.index_terms cimport (
-    TERM_FALSE,
-    TERM_ROOM,
-    TERM_TEXT_MAX,
-    TERM_TRUE,
-    term_object,
-    term_of_object,
-    term_prefix,
-)
+from pynori_core.index_terms cimport TERM_ROOM, term_object
 from pynori_core.index_trees cimport (
     FIELD_ALL,
-    FIELD_EXACT,
     FIELD_TEXT,
-    block_at,
     document_entries,
     entries_decode,
-    entry_read,
     trees_bind,
     trees_corrupt,
     trees_open,
@@ -81,16 +71,6 @@ from pynori_core.matches cimport (
     ordered_take,
 )
 from pynori_core.output cimport Output, output_init, output_release
-from pynori_core.posting cimport (
-    POSITIONS_MAX,
-    Block,
-    PostingList,
-    block_count,
-    block_list,
-    list_init,
-    list_release,
-    payload_positions,
-)
 
 cdef enum:
     FEW_WITHIN = 512               # looking at so few entries is not worth giving up the interpreter's lock
@@ -593,59 +573,17 @@ cdef void last_out(IndexSnapshot snapshot) noexcept:
 
 # ---- terms of values
 
-cdef inline bint is_lower(IndexSnapshot snapshot, uint32_t field) except -1:
-    return not snapshot.field_flags(field) & (FIELD_EXACT | FIELD_TEXT)
-
-
 cdef size_t make_term(IndexSnapshot snapshot, uint32_t field, object value, uint8_t* term) except 0:
-    cdef Output scratch
-    cdef bint lower = is_lower(snapshot, field)
-    output_init(&scratch, 0)
-    try:
-        return term_of_object(value, lower, term, &scratch)
-    finally:
-        output_release(&scratch)
+    return bound_term(snapshot.field_flags(field), value, term)
 
 
 cdef int make_prefix(IndexSnapshot snapshot, uint32_t field, str text, Interval* interval) except -1:
-    cdef uint8_t prefix[TERM_ROOM]
-    cdef Output scratch
-    cdef Py_ssize_t size
-    cdef const char* data = PyUnicode_AsUTF8AndSize(text, &size)
-    cdef bint lower = is_lower(snapshot, field)
-    cdef size_t made
-    output_init(&scratch, 0)
-    made = term_prefix(<const uint8_t*>data, <size_t>size, lower, prefix, &scratch)
-    output_release(&scratch)
-    if made == 0:
-        raise ValueError(f"the beginning of a term that is looked for has at most {TERM_TEXT_MAX} bytes")
-    interval_prefix(interval, prefix, made)
-    return 0
+    return bound_prefix(snapshot.field_flags(field), text, interval)
 
 
 cdef int make_range(IndexSnapshot snapshot, uint32_t field, object low, object high, bint include_low,
                     bint include_high, Interval* interval) except -1:
-    cdef uint8_t low_term[TERM_ROOM]
-    cdef uint8_t high_term[TERM_ROOM]
-    cdef size_t low_size = 0
-    cdef size_t high_size = 0
-    if low is None and high is None:
-        raise ValueError("a range needs a bound")
-    if isinstance(low, bool) or isinstance(high, bool):
-        low = False if low is None else low
-        high = True if high is None else high
-    if low is not None:
-        low_size = make_term(snapshot, field, low, low_term)
-    if high is not None:
-        high_size = make_term(snapshot, field, high, high_term)
-    if low_size and high_size and range_kind(low_term[0]) != range_kind(high_term[0]):
-        raise ValueError("the bounds of a range are of one kind")
-    interval_range(interval, low_term, low_size, include_low, high_term, high_size, include_high)
-    return 0
-
-
-cdef inline uint8_t range_kind(uint8_t kind) noexcept:
-    return TERM_FALSE if kind == TERM_TRUE else kind
+    return bound_range(snapshot.field_flags(field), low, high, include_low, include_high, interval)
 
 
 cdef size_t text_term(IndexSnapshot snapshot, uint32_t field, str token, uint8_t* term) except 0:
@@ -736,6 +674,10 @@ cdef ColumnArray bring_column(IndexSnapshot snapshot, View* view, uint32_t field
     return found
 
 
+cdef uint64_t wide_looks(IndexSnapshot snapshot) noexcept:
+    return max(<uint64_t>COLUMN_LOOKS_MIN, snapshot.trees.state.entries // WIDE_SHARE)
+
+
 cdef Matches presence(IndexSnapshot snapshot, uint32_t field):
     cdef View view
     cdef IdList found
@@ -761,7 +703,7 @@ cdef Matches run_test(IndexSnapshot snapshot, const TermTest* test, Matches with
     ids_init(&found)
     snapshot.enter(&view)
     _column = bring_column(snapshot, &view, test.field, count if within is not None or not wide
-                           else max(COLUMN_LOOKS_MIN, snapshot.trees.state.entries // WIDE_SHARE))
+                           else wide_looks(snapshot))
     if ids != NULL and count <= FEW_WITHIN:
         code = search_test(&view.trees, test, ids, count, &found)
     else:
@@ -819,7 +761,7 @@ cdef Matches text_search(IndexSnapshot snapshot, uint32_t field, int kind, str t
     test.text_test = kind
     test.text = <const uint8_t*>data
     test.text_size = <size_t>size
-    if is_lower(snapshot, field):
+    if flags_lower(snapshot.field_flags(field)):
         test.text_size = identifier_key(test.text, test.text_size, lowered)
         test.text = lowered
     return run_test(snapshot, &test, within)
@@ -867,45 +809,18 @@ cdef int documents_prefix(IndexTrees* trees, const uint8_t* key, size_t size, Id
     return OK if code == E_NOT_FOUND else code
 
 
-# ---- terms
+# ---- lists
 
 cdef list list_terms(IndexSnapshot snapshot, uint32_t field, const Interval* interval, size_t limit):
-    """(term as bytes, number of entries)."""
-    cdef list found = []
     cdef View view
-    cdef Cursor cursor
-    cdef Value value
-    cdef const uint8_t* term = NULL
-    cdef size_t size = 0
-    cdef uint64_t count = 0
-    cdef int code
-    if limit == 0:
-        return found
+    cdef int code = OK
     snapshot.enter(&view)
     try:
-        code = walk_seek(&view.trees, &cursor, field, interval)
-        while code == OK:
-            if cursor.key_size != size or memcmp(cursor.key, term, size - 8) != 0:
-                if term != NULL:
-                    found.append((PyBytes_FromStringAndSize(<const char*>term + 2, <Py_ssize_t>size - 10), count))
-                    if <size_t>len(found) == limit:
-                        term = NULL
-                        break
-                term = cursor.key
-                size = cursor.key_size
-                count = 0
-            code = cursor_value(&cursor, &value)
-            if code == OK:
-                count += block_count(value.data, value.size)
-                code = cursor_next(&cursor)
-            if code == OK and not walk_inside(&cursor, field, interval):
-                break
-        if term != NULL:
-            found.append((PyBytes_FromStringAndSize(<const char*>term + 2, <Py_ssize_t>size - 10), count))
+        found = trees_terms(&view.trees, field, interval, limit, &code)
     except BaseException:
         snapshot.exit()
         raise
-    snapshot.leave(&view, OK if code == E_NOT_FOUND else code)
+    snapshot.leave(&view, code)
     return found
 
 
@@ -924,57 +839,16 @@ def string_terms(IndexSnapshot snapshot not None, uint32_t field, str prefix not
         next_interval(&interval, last)
 
 
-cdef void next_interval(Interval* interval, bytes last) noexcept:
-    """What is left of an interval behind a term."""
-    cdef Interval behind
-    interval_equal(&behind, <const uint8_t*>PyBytes_AS_STRING(last), <size_t>len(last))
-    memcpy(interval.low, behind.high, behind.high_size)
-    interval.low_size = behind.high_size
-
-
 cdef list list_postings(IndexSnapshot snapshot, uint32_t field, const Interval* interval):
-    cdef uint32_t positions[POSITIONS_MAX]
-    cdef list found = []
-    cdef PostingList postings
     cdef View view
-    cdef Cursor cursor
-    cdef Block block
-    cdef uint32_t count, place
-    cdef size_t index
-    cdef int code
-    list_init(&postings, True)
+    cdef int code = OK
     snapshot.enter(&view)
     try:
-        code = walk_seek(&view.trees, &cursor, field, interval)
-        while code == OK and walk_inside(&cursor, field, interval):
-            postings.count = 0
-            code = block_at(&view.trees, &cursor, &block)
-            if code == OK and block_list(&block, &postings) != OK:
-                code = trees_corrupt(&view.trees, b"X6 violated: a block of ids is broken, the first is", block.first)
-            if code != OK:
-                break
-            for index in range(postings.count):
-                count = payload_positions(&postings.payloads[index], positions)
-                found.append((postings.ids[index], [positions[place] for place in range(count)]))
-            code = cursor_next(&cursor)
+        found = trees_postings(&view.trees, field, interval, &code)
     except BaseException:
-        list_release(&postings)
         snapshot.exit()
         raise
-    list_release(&postings)
-    snapshot.leave(&view, OK if code == E_NOT_FOUND else code)
-    return found
-
-
-cdef list counts_list(const Output* out):
-    cdef list found = []
-    cdef const uint8_t* here = out.data
-    cdef const uint8_t* end = out.data + out.size
-    cdef uint32_t size
-    while here != NULL and here < end:
-        size = load32(here)
-        found.append((term_object(here + 12, size), load64(here + 4)))
-        here += 12 + size
+    snapshot.leave(&view, code)
     return found
 
 
@@ -988,71 +862,16 @@ cdef list counts_of_few(IndexSnapshot snapshot, uint32_t field, Matches within):
             for term in sorted(counts)]
 
 
-# ---- entries
-
-ctypedef object (*EntryFunction)(const EntryView* view, uint32_t field)
-
-
-cdef object entry_document(const EntryView* view, uint32_t field):
-    return PyUnicode_DecodeUTF8(<const char*>view.id, <Py_ssize_t>view.id_size, "replace")
-
-
-cdef object entry_stored(const EntryView* view, uint32_t field):
-    if view.stored == NULL:
-        return None
-    return PyBytes_FromStringAndSize(<const char*>view.stored, <Py_ssize_t>view.stored_size)
-
-
-cdef object entry_terms(const EntryView* view, uint32_t field):
-    """The terms of a field as bytes."""
-    cdef list found = []
-    cdef FieldView field_view
-    cdef const uint8_t* here
-    cdef const uint8_t* term = NULL
-    cdef size_t size = 0
-    if entry_find(view, field, &field_view) != OK:
-        return found
-    here = field_view.terms
-    while field_term(&field_view, &here, &term, &size):
-        found.append(PyBytes_FromStringAndSize(<const char*>term, <Py_ssize_t>size))
-    return found
-
-
-cdef object entry_values(const EntryView* view, uint32_t field):
-    cdef list found = []
-    cdef FieldView field_view
-    cdef const uint8_t* here
-    cdef const uint8_t* term = NULL
-    cdef size_t size = 0
-    if entry_find(view, field, &field_view) != OK:
-        return found
-    here = field_view.terms
-    while field_term(&field_view, &here, &term, &size):
-        found.append(term_object(term, size))
-    return found
-
-
 cdef list read_entries(IndexSnapshot snapshot, object ids, EntryFunction function, uint32_t field):
     """What the function makes of each entry. IndexError when one is not there."""
     cdef const uint64_t* data = NULL
     cdef size_t count = 0
-    cdef size_t index
-    cdef list found = []
     cdef View view
-    cdef Cursor cursor
-    cdef EntryView entry
     cdef int code = OK
     ids_of(ids, &data, &count)
     snapshot.enter(&view)
     try:
-        cursor_init(&cursor, &view.trees.entries)
-        for index in range(count):
-            code = entry_read(&view.trees, &cursor, data[index], &entry)
-            if code == E_NOT_FOUND:
-                raise IndexError(f"the index has no entry {data[index]}")
-            if code != OK:
-                break
-            found.append(function(&entry, field))
+        found = trees_entries(&view.trees, data, count, function, field, &code)
     except BaseException:
         snapshot.exit()
         raise

@@ -14,6 +14,7 @@ from typing import Self, final
 
 from pynori_core.disk import DiskHandle
 from pynori_core.document_snapshot import DocumentSnapshot
+from pynori_core.env import PendingCommit
 from pynori_core.errors import CorruptError
 from pynori_core.index_feed import FeedProgram, TextAnalyzer
 from pynori_core.matches import Matches, Ordered
@@ -143,6 +144,10 @@ class IndexWriter:
         """Up to 64 MB under any key of 1 to 500 bytes; None removes it. For definition, state, last etags."""
 
     def commit(self) -> None: ...
+    def seal(self) -> PendingCommit:
+        """As commit, but returns before it is durable, which the PendingCommit tells; the next writer may begin at
+        once, on top of this one. Snapshots see it when it is durable."""
+
     def abort(self) -> None:
         """Undo everything. Ending twice does no harm."""
 

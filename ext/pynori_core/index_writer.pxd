@@ -38,6 +38,7 @@ cdef class IndexWriter:
     cdef int live(self) except -1
     cdef int checked(self, int code) except -1
     cdef int flush(self) except -1
+    cdef int finish(self) except -1
     cdef int begin_document(self, str document_id) except -1
     cdef int put_entry(self, object entry, object stored) except -1
 

@@ -292,9 +292,8 @@ cdef class IndexWriter:
         self.checked(tree_put(&self.trees.meta, PyBytes_AS_STRING(encoded), <size_t>PyBytes_GET_SIZE(encoded),
                               PyBytes_AS_STRING(value), <uint64_t>PyBytes_GET_SIZE(value), PUT_UPSERT))
 
-    def commit(self):
-        if self.ended:
-            return
+    cdef int finish(self) except -1:
+        """Everything is in the trees, and nothing more may come."""
         try:
             self.flush()
             self.checked(trees_save(&self.trees))
@@ -303,10 +302,22 @@ cdef class IndexWriter:
             raise
         self.ended = True
         batch_release(&self.batch)
+        return 0
+
+    def commit(self):
+        if self.ended:
+            return
+        self.finish()
         try:
             self.txn.commit()
         except CorruptError as error:
             raise CorruptError(f"{self.txn.owner.directory}/{error}", error.offset) from None
+
+    def seal(self):
+        """End it and let the journal's thread make it durable, which the PendingCommit tells; the next may begin."""
+        self.live()
+        self.finish()
+        return self.txn.seal()
 
     def abort(self):
         """Undo everything. Ending twice does no harm."""

@@ -20,14 +20,8 @@ from pynori_core.errors cimport (
     error_set,
 )
 from pynori_core.expr cimport python_value
-from pynori_core.expr_eval cimport (
-    Node,
-    document_input,
-    evaluation_close,
-    evaluation_open,
-    program_run,
-    program_value,
-)
+from pynori_core.expr_eval cimport Node, document_input
+from pynori_core.expr_run cimport evaluation_close, evaluation_open, program_run, program_value
 from pynori_core.expr_values cimport (
     VALUE_DATE,
     VALUE_LIST,

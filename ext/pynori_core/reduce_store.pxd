@@ -12,7 +12,6 @@ from pynori_core.blittable cimport BlittableValue
 from pynori_core.btree cimport Tree
 from pynori_core.cursor cimport Cursor
 from pynori_core.document_snapshot cimport DocumentSnapshot
-from pynori_core.index_feed cimport FieldPath
 from pynori_core.index_writer cimport Fed, IndexWriter
 from pynori_core.items cimport Snapshot
 from pynori_core.output cimport Output
@@ -98,6 +97,8 @@ cdef struct GroupFeed:                 # one call of `feed`
 cdef int mapped_push(ReduceState* state, size_t key_size, size_t row_size) noexcept nogil
 cdef int reduce_corrupt(ReduceState* state, const char* what) noexcept nogil
 cdef int reduce_no_memory(ReduceState* state) noexcept nogil
+# Make room for one item more; False: no memory.
+cdef bint grow(void** memory, size_t* capacity, size_t item_size) noexcept nogil
 
 
 cdef class RowProgram:
@@ -142,21 +143,6 @@ cdef class ReducedGroup:
     cdef readonly bytes key
     cdef readonly bytes result
     cdef readonly str error
-
-
-@cython.final
-cdef class SumReduce(RowReduce):
-    cdef readonly uint32_t fields
-
-
-@cython.final
-cdef class GroupPaths(RowProgram):
-    cdef FieldPath keys[32]
-    cdef FieldPath sums[32]
-    cdef uint32_t key_count
-    cdef uint32_t sum_count
-    cdef list names                    # keeps the bytes of the steps alive
-    cdef readonly SumReduce reduce
 
 
 @cython.final

@@ -4,6 +4,9 @@ Runs in a thread; nothing here knows the event loop. Deletions go first: on one 
 tombstone, so their order among each other does not matter, and a document that came back is put after it was taken out.
 A tombstone whose id is used in another collection by now is none any more; the collection's departures tell of it.
 What was looked at and gave nothing new is only remembered in memory: no commit, no sync.
+
+While there is more to read, a batch is sealed and not waited for: it becomes durable while the next one is made. Until
+then nobody is told that it was done.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from pynori.runtime.clock import Clock, wire_time
 
 if TYPE_CHECKING:
     from pynori_core.document_snapshot import DocumentSnapshot
+    from pynori_core.env import PendingCommit
     from pynori_core.index_store import IndexStore, IndexWriter
 
     from pynori.documents.database import Database
@@ -28,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Outcome:
-    """What a batch did. more: a limit ended it."""
+    """What a batch did. more: a limit ended it. sealed: it is durable when this says so; None: it is now."""
 
     progress: Progress
     errors: list[IndexingError]
@@ -36,6 +40,14 @@ class Outcome:
     more: bool = False
     duration_ms: float = 0.0
     committed: bool = False
+    sealed: PendingCommit | None = None
+
+
+def settled(outcome: Outcome) -> Outcome:
+    """The outcome, once it is durable."""
+    if outcome.sealed is not None:
+        outcome.sealed.wait()
+    return outcome
 
 
 def run_batch(
@@ -47,8 +59,12 @@ def run_batch(
     errors: list[IndexingError],
     clock: Clock,
     settings: WorkSettings,
+    before: PendingCommit | None = None,
 ) -> Outcome:
-    """Run one batch. Raises what the disk or the engine raises; the index is as it was then."""
+    """Run one batch. Raises what the disk or the engine raises; the index is as it was then.
+
+    before: a sealed batch that `progress` and `errors` come from; it is durable when this returns.
+    """
     started_ms = clock.monotonic_ms()
     documents = database.snapshot()
     try:
@@ -56,11 +72,14 @@ def run_batch(
         if settings.batch_time_ms is not None:
             end_ms = started_ms + settings.batch_time_ms
             batch.is_late = lambda: clock.monotonic_ms() >= end_ms
-        batch.run()
+        sealed = batch.run()
     finally:
         documents.close()
+    if before is not None:
+        before.wait()
     outcome = Outcome(batch.progress, errors, batch.documents, batch.more)
     outcome.committed = batch.committed
+    outcome.sealed = sealed
     if batch.errors:
         outcome.errors = batch.kept_errors(errors)
     outcome.duration_ms = clock.monotonic_ms() - started_ms
@@ -96,7 +115,7 @@ class _Batch:
         self._changed = {name.lower(): etag for name, _, _, etag in documents.collections()}
         self._reads = {name.lower() for name in collections_to_read(feeder, documents)}
 
-    def run(self) -> None:
+    def run(self) -> PendingCommit | None:
         with self._store.write() as writer:
             self._feeder.start(writer)
             for collection in collections_to_read(self._feeder, self._snapshot):
@@ -105,13 +124,16 @@ class _Batch:
                 self._referring(writer, self._references)
             if self.documents == 0:
                 writer.abort()
-                return
+                return None
             self._finish(writer)
             if self._references is not None:
                 # First: a reference too many costs a look, one too few would leave an entry behind for good.
                 self._references.commit()
-            writer.commit()
             self.committed = True
+            if self.more and self._references is None:
+                return writer.seal()
+            writer.commit()
+            return None
 
     def _left(self) -> int:
         return max(1, self._settings.documents_max - self.documents)

@@ -85,6 +85,7 @@ class Index:
         self.references = references
         self.settings = WorkSettings()
         self.broken = broken  # why it is Faulty: it does not compile, or its files cannot be opened
+        self.is_damaged = False  # its files are what is broken
         self.is_paused = False
         self.was_current = False  # queries have seen it up to date since it was opened
         self.is_idle = False  # an automatic one that nobody has asked for a while
@@ -101,6 +102,8 @@ class Index:
         self._database = database
         self._clock = clock
         self._moved = asyncio.Event()
+        self._current_at = -1  # the database's last etag when it was last seen to be up to date,
+        self._current_progress: Progress | None = None  # and how far it had come
         self._snapshots: WeakSet[IndexSnapshot] = WeakSet()  # handed out
         self._snapshots_lock = threading.Lock()  # of the set: any thread may add to it
         self.progress = Progress()
@@ -198,7 +201,7 @@ class Index:
         Raises: OperationFailed, as every query from now on.
         """
         if self.broken is None:
-            self.broken = str(error)
+            self.broken, self.is_damaged = str(error), True
             log.error("indexes", f"index {self.name} is damaged: {error}", db=self._database.name)
             self.tell_broken()
         raise OperationFailed(self._why_faulty()) from error
@@ -230,7 +233,16 @@ class Index:
 
     def is_stale(self, cutoff_etag: int | None = None) -> bool:
         """Whether documents up to an etag (None: all there are) may be missing."""
-        return bool(self._behind(cutoff_etag, first_only=True))
+        if cutoff_etag is not None:
+            return bool(self._behind(cutoff_etag, first_only=True))
+        # Every query asks. What was up to date stays so until something is written.
+        last_etag, progress = self._database.last_etag, self.progress
+        if self._current_at == last_etag and self._current_progress is progress:
+            return False
+        stale = bool(self._behind(None, first_only=True))
+        if not stale:
+            self._current_at, self._current_progress = last_etag, progress
+        return stale
 
     def staleness_reasons(self, cutoff_etag: int | None = None) -> list[str]:
         """Why it is stale, for people; nothing when it is not."""

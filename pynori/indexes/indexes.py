@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from collections import Counter
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -25,6 +26,7 @@ from pynori.indexes.fields import choice
 from pynori.indexes.folders import REFERENCES, IndexFolders, Owner, folder_name
 from pynori.indexes.index import Index
 from pynori.indexes.output import check_no_others, check_output
+from pynori.indexes.progress import IndexingError, write_errors
 from pynori.indexes.references import References
 from pynori.indexes.settings import WorkSettings, work_settings
 from pynori.indexes.tables import Definition, definitions_of
@@ -74,6 +76,7 @@ class Indexes:
         self._closing = asyncio.Event()
         self._housekeeper = Tasks()
         self._doomed: set[Index] = set()  # on their way out
+        self._rebuilds: Counter[str] = Counter()  # of automatic indexes whose files were damaged, by lower-case name
         self._seen_etag = -1
         self._look: asyncio.TimerHandle | None = None
         self._closed = False
@@ -105,22 +108,27 @@ class Indexes:
     def covering(self, need: AutoIndexDefinition) -> Index | None:
         """The automatic index that answers what is needed: one that is up to date before others, then the smallest."""
         found = [each for each in self.automatic() if _serves(each, need)]
-        if not found:
-            return None
+        if len(found) < 2:
+            return found[0] if found else None
         return min(found, key=lambda each: (each.is_stale(), len(each.definition.fields)))
 
     async def for_need(self, need: AutoIndexDefinition) -> Index:
         """The automatic index for a query, made when there is none; it may still be building."""
-        found = self.covering(need)
-        if found is not None:
-            return found
-        existing = [each.definition for each in self.automatic()]
-        definition = to_build(need, [each for each in existing if isinstance(each, AutoIndexDefinition)])
-        make_feeder(definition, self._database)  # raises when there can be no such index
-        fields = {"database": self._database.name, "definition": definition.to_json()}
-        await self._definitions.change_indexes("index.put_auto", fields)
-        await self.reconcile()
-        return self.find(definition.name)
+        for _ in range(limits.INDEX_NEED_TRIES_MAX):
+            found = self.covering(need)
+            if found is not None:
+                return found
+            existing = [each.definition for each in self.automatic()]
+            definition = to_build(need, [each for each in existing if isinstance(each, AutoIndexDefinition)])
+            make_feeder(definition, self._database)  # raises when there can be no such index
+            fields = {"database": self._database.name, "definition": definition.to_json()}
+            await self._definitions.change_indexes("index.put_auto", fields)
+            await self.reconcile()
+            made = self.get(definition.name)
+            if made is not None:
+                return made
+            # One that another query needed has taken its place already.
+        raise IndexDoesNotExist(f"There is no index with '{definition.name}' name.")
 
     def sorters(self) -> Mapping[str, str]:
         """The code of the registered sorters that queries may order by, by name."""
@@ -326,7 +334,7 @@ class Indexes:
                 await self._replace(key, definition)
         for key in [each for each in self._indexes if each not in wanted]:
             await self._drop_replacement(key)
-            self._exchange(key, None)
+            self._exchange(key, None, self._covering_successor(self._indexes[key], wanted))
 
     async def _begin(self, key: str, definition: Definition, found: list[Found]) -> None:
         """Open or make an index that is not open yet; found: environments of its name."""
@@ -350,9 +358,11 @@ class Indexes:
     async def _open(self, definition: Definition, found: Found) -> Index:
         owner, store, path = found
         if isinstance(store, str):
-            return Index(definition, self._database, self._clock, owner.created, path=path, broken=store)
-        index: Index = await _in_thread(functools.partial(self._assemble, definition, store, path, owner.created))
-        return index
+            index = Index(definition, self._database, self._clock, owner.created, path=path, broken=store)
+            index.is_damaged = path is None
+            return index
+        opened: Index = await _in_thread(functools.partial(self._assemble, definition, store, path, owner.created))
+        return opened
 
     async def _make(self, definition: Definition) -> Index:
         index: Index = await _in_thread(functools.partial(self._make_blocking, definition))
@@ -437,8 +447,16 @@ class Indexes:
             replacement.retire(self._indexes.get(key))
             self._dispose(replacement)
 
-    def _exchange(self, key: str, fresh: Index | None) -> None:
-        """Put another index in the place of one, in one step; the old one goes when its last reader has."""
+    def _covering_successor(self, index: Index, wanted: Collection[str]) -> Index | None:
+        """Where readers of an automatic index go on that was deleted because another one answers all that it did."""
+        others = (each for each in self.automatic() if each is not index and each.definition.name.lower() in wanted)
+        return next((each for each in others if _covers(each, index) and not each.is_stale()), None)
+
+    def _exchange(self, key: str, fresh: Index | None, successor: Index | None = None) -> None:
+        """Put another index in the place of one, in one step; the old one goes when its last reader has.
+
+        successor: where its readers go on when nothing takes its place.
+        """
         old = self._indexes.pop(key)
         if fresh is not None:
             fresh.is_replacement = False
@@ -446,7 +464,7 @@ class Indexes:
             if fresh not in self._workers:
                 self._start(fresh)
             fresh.last_query, fresh.queried_ms = old.last_query, old.queried_ms
-        old.retire(fresh)
+        old.retire(fresh or successor)
         self._dispose(old)
 
     # ------------------------------------------------------------ following the database
@@ -482,6 +500,10 @@ class Indexes:
         self._hold(index)
         self._committed()  # it may have written documents of its own
         key = index.definition.name.lower()
+        if index.is_auto and index.is_damaged and self._rebuilds[key] < limits.INDEX_REBUILDS_MAX:
+            self._rebuilds[key] += 1
+            self._tasks.start(f"building index {index.name} anew", self._rebuild(index, self._rebuilds[key]))
+            return
         has_failed = index.broken is not None or index.progress.failure is not None
         # One that has failed takes the place too: that is what was asked for, and it says why.
         if self._replacements.get(key) is index and (has_failed or not index.is_stale()):
@@ -597,6 +619,23 @@ class Indexes:
             log.error("indexes", f"the index in {path} does not open: {error}", db=self._database.name)
             return None
 
+    # ------------------------------------------------------------ after damage
+
+    async def _rebuild(self, index: Index, attempt: int) -> None:
+        """Build an automatic index anew whose files are damaged: nobody but the database knows that it is there."""
+        async with self._turn:
+            key = index.definition.name.lower()
+            if self._closed or self._indexes.get(key) is not index:
+                return
+            why = f"its files were damaged, it is built anew ({attempt} of at most {limits.INDEX_REBUILDS_MAX} times)"
+            log.error("indexes", f"index {index.name}: {why}", db=self._database.name)
+            fresh = await self._make(index.definition)
+            if fresh.store is not None:
+                told = f"{why}: {index.broken}"[: limits.INDEX_ERROR_SIZE_MAX]
+                fresh.errors = [IndexingError(wire_time(self._clock.now()), "", "Rebuild", told)]
+                await _in_thread(functools.partial(_note_errors, fresh.store, fresh.errors))
+            self._exchange(key, fresh)
+
     # ------------------------------------------------------------ the end of an index
 
     def _dispose(self, index: Index) -> None:
@@ -609,6 +648,9 @@ class Indexes:
             await worker.stop()
         self._database.tombstones.release(_holder(index))
         await self._close(index)
+        if index.is_damaged and index.path is not None and index.path.exists():
+            # For who wants to know what happened.
+            await _in_thread(functools.partial(self._folders.put_aside, index.path, index.broken))
         await _in_thread(functools.partial(self._folders.remove, index.path))
         self._doomed.discard(index)
 
@@ -625,6 +667,11 @@ class Indexes:
                     # It can be built anew; what it belongs to must be closed all the same.
                     log.error("indexes", f"closing index {index.name} failed: {error}", db=self._database.name)
                     break
+
+
+def _note_errors(store: IndexStore, errors: list[IndexingError]) -> None:
+    with store.write() as writer:
+        write_errors(writer, errors)
 
 
 def _reads(feeder: Feeder) -> frozenset[str] | None:

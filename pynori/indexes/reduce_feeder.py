@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from pynori_core.blittable import Document
-from pynori_core.reduce_store import GroupPaths, ReducedGroup, ReduceStore
+from pynori_core.reduce_store import ReducedGroup, ReduceStore
+from pynori_core.reduce_sums import GroupPaths
 
 from pynori.errors import CompilationError, PynoriError
 from pynori.indexes.auto import ALL_DOCUMENTS, COUNT_FIELD, AutoIndexDefinition

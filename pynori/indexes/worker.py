@@ -23,7 +23,7 @@ from pynori_core.errors import CorruptError, EngineError, InvariantError, Poison
 from pynori import limits
 from pynori.documents.database import Database
 from pynori.errors import DatabaseClosed, PynoriError
-from pynori.indexes.batch import Outcome, run_batch
+from pynori.indexes.batch import Outcome, run_batch, settled
 from pynori.indexes.index import Index
 from pynori.indexes.progress import IndexingError
 from pynori.runtime import log
@@ -100,6 +100,7 @@ class Worker:
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
         self._last_commit_ms = -1e9
+        self._sealed: Outcome | None = None  # of the batch before, on its way to the disk; nobody knows of it yet
         index.wake = self.wake
         index.tell_broken = functools.partial(asyncio.get_running_loop().call_soon_threadsafe, self._is_broken)
 
@@ -131,6 +132,7 @@ class Worker:
                 await self._keep_distance()
                 if self._stopping or not await self._batch():
                     break
+            await self._settle()
 
     def _has_work(self) -> bool:
         try:
@@ -166,9 +168,11 @@ class Worker:
         store, feeder = index.store, index.feeder
         if store is None or feeder is None:
             return False
+        at: Outcome | Index = self._sealed or index
+        before = None if self._sealed is None else self._sealed.sealed
         call = functools.partial(
-            run_batch, self._database, store, feeder, index.references, index.progress, index.errors, self._clock,
-            index.settings,
+            run_batch, self._database, store, feeder, index.references, at.progress, at.errors, self._clock,
+            index.settings, before,
         )  # fmt: skip
         try:
             outcome = await self._threads.run(call, index.definition.priority)
@@ -182,15 +186,40 @@ class Worker:
             self._break(f"{type(error).__name__}: {error}")
             return False
         self._last_commit_ms = self._clock.monotonic_ms()
+        if self._sealed is not None:
+            self._take(self._sealed)
+        self._sealed = outcome
+        if outcome.sealed is None or outcome.progress.fails_too_often(outcome.more):
+            return await self._settle()
+        return True
+
+    async def _settle(self) -> bool:
+        """Wait until the last batch is durable, and take what it did; False: stop."""
+        if self._sealed is None:
+            return True
+        try:
+            outcome = self._sealed
+            if outcome.sealed is not None:
+                await self._threads.run(functools.partial(settled, outcome), self._index.definition.priority)
+        except EngineError as error:
+            return await self._failed(error)
+        self._sealed = None
+        self._take(outcome)
+        return True
+
+    def _take(self, outcome: Outcome) -> None:
+        """What a batch did holds from now on."""
+        index = self._index
         if outcome.committed and outcome.progress.fails_too_often(outcome.more):
             outcome.progress.failure = _too_many(outcome)
             log.error("indexes", f"index {index.name}: {outcome.progress.failure}", db=self._database.name)
         index.take(outcome)
         self._moved_on(index)
-        return True
 
     async def _failed(self, error: Exception) -> bool:
         index = self._index
+        # What was sealed may be lost. If it is not, its documents are fed again, which changes nothing.
+        self._sealed = None
         if self._stopping:
             return False
         log.error("indexes", f"a batch of index {index.name} failed: {error}", db=self._database.name)
@@ -198,6 +227,7 @@ class Worker:
         kept = IndexingError(now, "", "Map", str(error)[: limits.INDEX_ERROR_SIZE_MAX])
         index.errors = [*index.errors, kept][-limits.INDEX_ERRORS_KEPT_MAX :]
         if isinstance(error, CorruptError | InvariantError):
+            index.is_damaged = True
             self._break(str(error))
             return False
         if isinstance(error, UnknownOutcome | Poisoned):

@@ -44,6 +44,7 @@ class Outcome(msgspec.Struct, frozen=True):
     keys: list[str] = []  # reduce
     references: list[tuple[str, str | None]] = []  # (id, collection) that load was called with
     writes: list[Write] = []
+    includes: list[tuple[str, str]] = []  # ("document", id) and ("cmpxchg", key) that a result brings along
     output: list[str] = []
     asked: list[str] = []  # ids that must come with the call when it is repeated
 

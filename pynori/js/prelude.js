@@ -13,6 +13,7 @@
 'use strict';
 const OUTPUT_CHARACTERS_MAX = 1048576;
 const WRITES_MAX = 10000;
+const INCLUDES_MAX = 10000;
 // What the engine throws when it has no memory left even for an error.
 const OUT_OF_MEMORY = 'InternalError: out of memory, or null was thrown';
 const parse = JSON.parse, stringify = JSON.stringify, evaluate = eval;
@@ -129,6 +130,21 @@ function put(id, document, expected) {
 function del(id, expected) {
   note('del', id, expected, 'null');
 }
+
+// What a result of a query is to bring along. Ids and keys may come in arrays; what is none is passed over.
+function noteIncluded(kind, values) {
+  for (const value of values.flat(Infinity)) {
+    if (typeof value !== 'string' || value === '') continue;
+    if (call.includes.length >= INCLUDES_MAX) throw new RangeError('a script includes at most ' + INCLUDES_MAX + ' items');
+    call.includes.push([kind, value]);
+  }
+}
+
+function include(...ids) {
+  noteIncluded('document', ids);
+}
+
+const includes = Object.freeze({ document: include, cmpxchg: (...keys) => noteIncluded('cmpxchg', keys) });
 
 function output(...values) {
   const line = values.map(value => typeof value === 'string' ? value : write(value)).join(' ');
@@ -385,7 +401,7 @@ function run(text) {
   const input = read(text);
   call = {
     ids: new WeakMap(), loaded: input.loaded ?? {}, asked: new Set(), references: new Map(), writes: [],
-    written: new Map(), output: [], output_characters: 0,
+    written: new Map(), includes: [], output: [], output_characters: 0,
   };
   let answer;
   try {
@@ -397,6 +413,7 @@ function run(text) {
   const parts = ['{', answer];
   if (call.writes.length > 0) parts.push(',"writes":[', call.writes.join(','), ']');
   if (call.references.size > 0) parts.push(',"references":', stringify([...call.references]));
+  if (call.includes.length > 0) parts.push(',"includes":', stringify(call.includes));
   if (call.output.length > 0) parts.push(',"output":', stringify(call.output));
   parts.push('}');
   return parts.join('');   // one flat string: sums of long strings are ropes, which Python cannot take
@@ -412,6 +429,8 @@ give('loadPath', loadPath);
 give('noTracking', Object.freeze({ load: id => find(id, null, false) }));
 give('put', put);
 give('del', del);
+give('include', include);
+give('includes', includes);
 give('output', output);
 give('console', Object.freeze({ log: output }));
 give('createField', createField);

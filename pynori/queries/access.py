@@ -15,19 +15,27 @@ from pynori.queries.rows import Row
 
 if TYPE_CHECKING:
     from pynori_core.document_snapshot import DocumentSnapshot
+    from pynori_core.index_store import IndexSnapshot
     from pynori_core.items import StoredDocument
+    from pynori_core.matches import Matches, Ordered
+
+    Entries = Matches | Ordered
 
 HILO = "@hilo"
 
 
 class Found:
-    """What matching found: how many results there are in all, and the rows of the page."""
+    """What matching found: how many results there are in all, and the rows of the page.
 
-    __slots__ = ("rows", "total")
+    entries: of the rows, where an index has them and knows nothing of them but their documents.
+    """
 
-    def __init__(self, total: int, rows: Iterator[Row]) -> None:
+    __slots__ = ("entries", "rows", "total")
+
+    def __init__(self, total: int, rows: Iterator[Row], entries: tuple[IndexSnapshot, Entries] | None = None) -> None:
         self.total = total
         self.rows = rows
+        self.entries = entries
 
 
 def without_index(plan: Plan, snapshot: DocumentSnapshot, page: Page) -> Found:

@@ -6,9 +6,10 @@ is one batch of rows and the ids to include, however many results there are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pynori_core.checksum import xxh3_64_of
@@ -20,10 +21,11 @@ from pynori.queries.explain import explanations_of
 from pynori.queries.filter import Condition, condition_of
 from pynori.queries.highlight import Highlightings
 from pynori.queries.include import Includes
-from pynori.queries.project import MetadataOnly, Projector, load_documents
+from pynori.queries.project import MetadataOnly, Projector, WholeDocuments, load_documents
 from pynori.queries.text import encode
 from pynori.queries.timings import Timings, span
 from pynori.queries.values import Values
+from pynori.queries.whole import WholeResults
 from pynori.runtime.clock import Clock, wire_time
 
 if TYPE_CHECKING:
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
     from pynori.queries.plan import Plan
     from pynori.queries.rows import Row
     from pynori.queries.running import RunningQuery
+
+
+NOTHING_INCLUDED: Mapping[tuple[str, str], None] = MappingProxyType({})
 
 
 @dataclass(slots=True)
@@ -69,7 +74,9 @@ class Execution:
         highlights: Highlightings | None = None,
         timings: Timings | None = None,
         running: RunningQuery | None = None,
+        included: Mapping[tuple[str, str], None] = NOTHING_INCLUDED,
     ) -> None:
+        """included: as in Includes."""
         self.query = query = plan.query
         self.facts = facts
         self._found = found
@@ -84,7 +91,7 @@ class Execution:
         self._began_ms = clock.monotonic_ms()
         self._close = close
         self._running = running
-        self._includes = Includes(query, values)
+        self._includes = Includes(query, values, included)
         self._distinct: set[bytes] | None = set() if query.select is not None and query.select.distinct else None
         if query.filter is not None:
             condition = condition_of(query, values, snapshot)
@@ -92,8 +99,16 @@ class Execution:
             facts.scanned = 0
             self._found = Found(found.total, self._filtered(found.rows, condition, limit))
         facts.total = found.total
+        self._whole = self._whole_results(found)
         if page.limited is not None:
             facts.capped = max(0, min(page.limited, found.total - page.skip))
+
+    def _whole_results(self, found: Found) -> WholeResults | None:
+        """What writes the results natively, if they are documents as they are and nobody else looks at them."""
+        looked_at = self._includes.wanted or self._highlights is not None or self._explanations is not None
+        if found.entries is None or self._paged_late or looked_at or not isinstance(self._projector, WholeDocuments):
+            return None
+        return WholeResults(*found.entries, self._snapshot, self._running)
 
     def close(self) -> None:
         """Give back the snapshots."""
@@ -102,6 +117,24 @@ class Execution:
             self._close()
 
     # ---- results
+
+    def _between(self, before: bytes, behind: bytes) -> Iterator[bytes]:
+        """The JSON of the results of the page, each between two texts, once; one or many at a time."""
+        if self._whole is None:
+            for result in self.results():
+                yield before + result + behind
+            return
+        with span(self._timings, "Retrieve"):
+            yield from self._whole.pieces(before, behind)
+        self.facts.skipped += self._whole.missing
+
+    def _joined(self) -> Iterator[bytes]:
+        """The results with commas between them."""
+        pieces = self._between(b",", b"")
+        first = next(pieces, None)
+        if first is not None:
+            yield first[1:]
+            yield from pieces
 
     def results(self) -> Iterator[bytes]:
         """The JSON of each result of the page. Once."""
@@ -173,13 +206,8 @@ class Execution:
 
     def pieces(self) -> Iterator[bytes]:
         """The whole answer of /queries."""
-        separator = b'{"Results":['
-        for result in self.results():
-            yield separator
-            yield result
-            separator = b","
-        if separator != b",":
-            yield separator
+        yield b'{"Results":['
+        yield from self._joined()
         yield b'],"Includes":{'
         yield from self._includes.write(self._snapshot)
         yield b"}," + encode(self._ending())[1:]
@@ -231,16 +259,12 @@ class Execution:
     def lines(self) -> Iterator[bytes]:
         """The answer of /streams/queries as lines of JSON."""
         yield b'{"Stats":' + encode(self.stream_facts()) + b"}\n"
-        for result in self.results():
-            yield b'{"Item":' + result + b"}\n"
+        yield from self._between(b'{"Item":', b"}\n")
 
     def object_pieces(self) -> Iterator[bytes]:
         """The answer of /streams/queries as one JSON object."""
         yield encode(self.stream_facts())[:-1] + b',"Results":['
-        separator = b""
-        for result in self.results():
-            yield separator + result
-            separator = b","
+        yield from self._joined()
         yield b'],"Includes":{'
         yield from self._includes.write(self._snapshot)
         yield b"}}"
@@ -248,4 +272,4 @@ class Execution:
 
 def etag_number(*parts: object) -> int:
     """A result etag: a positive number of 63 bits over everything that a result depends on."""
-    return xxh3_64_of(encode([str(part) for part in parts])) >> 1
+    return xxh3_64_of(encode(parts)) >> 1

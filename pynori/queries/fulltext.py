@@ -379,9 +379,14 @@ class FullText:
             self._constants.append((found, self._factor * max(rarity, 0.01), number))
         return found
 
+    @property
+    def ranks(self) -> bool:
+        """Whether something that was matched tells how well entries fit."""
+        return bool(self._tokens or self._constants or self._likenesses)
+
     def scores(self, ids: Ids) -> Column | None:
         """How well each entry fits; None when nothing in the query tells."""
-        if not self._tokens and not self._constants and not self._likenesses:
+        if not self.ranks:
             return None
         total = np.zeros(len(ids))
         for number, tokens in self._tokens.items():

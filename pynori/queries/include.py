@@ -5,7 +5,7 @@ A document that is a result itself is not included again; one that is not there 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pynori.errors import LimitExceeded
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 class Includes:
     """What the results of one query include."""
 
-    def __init__(self, query: Query, values: Values) -> None:
+    def __init__(self, query: Query, values: Values, by_scripts: Mapping[tuple[str, str], None]) -> None:
+        """by_scripts: what scripts of the query have named so far; grows while results are made."""
+        self._by_scripts = by_scripts
         self.paths = tuple(each for each in query.includes if isinstance(each, Path))
         self._values = values
         self._value_paths = tuple(
@@ -36,19 +38,22 @@ class Includes:
         self._ids: dict[str, str] = {}  # as written, by lower case, in the order in which they were met
         self._results: set[str] = set()
 
+    @property
+    def wanted(self) -> bool:
+        """Whether results name anything to include."""
+        return bool(self.paths or self._value_paths)
+
     def add(self, row: Row) -> None:
         """Take in the ids that one result names."""
         for parts in self._value_paths:
             self._value_keys.update(dict.fromkeys(self._at(row, parts)))
-        if not self.paths:
+        if not self.paths and not self._by_scripts:
             return
         self._results.add(row.id.lower())
         for path in self.paths:
             for id in self._ids_of(row, path):
                 self._ids.setdefault(id.lower(), id)
-        if len(self._ids) > QUERY_INCLUDED_DOCUMENTS_MAX:
-            name = f"QUERY_INCLUDED_DOCUMENTS_MAX ({QUERY_INCLUDED_DOCUMENTS_MAX})"
-            raise LimitExceeded(f"the query includes more documents than {name}")
+        self._check()
 
     def _ids_of(self, row: Row, path: Path) -> Iterator[str]:
         return self._at(row, path.parts)
@@ -65,13 +70,26 @@ class Includes:
 
     def compare_exchange_values(self) -> dict[str, Any] | None:
         """What the cluster keeps under the keys that the results name; None when the query asks for none."""
-        if not self._value_paths:
+        keys = [*self._value_keys, *(key for kind, key in self._by_scripts if kind == "cmpxchg")]
+        if not self._value_paths and not keys:
             return None
         missing = {"Index": -1, "Value": None}
-        return {key: self._values.compare_exchange(key) or {"Key": key, **missing} for key in self._value_keys}
+        return {key: self._values.compare_exchange(key) or {"Key": key, **missing} for key in keys}
+
+    def _take_from_scripts(self) -> None:
+        for kind, id in self._by_scripts:
+            if kind == "document":
+                self._ids.setdefault(id.lower(), id)
+        self._check()
+
+    def _check(self) -> None:
+        if len(self._ids) > QUERY_INCLUDED_DOCUMENTS_MAX:
+            name = f"QUERY_INCLUDED_DOCUMENTS_MAX ({QUERY_INCLUDED_DOCUMENTS_MAX})"
+            raise LimitExceeded(f"the query includes more documents than {name}")
 
     def write(self, snapshot: DocumentSnapshot) -> Iterator[bytes]:
         """The properties of `Includes`, without its braces."""
+        self._take_from_scripts()
         separator = b""
         for lowered, id in self._ids.items():
             if lowered in self._results:

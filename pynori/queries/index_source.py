@@ -44,6 +44,7 @@ class OpenIndex:
             self._analyzer,
             self._spatial,
             self._is_stale,
+            not index.is_auto and not index.definition.type.startswith("JavaScript"),
         )
 
     def _analyzer(self, field: str) -> Analyzer:

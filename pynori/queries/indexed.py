@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pynori_core.index_page import page_of
 from pynori_core.matches import Ordered
 
 from pynori.limits import QUERY_ROWS_BATCH
@@ -21,11 +23,12 @@ from pynori.queries.highlight import Highlightings, Wanted, highlights_of
 from pynori.queries.match import Matcher
 from pynori.queries.more_like_this import Likeness, likeness_of
 from pynori.queries.names import IndexNames, key_path
-from pynori.queries.order import Column, Ids, Orderer, Sort, no_sorters
+from pynori.queries.order import Column, Ids, Orderer, Sort, keys_of, no_sorters
 from pynori.queries.patterns import Finder, RegularExpressions
 from pynori.queries.plan import Page, Plan
 from pynori.queries.project import Projector
 from pynori.queries.rows import Row
+from pynori.queries.simple import conditions_of
 from pynori.queries.spatial import Places
 from pynori.queries.text import encode
 from pynori.queries.values import Values
@@ -44,6 +47,7 @@ class IndexView:
     """One index as of one commit.
 
     auto: made for queries, so its fields are named by their paths. reduced: its entries are groups.
+    moments: texts that mean moments are compared as such.
     declared: the fields that it can have; None: any. analyzer: that of a text field. spatial: options of
     a spatial field.
     """
@@ -56,6 +60,7 @@ class IndexView:
     analyzer: Callable[[str], Analyzer]
     spatial: Callable[[str], SpatialOptions] = lambda name: SpatialOptions()
     is_stale: bool = False
+    moments: bool = False
 
 
 class IndexedQuery:
@@ -81,14 +86,37 @@ class IndexedQuery:
         self._once = once
         self._values = values
         self._keeps = keeps
-        index = view.snapshot
-        self.names = IndexNames(index, query, auto=view.auto, declared=view.declared)
-        alias = query.source.alias
-        patterns = RegularExpressions(index, find)
-        self._words = FullText(index, self.names, values, view.analyzer, alias, patterns, self._like)
-        self._places = Places(index, self.names, values, view.spatial, alias)
-        self.matcher = Matcher(index, self.names, values, self._words, self._places, patterns)
-        self.orderer = Orderer(index, self.names, values, self._words, self._places, values.now.isoformat, sort)
+        self._find = find
+        self._sort = sort
+        self.names = IndexNames(
+            view.snapshot, query, auto=view.auto, declared=view.declared, moments=view.moments
+        )  # fmt: skip
+
+    # What the long way works with; most queries need none of it.
+
+    @cached_property
+    def _patterns(self) -> RegularExpressions:
+        return RegularExpressions(self._view.snapshot, self._find)
+
+    @cached_property
+    def _words(self) -> FullText:
+        view, alias = self._view, self._plan.query.source.alias
+        return FullText(view.snapshot, self.names, self._values, view.analyzer, alias, self._patterns, self._like)
+
+    @cached_property
+    def _places(self) -> Places:
+        view, alias = self._view, self._plan.query.source.alias
+        return Places(view.snapshot, self.names, self._values, view.spatial, alias)
+
+    @cached_property
+    def matcher(self) -> Matcher:
+        index = self._view.snapshot
+        return Matcher(index, self.names, self._values, self._words, self._places, self._patterns)
+
+    @cached_property
+    def orderer(self) -> Orderer:
+        index, seed = self._view.snapshot, self._values.now.isoformat
+        return Orderer(index, self.names, self._values, self._words, self._places, seed, self._sort)
 
     def found(self, page: Page) -> tuple[Found, Projector | None]:
         """The rows of the page with how many results there are, and what makes results of them if that is settled."""
@@ -102,13 +130,32 @@ class IndexedQuery:
         if query.where is None and not self._is_fanned_out:
             # Walking the field that orders them finds the page without a set of all entries.
             ids = self.orderer.page(None, orders, page.skip, page.take)
-            return Found(index.entry_count, self._rows(ids)), None
+            return self._found(index.entry_count, ids), None
+        found = self._found_at_once(orders, page)
+        if found is not None:
+            return found, None
         matches = self.matcher.where(query.where)
         if self._is_fanned_out:
             ordered = index.distinct_documents(self.orderer.page(matches, orders, 0, len(matches)))
-            return Found(len(ordered), self._rows(ordered[page.skip : page.skip + page.take])), None
+            return self._found(len(ordered), ordered[page.skip : page.skip + page.take]), None
         ids = self.orderer.page(matches, orders, page.skip, page.take)
-        return Found(len(matches), self._rows(ids)), None
+        return self._found(len(matches), ids), None
+
+    def _found_at_once(self, orders: Sequence[Order], page: Page) -> Found | None:
+        """As `found`, where one native call is enough."""
+        if self._is_fanned_out:
+            return None
+        conditions = conditions_of(self._plan.query.where, self.names, self._values)
+        keys = keys_of(orders, self.names) if conditions is not None else None
+        if conditions is None or keys is None:
+            return None
+        total, ids = page_of(self._view.snapshot, conditions, keys, page.skip, page.take)
+        entries = None if self._view.reduced else (self._view.snapshot, ids)
+        return Found(total, self._rows(ids), entries)
+
+    def _found(self, total: int, ids: Ids) -> Found:
+        known = self._view.reduced or self._words.ranks or self._place_order is not None
+        return Found(total, self._rows(ids), None if known else (self._view.snapshot, ids))
 
     @property
     def _is_fanned_out(self) -> bool:
@@ -131,9 +178,15 @@ class IndexedQuery:
 
     def _distances(self, ids: Ids) -> Column | None:
         """How far entries are from the place that the query orders by; None when it does not."""
+        order = self._place_order
+        return None if order is None else self._places.distances(order, ids)
+
+    @property
+    def _place_order(self) -> Call | None:
+        """What the query orders by places with."""
         for order in self._plan.query.order_by:
             if isinstance(order.expression, Call) and order.expression.name == "spatial.distance":
-                return self._places.distances(order.expression, ids)
+                return order.expression
         return None
 
     def _like(self, call: Call) -> Likeness:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from pynori_core.matches import Matches
 
 from pynori.errors import InvalidQuery
+from pynori.queries.instants import Moment
 from pynori.queries.values import Scalar, Values
 from pynori.rql.ast import (
     And,
@@ -42,6 +43,10 @@ class Names(Protocol):
 
     def find(self, path: Path, *, exact: bool = False, search: bool = False) -> IndexField | None:
         """As find_of."""
+        ...
+
+    def moment_in(self, field: IndexField, value: object) -> Moment | None:
+        """The moment that a value means in a field, where it is compared as one."""
         ...
 
     def find_of(self, expression: Expression, *, exact: bool = False, search: bool = False) -> IndexField | None:
@@ -78,6 +83,8 @@ class Patterns(Protocol):
 
     def matching(self, field: IndexField, pattern: str, within: Matches | None) -> Matches: ...
 
+
+RANGES = frozenset((">", ">=", "<", "<="))  # operators
 
 WORD_CONDITIONS = frozenset(("search", "lucene", "fuzzy", "proximity", "moreLikeThis", "vector.search"))
 
@@ -183,7 +190,7 @@ class Matcher:
             return sum(snapshot.count_of(field.number, value) for value in values) if len(values) < 16 else len(values)
         if isinstance(node, Between):
             low, high = self._values.scalar(node.low), self._values.scalar(node.high)
-            if low is None or high is None or _kind(low) != _kind(high):
+            if low is None or high is None or kind_of(low) != kind_of(high):
                 return 0
         else:
             value = self._values.scalar(node.right)
@@ -216,6 +223,10 @@ class Matcher:
             return self._snapshot.exists(field.number, within=within).minus(refused)
         if value is None:
             return NOTHING
+        moment = self._names.moment_in(field, value)
+        if moment is not None:
+            compare = moment.after if node.operator in (">", ">=") else moment.before
+            return compare(self._snapshot, field.number, "=" in node.operator, within)
         if node.operator in (">", ">="):
             return self._snapshot.range(
                 field.number, value, None, include_low=node.operator == ">=", within=within
@@ -225,13 +236,20 @@ class Matcher:
     def _equal(self, field: IndexField, value: Scalar, within: Matches | None) -> Matches:
         if field.text and isinstance(value, str):
             return self._words.equal_text(field, value, within)
+        moment = self._names.moment_in(field, value)
+        if moment is not None:
+            return self._words.equal_value(field, moment.equal(self._snapshot, field.number, within))
         return self._words.equal_value(field, self._snapshot.equal(field.number, value, within=within))
 
     def _between(self, node: Between, within: Matches | None, exact: bool) -> Matches:
         field = self._field(node.value, exact)
         low, high = self._values.scalar(node.low), self._values.scalar(node.high)
-        if field is None or low is None or high is None or _kind(low) != _kind(high):
+        if field is None or low is None or high is None or kind_of(low) != kind_of(high):
             return NOTHING
+        first, last = self._names.moment_in(field, low), self._names.moment_in(field, high)
+        if first is not None and last is not None:
+            later = first.after(self._snapshot, field.number, True, within)
+            return last.before(self._snapshot, field.number, True, later)
         return self._snapshot.range(field.number, low, high, within=within)
 
     def _in(self, node: In, within: Matches | None, exact: bool) -> Matches:
@@ -247,7 +265,7 @@ class Matcher:
             for value in values:
                 found = self._equal(field, value, found)
             return found
-        if field.text:
+        if field.text or any(self._names.moment_in(field, value) for value in values):
             return Matches.union_all([self._equal(field, value, within) for value in values])
         return self._words.equal_value(field, self._snapshot.in_(field.number, values, within=within))
 
@@ -339,14 +357,15 @@ _FIELD_TESTS: dict[str, Callable[[Matcher, Call, Matches | None, bool], Matches]
 
 
 def _is_range(node: Expression) -> bool:
-    return isinstance(node, Between) or (isinstance(node, Comparison) and node.operator not in ("=", "!="))
+    return isinstance(node, Between) or (isinstance(node, Comparison) and node.operator in RANGES)
 
 
 def _is_id(expression: Expression) -> bool:
     return isinstance(expression, Call) and expression.name == "id"
 
 
-def _kind(value: Scalar) -> int:
+def kind_of(value: Scalar) -> int:
+    """Values of different kinds are never between each other."""
     if value is None:
         return 0
     if isinstance(value, bool):

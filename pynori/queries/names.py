@@ -11,6 +11,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from pynori.errors import InvalidQuery
+from pynori.queries.instants import Moment, moment_of
 from pynori.queries.requirements import AGGREGATIONS, aggregation_of
 from pynori.rql.ast import Call, Expression, Path, Query, as_path
 
@@ -22,17 +23,28 @@ class IndexNames:
     """The fields of one snapshot of an index.
 
     declared: the fields that the definition names; None: it may have any (dynamic fields). Names match in any case.
+    moments: texts that mean moments are compared as such.
     """
 
     def __init__(
-        self, snapshot: IndexSnapshot, query: Query, *, auto: bool, declared: Collection[str] | None = None
-    ) -> None:
+        self, snapshot: IndexSnapshot, query: Query, *, auto: bool, declared: Collection[str] | None = None,
+        moments: bool = False,
+    ) -> None:  # fmt: skip
         self._query = query
+        self._moments = moments
         self._alias = query.source.alias
         self._auto = auto
         self._fields = {field.name: field for field in snapshot.fields()}
-        self._lowered = {field.name.lower(): field for field in self._fields.values()}
-        self._declared = None if declared is None else {each.lower() for each in declared}
+        self._lowered: dict[str, IndexField] | None = None  # by their names in lower case, once one is asked for so
+        self._declared = declared
+
+    def has(self, name: str) -> bool:
+        """Whether there is a field of exactly this name."""
+        return name in self._fields
+
+    def moment_in(self, field: IndexField, value: object) -> Moment | None:
+        """The moment that a value means in a field, where it is compared as one."""
+        return moment_of(value) if self._moments and not (field.exact or field.text) else None
 
     def find_of(self, expression: Expression, *, exact: bool = False, search: bool = False) -> IndexField | None:
         """The field that an expression means: a path, or of a grouping its key or an aggregation."""
@@ -48,12 +60,20 @@ class IndexNames:
             kept = self._fields.get(f"{'exact' if exact else 'search'}({text})")
             if kept is not None:
                 return kept
+        return self._fields.get(text) or self._find_otherwise(text)
+
+    def _find_otherwise(self, text: str) -> IndexField | None:
+        """The field of another spelling."""
+        if self._lowered is None:
+            self._lowered = {field.name.lower(): field for field in self._fields.values()}
         spellings = (text, text.replace("[]", "").replace(".", "_"))
         for spelling in spellings:
             found = self._fields.get(spelling) or self._lowered.get(spelling.lower())
             if found is not None:
                 return found
-        if self._declared is not None and not any(each.lower() in self._declared for each in spellings):
+        if self._declared is not None and not {each.lower() for each in spellings} & {
+            each.lower() for each in self._declared
+        }:
             raise InvalidQuery(f"The field '{text}' is not indexed, cannot query/sort on fields that are not indexed")
         return None
 

@@ -73,7 +73,7 @@ class Orderer:
 
     def page(self, matches: Matches | None, orders: Sequence[Order], skip: int, take: int) -> Ids:
         """The entries from `skip` on, at most `take`, in order. None: of all entries."""
-        keys = self._field_keys(orders) if orders else None
+        keys = keys_of(orders, self._names) if orders else None
         if keys:
             return self._snapshot.sort(matches, keys, skip=skip, limit=take)
         if matches is None:
@@ -86,21 +86,6 @@ class Orderer:
         if keys is not None:
             return matches[skip : skip + take]
         return self._by_columns(matches, [self._column(each, matches) for each in orders], skip, take)
-
-    # ---- fields
-
-    def _field_keys(self, orders: Sequence[Order]) -> list[tuple[int, bool]] | None:
-        """(field, descending) of each key; None when one of them is no field or needs an order of its own."""
-        keys = []
-        for order in orders:
-            if order.kind is OrderKind.ALPHANUMERIC or order.nulls is not None:
-                return None
-            if not is_field(order):
-                return None
-            field = self._names.find_of(order.expression)
-            if field is not None:
-                keys.append((field.number, order.descending))
-        return keys
 
     # ---- columns
 
@@ -186,6 +171,18 @@ class Orderer:
         if order.descending:
             ranks = -ranks
         return _with_nulls(order, known, ranks)[codes]
+
+
+def keys_of(orders: Sequence[Order], names: Names) -> list[tuple[int, bool]] | None:
+    """(field, descending) of each key; None when one of them is no field or needs an order of its own."""
+    keys = []
+    for order in orders:
+        if order.kind is OrderKind.ALPHANUMERIC or order.nulls is not None or not is_field(order):
+            return None
+        field = names.find_of(order.expression)
+        if field is not None:
+            keys.append((field.number, order.descending))
+    return keys
 
 
 def is_field(order: Order) -> bool:

@@ -78,8 +78,8 @@ def plan(query: Query, request: QueryRequest, values: Values) -> Plan:
         return Plan(query, Access.INDEX, page, index_name=source.name, reasons=("the query names the index",))
     collection = None if source.kind is SourceKind.ALL_DOCUMENTS else source.name
     if needs_index(query):
-        needs = _needs_of(query, collection)
-        return Plan(query, Access.AUTO_INDEX, page, collection, requirements=needs, reasons=reasons_of(needs))
+        needs, reasons = _needs_of(query, collection)
+        return Plan(query, Access.AUTO_INDEX, page, collection, requirements=needs, reasons=reasons)
     if query.where is None or is_true(query.where):
         return Plan(query, Access.COLLECTION, page, collection, reasons=("nothing is asked of any field",))
     prefix = id_prefix(query.where, values)
@@ -91,19 +91,18 @@ def plan(query: Query, request: QueryRequest, values: Values) -> Plan:
 
 
 # By the identity of a query's tree, which the parser keeps for texts that come again.
-_known_needs: OrderedDict[int, tuple[Query, AutoIndexDefinition]] = OrderedDict()
+_known_needs: OrderedDict[int, tuple[Query, AutoIndexDefinition, tuple[str, ...]]] = OrderedDict()
 
 
-def _needs_of(query: Query, collection: str | None) -> AutoIndexDefinition:
-    """As requirements_of, remembered."""
+def _needs_of(query: Query, collection: str | None) -> tuple[AutoIndexDefinition, tuple[str, ...]]:
+    """What the query needs of an index, and why; remembered."""
     known = _known_needs.get(id(query))
-    if known is not None and known[0] is query:
-        return known[1]
-    needs = requirements_of(query, collection)
-    _known_needs[id(query)] = query, needs
-    if len(_known_needs) > RQL_CACHED_QUERIES:
-        _known_needs.popitem(last=False)
-    return needs
+    if known is None or known[0] is not query:
+        needs = requirements_of(query, collection)
+        known = _known_needs[id(query)] = query, needs, reasons_of(needs)
+        if len(_known_needs) > RQL_CACHED_QUERIES:
+            _known_needs.popitem(last=False)
+    return known[1], known[2]
 
 
 def page_of(query: Query, request: QueryRequest, values: Values) -> Page:

@@ -53,6 +53,7 @@ class QueryScripts:
         self._parameters = parameters
         self._documents = documents
         self._process = scripts
+        self.included: dict[tuple[str, str], None] = {}  # (kind, id or key) that scripts want with the results
         self._sorters = sorters
 
     def runner(self, text: str) -> Expression:
@@ -100,6 +101,7 @@ class QueryScripts:
         for outcome in outcomes:
             if isinstance(outcome, JavaScriptError):
                 raise outcome
+            self.included.update(dict.fromkeys(outcome.includes))
             results.append(bytes(outcome.value) or b"null")
         return results
 

@@ -56,16 +56,25 @@ class QueryThreads:
 
     async def answer(self, text: str, clock: Clock, call: Callable[[], Result]) -> Result:
         """Run what answers a query: at once when answers to this text are short, else in a thread."""
-        began_ms = clock.monotonic_ms()
-        try:
-            if not self.pace.is_short(text):
-                return await self.run(call)
+        taken_ms = 0.0
+
+        def timed() -> Result:
+            nonlocal taken_ms
+            began_ms = clock.monotonic_ms()
             try:
                 return call()
+            finally:
+                taken_ms = clock.monotonic_ms() - began_ms
+
+        try:
+            if not self.pace.is_short(text):
+                return await self.run(timed)
+            try:
+                return timed()
             except EngineError as error:
                 raise from_engine(error) from error
         finally:
-            self.pace.note(text, clock.monotonic_ms() - began_ms)
+            self.pace.note(text, taken_ms)
 
     def close(self) -> None:
         self._executor.shutdown(wait=False, cancel_futures=True)
@@ -151,7 +160,7 @@ class Prepared:
             return Execution(
                 self.plan, found, projector, facts, documents, self.values, self._clock,
                 metadata_only=request.metadata_only, close=close, highlights=highlights, timings=self._timings,
-                running=run,
+                running=run, included=scripts.included,
             )  # fmt: skip
         except BaseException:
             documents.close()

@@ -14,7 +14,8 @@ from pynori_core.document_writer import DocumentWriter
 from pynori_core.env import Env
 from pynori_core.index_store import IndexStore
 from pynori_core.items import DocumentStore
-from pynori_core.reduce_store import GroupPaths, ReduceStore, SumReduce
+from pynori_core.reduce_store import ReduceStore
+from pynori_core.reduce_sums import GroupPaths, SumReduce
 
 from pynori.runtime import codecs  # noqa: F401  (hands the engine its LZ4)
 

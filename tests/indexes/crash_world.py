@@ -1,6 +1,10 @@
 """The world of an index for the crash explorer: its environment on a simulated disk, fed from a database that no crash
 touches, as a database that was synced is.
 
+An index that loads documents has its references beside it. They are committed before it, in an environment of their
+own, whose crashes are those of any index; so what matters is that the two may be met as of different commits: the
+references as of the index's commit, or as of the one that came next for them and not for the index.
+
 Steps change the database, run batches (whole ones and such that end in the middle), purge what the index has read,
 write checkpoints and open the index again. After each batch that leaves nothing to do the index must equal what a loop
 over the documents gives. The state of a transaction is all that the index says after it. A life goes on with the
@@ -27,10 +31,11 @@ from pynori_core.sim_disk import SimDisk
 
 from pynori import limits
 from pynori.indexes.auto import AutoField, AutoGroup, AutoIndexDefinition
-from pynori.indexes.batch import run_batch
+from pynori.indexes.batch import run_batch, settled
 from pynori.indexes.definition import IndexDefinition
 from pynori.indexes.feeders import make_feeder
 from pynori.indexes.progress import Progress, read_errors
+from pynori.indexes.references import References
 from pynori.indexes.settings import WorkSettings
 from pynori.js.scripts import Scripts
 from pynori.runtime.clock import ManualClock
@@ -41,6 +46,7 @@ NAMES = ("Ann", "Bob", "Cyd")
 WORDS = ("alpha", "beta", "gamma", "delta")
 COLLECTIONS = ("Users", "Dogs", "Cats")
 IDS = 30
+DOGS_FROM = 25
 SMALL_BATCH = 3
 # (id, collection, JSON): put; without a collection: delete; a number: purge tombstones up to that etag.
 Operation = tuple[str, str, str] | int
@@ -49,6 +55,8 @@ TEXTS = [
     "from u in docs.Users select new { u.Name, u.Number, u.Text }",
     "from d in docs.Dogs select new { d.Name, d.Number, d.Text }",
 ]
+LOADING = """from u in docs.Users let d = LoadDocument(u.Friend, "Dogs")
+    select new { u.Name, u.Number, Friend = d.Name }"""
 ROWS = "from u in docs.Users select new { u.Name, Total = u.Number, Count = 1 }"
 REDUCE = (
     "from r in results group r by r.Name into g "
@@ -65,13 +73,15 @@ def definitions() -> dict[str, AutoIndexDefinition | IndexDefinition]:
         "static": IndexDefinition.from_json({"Name": "S", "Maps": TEXTS, "Fields": {"Text": {"Indexing": "Search"}}}),
         "auto reduce": AutoIndexDefinition.of("Users", [AutoField("Name"), total], [AutoGroup("Name")]),
         "reduce": IndexDefinition.from_json({"Name": "R", "Maps": [ROWS], "Reduce": REDUCE}),
+        "loading": IndexDefinition.from_json({"Name": "L", "Maps": [LOADING]}),
     }
 
 
 READS = {
     "auto": ("Users",), "all": COLLECTIONS, "static": ("Users", "Dogs"), "auto reduce": ("Users",),
-    "reduce": ("Users",),
+    "reduce": ("Users",), "loading": ("Users",),
 }  # fmt: skip
+LOADED = "dogs"  # by the kind "loading"
 
 
 class IndexState(dict[Any, Any]):
@@ -82,6 +92,25 @@ class IndexState(dict[Any, Any]):
         self.log = log
         self.first = first
         self.end: int | None = None  # None: the whole log
+        self.references: list[dict[str, list[str]]] = []  # what was noted in each of their commits, of all time
+        self.references_first = 0  # how many of them there are at least,
+        self.references_end = 0  # and at most
+
+
+class Noted(References):
+    """References that can be had again as of each of their commits."""
+
+    def __init__(self, log: list[dict[str, list[str]]]) -> None:
+        super().__init__(IndexStore.create(None))
+        self.log: list[dict[str, list[str]]] = []
+        for each in log:
+            self._noted = dict(each)
+            self.commit()
+
+    def commit(self) -> None:
+        if self._noted:
+            self.log.append(self._noted)
+        super().commit()
 
 
 class Documents:
@@ -134,13 +163,19 @@ class IndexWorld(World):
         super().__init__(disk, states, last)
         if states is None:
             self.documents = Documents([])
+            self.references = Noted([])
             self.store = IndexStore.create(disk, checkpoint_bytes=NEVER)
             self.kind = ""
         else:
             state = states[last]
             assert isinstance(state, IndexState)
             end = len(state.log) if state.end is None else state.end
-            self.documents = Documents(state.log[: random.Random(f"behind {last} {end}").randint(state.first, end)])
+            dice = random.Random(f"behind {last} {end}")
+            references = dice.randint(state.references_first, state.references_end)
+            # Newer references come from a batch that has read the newest documents.
+            at = end if references > state.references_first else dice.randint(state.first, end)
+            self.documents = Documents(state.log[:at])
+            self.references = Noted(state.references[:references])
             self.store = IndexStore.open(disk, checkpoint_bytes=NEVER)
             self.load()
 
@@ -169,6 +204,8 @@ class IndexWorld(World):
             self.progress = Progress.read(snapshot)
             self.errors = read_errors(snapshot)
         self.feeder = make_feeder(definitions()[self.kind], self.documents)  # type: ignore[arg-type]
+        if self.feeder.loaded_collections:
+            self.feeder.references = self.references
 
     # Transactions.
 
@@ -187,15 +224,23 @@ class IndexWorld(World):
         with self.store.read() as snapshot:
             self.states[number].update(said(snapshot))
             assert Progress.read(snapshot) == self.progress, "the index does not know how far it has come"
+        state, before = self.states[number], self.states.get(self.last)
+        if isinstance(before, IndexState) and before is not state:
+            before.references_end = len(self.references.log)
+        if isinstance(state, IndexState):
+            state.references = self.references.log
+            state.references_first = state.references_end = len(self.references.log)
         self.last = number
         self.disk.mark_ack(number)
 
     def batch(self) -> bool:
         """One batch; whether there is more to do."""
         self.try_next()
-        outcome = run_batch(
-            self.documents, self.store, self.feeder, None, self.progress, self.errors, ManualClock(), WorkSettings(),  # type: ignore[arg-type]
-        )  # fmt: skip
+        documents: Any = self.documents
+        outcome = settled(run_batch(
+            documents, self.store, self.feeder, self.feeder.references, self.progress, self.errors, ManualClock(),
+            WorkSettings(),
+        ))  # fmt: skip
         self.progress, self.errors = outcome.progress, outcome.errors
         assert not self.errors, self.errors
         if outcome.committed:
@@ -219,16 +264,18 @@ class IndexWorld(World):
         operations: list[Operation] = []
         kept = {id: place for id, (place, _) in self.documents.kept.items()}
         for _ in range(count):
-            id = f"x/{dice.randrange(IDS)}"
+            number = dice.randrange(IDS)
+            id = f"x/{number}"
             if id in kept and dice.random() < 0.4:
                 operations.append((id, "", ""))
                 del kept[id]
                 if dice.random() < 0.5:
                     continue
-            collection = kept.setdefault(id, dice.choice(COLLECTIONS))
+            # What is loaded is of the collection that the map names: changes of others it does not follow.
+            collection = kept.setdefault(id, "Dogs" if number >= DOGS_FROM else dice.choice(COLLECTIONS))
             body = {
                 "Name": dice.choice(NAMES), "Number": dice.randrange(50), "Text": " ".join(dice.choices(WORDS, k=size)),
-                "@metadata": {"@collection": collection},
+                "Friend": f"x/{dice.randrange(DOGS_FROM, IDS)}", "@metadata": {"@collection": collection},
             }  # fmt: skip
             operations.append((id, collection, json.dumps(body)))
         self.documents.execute(operations)
@@ -257,8 +304,11 @@ class IndexWorld(World):
         last_etag = snapshot.counts()[2]
         snapshot.close()
         names = [each.lower() for each in READS[self.kind] if each.lower() in changed]
-        behind = [each for each in names if changed[each] > self.progress.etag_of(each)]
-        self.documents.execute([min((self.progress.etag_of(each) for each in behind), default=last_etag)])
+        reached = {each: self.progress.etag_of(each) for each in names}
+        if self.kind == "loading" and LOADED in changed:
+            reached[LOADED] = self.progress.references.get(LOADED, 0)
+        behind = [etag for name, etag in reached.items() if changed[name] > etag]
+        self.documents.execute([min(behind, default=last_etag)])
 
     def step_checkpoint(self, dice: random.Random) -> None:
         self.store.checkpoint()
@@ -342,6 +392,15 @@ def content(snapshot: IndexSnapshot) -> State:
 def naive(kind: str, kept: dict[str, tuple[str, dict[str, Any]]]) -> State:
     """The same from a loop over the documents."""
     read = {id: body for id, (collection, body) in kept.items() if collection in READS[kind]}
+    if kind == "loading":
+        names = {id: body["Name"].lower() for id, (collection, body) in kept.items() if collection == "Dogs"}
+        return {
+            id: {
+                "Name": [body["Name"].lower()], "Number": [body["Number"]],
+                "Friend": [names[body["Friend"]]] if body["Friend"] in names else [],
+            }
+            for id, body in read.items()
+        }
     if "reduce" not in kind:
         return {
             id: {"Name": [body["Name"].lower()], "Number": [body["Number"]], "Text": sorted(set(body["Text"].split()))}

@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from pynori_core.errors import CorruptError
 
+from pynori import limits
 from pynori.cli import check
 from pynori.errors import OperationFailed
+from pynori.indexes.auto import AutoField, AutoIndexDefinition
 from tests.faults.tools import served
 from tests.indexes.shop import NAME, Shop
 
@@ -29,7 +32,9 @@ def test_killed_while_indexing(tmp_path: Path) -> None:
     batches, size = 40, 500
     with served(tmp_path) as server:
         assert server.call("PUT", f"/admin/databases?name={NAME}", {"DatabaseName": NAME})[0] == 201
-        definitions = [{"Name": "People", "Maps": [MAP]}, SUMS]
+        # Small batches, which are sealed while the next one is made.
+        small = {"Configuration": {"Indexing.MapBatchSize": "700"}}
+        definitions = [{"Name": "People", "Maps": [MAP], **small}, {**SUMS, **small}]
         assert server.call("PUT", f"/databases/{NAME}/admin/indexes", {"Indexes": definitions})[0] == 201
         for number in range(batches):
             commands = [
@@ -195,3 +200,50 @@ def test_compaction_while_indexing(run: Run) -> None:
         assert shop.indexes.find("Other").progress.map_attempts == 10_001
 
     run(steps)
+
+
+@pytest.mark.parametrize("when", ["closed", "open"])
+def test_a_damaged_automatic_index_is_built_anew(run: Run, tmp_path: Path, when: str) -> None:
+    """Nobody need notice: it is built again, says so among its errors, and the damaged files are put aside. After some
+    times it is left alone."""
+    need = AutoIndexDefinition.of("Users", [AutoField("Name")])
+
+    def folder() -> Path:
+        beside = (tmp_path / "data" / "Indexes" / NAME).iterdir()
+        (found,) = [each for each in beside if each.name.startswith("Auto")]
+        return found
+
+    async def fill(shop: Shop) -> None:
+        await shop.put_all("Users", PEOPLE)
+        await shop.settle(await shop.indexes.for_need(need))
+
+    def scribble() -> None:
+        for file in folder().iterdir():
+            with file.open("r+b") as opened:
+                opened.write(b"\x55" * min(file.stat().st_size, 65_536))
+
+    async def again(shop: Shop) -> None:
+        for attempt in range(1 if when == "closed" else limits.INDEX_REBUILDS_MAX):
+            if when == "open":
+                (index,) = shop.indexes.automatic()
+                with pytest.raises(OperationFailed):
+                    index.isolate(CorruptError("a page is not what it should be"))
+            told = f"({attempt + 1} of"
+            while not any(told in error.error for error in shop.indexes.automatic()[0].errors):
+                await asyncio.sleep(0.005)
+            (index,) = shop.indexes.automatic()
+            assert await shop.ids(await shop.indexes.for_need(need), "Name", "name 7") == ["users/7"]
+            (error,) = index.errors
+            assert error.action == "Rebuild" and "damaged" in error.error
+        if when == "open":
+            with pytest.raises(OperationFailed):
+                shop.indexes.automatic()[0].isolate(CorruptError("and again"))
+            await asyncio.sleep(0.05)
+            assert shop.indexes.automatic()[0].state == "Error"
+
+    run(fill)
+    if when == "closed":
+        scribble()
+    run(again)
+    aside = [each.name for each in (tmp_path / "data" / "Indexes" / NAME).iterdir() if "damaged" in each.name]
+    assert aside, "the damaged files are gone"
