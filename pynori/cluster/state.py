@@ -476,13 +476,21 @@ class ClusterState:
         return "Passive" if self.is_passive else self._driver.role
 
     def _status(self) -> dict[str, Any]:
-        """Which of the other nodes this one has a channel to."""
-        connected = self._driver.transport.connected()
-        return {
-            tag: {"Name": tag, "Connected": connected.get(node["id"], False)}
-            for tag, node in topology.nodes(self.topology).items()
-            if tag != self.node_tag
-        }
+        """The channel to each other node, or how long there was none; on the leader also how far they are behind."""
+        peers = self._driver.transport.peers()
+        found: dict[str, Any] = {}
+        for tag, node in topology.nodes(self.topology).items():
+            if tag == self.node_tag:
+                continue
+            is_connected, since_s = peers.get(node["id"], (False, None))
+            found[tag] = {
+                "Name": tag,
+                "Connected": is_connected,
+                "SilentForMs": None if is_connected or since_s is None else int(since_s * 1_000),
+                "EntriesBehind": self._driver.behind(node["id"]),
+                "ErrorDetails": None if is_connected else f"node {tag} at {node['url']} cannot be reached",
+            }
+        return found
 
     def node_info(self) -> dict[str, Any]:
         """What `/cluster/node-info` answers. Needs no database and costs little: test drivers poll it."""
