@@ -40,6 +40,7 @@ from pynori.cluster.supervisor import Change
 from pynori.cluster.supervisor_commands import SETTINGS
 from pynori.errors import (
     DatabaseDoesNotExist,
+    InvalidArgument,
     OperationFailed,
     RaftConcurrency,
     RequestTimeout,
@@ -200,7 +201,9 @@ class ClusterState:
         """
         await self.found()
         ids = (base64_id(self._rand), base64_id(self._rand))
-        named = list((given.get("Topology") or {}).get("Members") or ())
+        named = (given.get("Topology") or {}).get("Members") or []
+        if not isinstance(named, list) or not all(isinstance(tag, str) for tag in named):
+            raise InvalidArgument("'Members' of 'Topology' must be a list of node tags")
         nodes = topology.nodes(self.topology)
         # A node that is about to vote has enough to do; of equals this one comes first, whom the client knows.
         candidates = sorted(nodes, key=lambda tag: (nodes[tag]["role"] == topology.PROMOTABLE, tag != self.node_tag))
