@@ -51,6 +51,7 @@ class Settings:
     disk_free_refuse_percent: int = limits.DISK_FREE_REFUSE_PERCENT
     disk_free_refuse_megabytes: int = limits.DISK_FREE_REFUSE_BYTES // 2**20
     scrub_megabytes_per_second: int = 4
+    features_availability: str = "Stable"
     election_timeout_ms: int = limits.RAFT_ELECTION_MS
     rotate_after_seconds: int = 5
     rehab_after_seconds: int = 60
@@ -279,6 +280,13 @@ OPTIONS: tuple[Option, ...] = (
         ("scrub-megabytes-per-second",),
         "How fast pages are read again in the background, once a week, to find damage; 0: never.",
         "MB/s",
+    ),
+    Option(
+        "Features.Availability",
+        "features_availability",
+        _one_of("Stable", "Experimental"),
+        ("features",),
+        "Experimental opens the admin console to test drivers, on a server that listens on a loopback address.",
     ),
     Option(
         "Cluster.ElectionTimeoutInMs",

@@ -123,7 +123,7 @@ def test_wrong_settings_are_one_line(arguments: list[str], words: list[str]) -> 
 def test_ravendb_settings_without_meaning_are_noted() -> None:
     """Settings of RavenDB's sections pass with a note each, from the command line and from a file; licences do too."""
     loaded = load(
-        ["--Features.Availability=Experimental", "--Cluster.OperationTimeoutInSec=30", "--License.Eula.Accepted=true"],
+        ["--Etl.MaxBatchSizeInMb=64", "--Cluster.OperationTimeoutInSec=30", "--License.Eula.Accepted=true"],
         {"RAVEN_Setup_Mode": "None", "RAVEN_ARGS": "x", "PYNORI_SETTINGS": '{"Setup.Mode": "None"}'},
         search=False,
     )

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
 import click
 
-from pynori.cli.terminal import end_for, say
-from pynori.client.http import HttpClient, RequestFailed, ServerNotReachable
-
-URL = click.option(
-    "--url", default="http://127.0.0.1:8080", envvar="PYNORI_URL", show_default=True, help="A node of the cluster."
-)
+from pynori.cli.database import URL, asked
+from pynori.cli.terminal import say
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -32,10 +27,14 @@ def command() -> None:
 @URL
 def status(url: str) -> None:
     """Who leads, who is a member, and who can be reached from the node that is asked."""
-    known = _asked(url, lambda client: client.get_json("/cluster/topology"))
+    known = asked(url, lambda client: client.get_json("/cluster/topology"))
     topology, reached = known["Topology"], known["Status"]
     leader = known["Leader"] or "-"
     click.echo(f"node {known['NodeTag']}, {known['CurrentState']} of term {known['CurrentTerm']}; leader {leader}")
+    voters = len(topology["Members"])
+    left = voters - known["Quorum"]
+    failures = "one failure stops decisions" if not left else f"{left} of them may fail"
+    click.echo(f"quorum {known['Quorum']} of {voters} members: {failures}")
     for role in ("Members", "Promotables", "Watchers"):
         for tag, address in topology[role].items():
             connected = "this one" if tag == known["NodeTag"] else _reached(reached.get(tag))
@@ -50,7 +49,7 @@ def status(url: str) -> None:
 def add(url: str, address: str, tag: str | None, watcher: bool) -> None:
     """Take the fresh node at ADDRESS into the cluster."""
     query = {"url": address, "watcher": str(watcher).lower()} | ({"tag": tag} if tag else {})
-    _asked(url, lambda client: client.request("PUT", f"/admin/cluster/node?{urlencode(query)}"))
+    asked(url, lambda client: client.request("PUT", f"/admin/cluster/node?{urlencode(query)}"))
     say(f"{address} has joined")
 
 
@@ -59,7 +58,7 @@ def add(url: str, address: str, tag: str | None, watcher: bool) -> None:
 @click.argument("tag")
 def remove(url: str, tag: str) -> None:
     """Take node TAG out of the cluster."""
-    _asked(url, lambda client: client.request("DELETE", f"/admin/cluster/node?{urlencode({'nodeTag': tag})}"))
+    asked(url, lambda client: client.request("DELETE", f"/admin/cluster/node?{urlencode({'nodeTag': tag})}"))
     say(f"node {tag} was removed")
 
 
@@ -68,7 +67,7 @@ def remove(url: str, tag: str) -> None:
 @click.argument("tag")
 def promote(url: str, tag: str) -> None:
     """Make watcher TAG a member, which votes."""
-    _asked(url, lambda client: client.request("POST", f"/admin/cluster/promote?{urlencode({'nodeTag': tag})}"))
+    asked(url, lambda client: client.request("POST", f"/admin/cluster/promote?{urlencode({'nodeTag': tag})}"))
     say(f"node {tag} becomes a member as soon as it has caught up")
 
 
@@ -77,17 +76,39 @@ def promote(url: str, tag: str) -> None:
 @click.argument("tag")
 def demote(url: str, tag: str) -> None:
     """Make member TAG a watcher, which does not vote."""
-    _asked(url, lambda client: client.request("POST", f"/admin/cluster/demote?{urlencode({'nodeTag': tag})}"))
+    asked(url, lambda client: client.request("POST", f"/admin/cluster/demote?{urlencode({'nodeTag': tag})}"))
     say(f"node {tag} is a watcher")
 
 
+@command.command()
+@URL
+def decisions(url: str) -> None:
+    """What the supervisor has decided about databases lately, and why."""
+    found = asked(url, lambda client: client.get_json("/admin/cluster/observer/decisions"))
+    for each in found["ObserverLog"]:
+        click.echo(f"{each['Date'][:19]} {each['Database']:20} {each['Message']}")
+    if found["Suspended"]:
+        say("the supervisor is suspended; go on: pynori cluster resume")
+
+
+@command.command()
+@URL
+def suspend(url: str) -> None:
+    """Have the supervisor decide nothing, such as while nodes are taken down for maintenance."""
+    asked(url, lambda client: client.request("POST", "/admin/cluster/observer/suspend?value=true"))
+    say("the supervisor is suspended")
+
+
+@command.command()
+@URL
+def resume(url: str) -> None:
+    """Have the supervisor go on."""
+    asked(url, lambda client: client.request("POST", "/admin/cluster/observer/suspend?value=false"))
+    say("the supervisor goes on")
+
+
 def _reached(status: Any) -> str:
-    return "reached" if status and status.get("Connected") else "not reached"
-
-
-def _asked(url: str, ask: Callable[[HttpClient], Any]) -> Any:
-    try:
-        with HttpClient(url) as client:
-            return ask(client)
-    except (RequestFailed, ServerNotReachable) as error:
-        end_for(error)
+    if status and status.get("Connected"):
+        return "reached"
+    since = status.get("SilentForMs") if status else None
+    return "not reached" if since is None else f"not reached for {since / 1_000:.0f} s"

@@ -20,6 +20,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "export": ("export", "Write the documents of a database as JSON lines."),
     "explain": ("explain", "Show the plan and the timings of a query."),
     "cluster": ("cluster", "Show and change the nodes of a cluster."),
+    "database": ("database", "Show and change databases and the nodes that hold them."),
     "check": ("check", "Verify the files of a database that is not open."),
     "compact": ("compact", "Write the files of a database anew, without free space."),
     "salvage": ("salvage", "Bring the documents out of files that do not open any more."),

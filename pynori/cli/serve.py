@@ -84,6 +84,7 @@ async def _serve(loaded: Loaded) -> None:
     _check_address(host, port)
     stopping = _watch_signals()
     server = await Server.start(settings)
+    server.want_stop = stopping.set
     try:
         if settings.sample:
             await load_sample(server.databases)

@@ -232,6 +232,7 @@ def _store_topology(view: View, record: Mapping[str, Any], topology: Mapping[str
         note = view.get("creating", key)
         unmade = before if note is True else [] if note is None else note["nodes"]
         view.put("creating", key, {"nodes": [*unmade, *fresh]})
+    record = index_commands.release_nodes(record, topology["Members"], index)
     view.put("records", key, {**record, "Topology": _stamped(topology, index), "Etag": index})
     compare_exchange.drop_applied(view, view.get("records", key))
 

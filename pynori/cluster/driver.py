@@ -254,6 +254,15 @@ class Driver:
             raise NoLeader("The cluster has no leader at present: the membership cannot change") from None
         self._pump()
 
+    def step_down(self) -> None:
+        """Hand the lead to the voter that is behind the least, if this node leads and there is one within reach."""
+        connected = self.transport.connected()
+        voters = (each for each in self._node.membership.voters if each != self.node_id and connected.get(each))
+        known = {each: count for each in voters if (count := self.behind(each)) is not None}
+        if self._node.is_leader and known:
+            self._node.transfer_leader(min(known, key=lambda each: known[each]))
+            self._pump()
+
     def _check_open(self) -> None:
         if self._closed:
             raise Unavailable("The server is stopping")

@@ -101,6 +101,19 @@ def index_rolled(view: View, fields: Fields, index: int) -> bool:
     return True
 
 
+def release_nodes(record: Mapping[str, Any], members: list[str], index: int) -> dict[str, Any]:
+    """The record without nodes in its rolling deployments that are members no more, so that nobody waits for them."""
+    rolling = {}
+    for name, deployment in record["RollingIndexes"].items():
+        nodes = {node: each for node, each in deployment["ActiveDeployments"].items() if node in members}
+        waiting = next((node for node, each in nodes.items() if each["State"] == "Pending"), None)
+        if waiting is not None and not any(each["State"] == "Running" for each in nodes.values()):
+            nodes[waiting] = {**nodes[waiting], "State": "Running"}
+        is_same = nodes == deployment["ActiveDeployments"]
+        rolling[name] = deployment if is_same else {"ActiveDeployments": nodes, "RaftIndexChange": index}
+    return {**record, "RollingIndexes": rolling}
+
+
 def _deployment(record: Mapping[str, Any], now: str, index: int) -> dict[str, Any]:
     """One node after the other builds the index."""
     nodes = {

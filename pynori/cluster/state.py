@@ -40,6 +40,7 @@ from pynori.cluster.supervisor import Change
 from pynori.cluster.supervisor_commands import SETTINGS
 from pynori.errors import (
     DatabaseDoesNotExist,
+    InvalidArgument,
     OperationFailed,
     RaftConcurrency,
     RequestTimeout,
@@ -207,7 +208,9 @@ class ClusterState:
         """
         await self.found()
         ids = (base64_id(self._rand), base64_id(self._rand))
-        named = list((given.get("Topology") or {}).get("Members") or ())
+        named = (given.get("Topology") or {}).get("Members") or []
+        if not isinstance(named, list) or not all(isinstance(tag, str) for tag in named):
+            raise InvalidArgument("'Members' of 'Topology' must be a list of node tags")
         nodes = topology.nodes(self.topology)
         # A node that is about to vote has enough to do; of equals this one comes first, whom the client knows.
         candidates = sorted(nodes, key=lambda tag: (nodes[tag]["role"] == topology.PROMOTABLE, tag != self.node_tag))
@@ -483,13 +486,21 @@ class ClusterState:
         return "Passive" if self.is_passive else self._driver.role
 
     def _status(self) -> dict[str, Any]:
-        """Which of the other nodes this one has a channel to."""
-        connected = self._driver.transport.connected()
-        return {
-            tag: {"Name": tag, "Connected": connected.get(node["id"], False)}
-            for tag, node in topology.nodes(self.topology).items()
-            if tag != self.node_tag
-        }
+        """The channel to each other node, or how long there was none; on the leader also how far they are behind."""
+        peers = self._driver.transport.peers()
+        found: dict[str, Any] = {}
+        for tag, node in topology.nodes(self.topology).items():
+            if tag == self.node_tag:
+                continue
+            is_connected, since_s = peers.get(node["id"], (False, None))
+            found[tag] = {
+                "Name": tag,
+                "Connected": is_connected,
+                "SilentForMs": None if is_connected or since_s is None else int(since_s * 1_000),
+                "EntriesBehind": self._driver.behind(node["id"]),
+                "ErrorDetails": None if is_connected else f"node {tag} at {node['url']} cannot be reached",
+            }
+        return found
 
     def node_info(self) -> dict[str, Any]:
         """What `/cluster/node-info` answers. Needs no database and costs little: test drivers poll it."""

@@ -29,7 +29,7 @@ _COMPRESSED_FROM = 16 * 1024  # bytes of a message
 class _Peer:
     """One other node, by its raft id."""
 
-    __slots__ = ("channel", "is_guest", "is_moved", "is_opening", "next_try", "pause_s", "url")
+    __slots__ = ("channel", "is_guest", "is_moved", "is_opening", "lost_at", "next_try", "pause_s", "url")
 
     def __init__(self, url: str, is_guest: bool = False) -> None:
         self.url = url
@@ -39,6 +39,7 @@ class _Peer:
         self.is_opening = False
         self.pause_s = 0.0
         self.next_try = 0.0
+        self.lost_at: float | None = None  # since when there is no channel; None: there is one, or never was
 
 
 class Transport:
@@ -151,6 +152,17 @@ class Transport:
         """Whether there is a channel, by raft id."""
         return {node_id: peer.channel is not None and peer.channel.is_open for node_id, peer in self._peers.items()}
 
+    def peers(self) -> dict[int, tuple[bool, float | None]]:
+        """By raft id: whether there is a channel, and for how many seconds there is none any more."""
+        now = asyncio.get_running_loop().time()
+        return {
+            node_id: (
+                peer.channel is not None and peer.channel.is_open,
+                None if peer.lost_at is None else now - peer.lost_at,
+            )
+            for node_id, peer in self._peers.items()
+        }  # fmt: skip
+
     async def close(self) -> None:
         self._closed = True
         for peer in self._peers.values():
@@ -182,6 +194,7 @@ class Transport:
                 peer.url, OPERATION, self._hello(), self._answered, lambda reason: self._open_later(node_id, peer)
             )
             peer.pause_s = 0.0
+            peer.lost_at = None
             if self._peers.get(node_id) is not peer:
                 peer.channel.close("the node has left the cluster")
         except ChannelClosed as error:
@@ -195,6 +208,8 @@ class Transport:
 
     def _open_later(self, node_id: int, peer: _Peer) -> None:
         """Try again by itself, so that a node that is back is seen although nobody has anything to say to it."""
+        if peer.lost_at is None:
+            peer.lost_at = asyncio.get_running_loop().time()
 
         def again() -> None:
             if self._peers.get(node_id) is peer and (peer.channel is None or not peer.channel.is_open):

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from pynori.server.server import Server
 
 TICK_S = 1.0
+FREEZE_AFTER_S = 0.02
 OVERLOADED = (
     status_line(503) + b"Retry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n"
     b"Raven-Server-Version: %b\r\n\r\n" % SERVER_VERSION.encode("ascii")
@@ -55,6 +56,16 @@ class ListenerLimits:
     idle_timeout_ms: int = IDLE_TIMEOUT_MS
     linger_ms: int = LINGER_MS
     tick_s: float = TICK_S
+
+
+class _Deaf(asyncio.Protocol):
+    """Takes the place of a connection that is to hear nothing more."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def connection_lost(self, failure: Exception | None) -> None:
+        self._connection.connection_lost(failure)
 
 
 class Listener:
@@ -77,6 +88,7 @@ class Listener:
         self._host = ""
         self.port = 0  # the one that is really listened on
         self._empty: asyncio.Future[None] | None = None
+        self._is_frozen = False
         self._tick()
 
     # ---------------------------------------------------------------- life
@@ -105,6 +117,17 @@ class Listener:
             self._empty = self.loop.create_future()
             await asyncio.wait([self._empty], timeout=grace_seconds)
 
+    def freeze(self) -> None:
+        """Hear no more requests, once the present ones are answered: they hang, as with a server that is stuck."""
+
+        def hold() -> None:
+            self._is_frozen = True
+            for connection in self.connections:
+                if connection.transport is not None:
+                    connection.transport.set_protocol(_Deaf(connection))
+
+        self.loop.call_later(FREEZE_AFTER_S, hold)
+
     def close(self) -> None:
         """Stop at once: what is still connected is cut."""
         if self._sockets is not None:
@@ -125,6 +148,8 @@ class Listener:
             transport.close()
             return
         self.connections.add(connection)
+        if self._is_frozen:
+            transport.set_protocol(_Deaf(connection))
         raw = transport.get_extra_info("socket")
         if raw is not None and raw.family in (socket.AF_INET, socket.AF_INET6):
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

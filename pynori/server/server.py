@@ -62,6 +62,7 @@ class Server:
     # What other nodes may open a channel for: takes the caller's hello, or raises, which refuses him.
     channels: dict[str, Callable[[dict[str, Any]], Channel]]
     is_running: bool
+    want_stop: Callable[[], None]  # asks whoever runs the server to stop it
 
     def __init__(
         self, settings: Settings, clock: Clock, rand: Rand, directory: DataDirectory | None, state: ClusterState
@@ -98,6 +99,7 @@ class Server:
         self.url = settings.public_url or settings.server_url
         self.tcp_url = settings.tcp_url or ""
         self.is_running = False
+        self.want_stop = lambda: None
 
     @classmethod
     async def start(cls, settings: Settings, clock: Clock | None = None, rand: Rand | None = None) -> Server:

@@ -24,13 +24,16 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 class Process:
     """A `pynori serve` that can be killed and started again on its port and files."""
 
+    options: tuple[str, ...] = ()
+
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.url = "http://127.0.0.1:0"
         self.process: subprocess.Popen[str]
 
     def start(self) -> Process:
-        command = [sys.executable, "-m", "pynori", "serve", "--url", self.url, "--data-dir", str(self.directory)]
+        where = ["--url", self.url, "--data-dir", str(self.directory)]
+        command = [sys.executable, "-m", "pynori", "serve", *where, *self.options]
         self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         for line in self.process.stdout:
@@ -132,11 +135,11 @@ def test_nodes_by_the_command_line(nodes: list[Process]) -> None:
 
     shown = cluster("status").stdout
     assert shown.startswith("node B, Follower of term") and "leader A" in shown
-    assert [line.split()[:2] for line in shown.splitlines()[1:]] == [[tag, "Member"] for tag in "ABC"]
+    assert [line.split()[:2] for line in shown.splitlines()[2:]] == [[tag, "Member"] for tag in "ABC"]
     assert cluster("remove", "C").returncode == 0
     assert "no node 'C' in the cluster" in cluster("remove", "C").stderr
     assert "in the cluster already" in cluster("add", nodes[0].url).stderr
-    assert len(cluster("status").stdout.splitlines()) == 3
+    assert len(cluster("status").stdout.splitlines()) == 4
 
 
 def test_a_client_finds_the_node_of_its_database(nodes: list[Process]) -> None:
