@@ -5,18 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import pytest
 
 from pynori import limits
-from pynori.cluster.reports import OPEN, InstanceReport
 from pynori.cluster.supervisor import Change, Decision
+from pynori.documents.database import Database
 from pynori.errors import InvalidArgument, RaftConcurrency
 from pynori.server import replication
 from pynori.server.disk_watch import DiskSpace
-from pynori.server.supervision import Supervision
 from tests.cluster.cluster_of_nodes import Cluster, Node, run, until
 
 PERIODS = {"rotate_after_seconds": 1, "rehab_after_seconds": 2, "replace_after_seconds": 3}
@@ -29,15 +26,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     monkeypatch.setattr(limits, "REPORT_MS", 50)
     monkeypatch.setattr(limits, "REPORT_FRESH_MS", 300)
     monkeypatch.setattr(replication, "destinations", lambda topology, tag: [])
-    measured = Supervision._instance
-
-    def instance(self: Supervision, key: str, group: dict[str, Any], is_member: bool) -> InstanceReport:
-        report = measured(self, key, group, is_member)
-        if report.state != OPEN:
-            return report
-        return msgspec.structs.replace(report, change_vector=vectors.get(self._state.node_tag, ""))
-
-    monkeypatch.setattr(Supervision, "_instance", instance)
+    monkeypatch.setattr(Database, "change_vector", property(lambda self: vectors.get(self.options.node_tag, "")))
     yield vectors
 
 
