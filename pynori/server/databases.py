@@ -37,7 +37,6 @@ from pynori.errors import (
     DatabaseLoadFailure,
     DatabaseNotRelevant,
     InvalidArgument,
-    NoLeader,
     OperationFailed,
     PynoriError,
     RequestTimeout,
@@ -281,7 +280,7 @@ class Databases:
     async def _follow(self, key: str) -> None:
         """Do for one database what the state says. Whoever changed it here holds the turn, and has done the most."""
         # Without a leader nothing can be told; `_look_at_notes` tries again.
-        with contextlib.suppress(NoLeader, RequestTimeout):
+        with contextlib.suppress(Unavailable, RequestTimeout):
             async with self._turn(key):
                 if not self._closing and self._is_due(key):
                     await self._follow_now(key)
@@ -388,6 +387,7 @@ class Databases:
     async def close_all(self) -> None:
         """Close every database; what was accepted before is written first."""
         self._closing = True
+        self._state.driver.give_up()  # what notes have still to be told, the next start tells
         await self._tasks.finish()
         names = list(self._open)
         for name, outcome in zip(
@@ -490,7 +490,7 @@ class Databases:
 
     async def _note_creation(self, name: str) -> None:
         """Tell the cluster that this node has made its files. A turn, so that one is on its way at a time."""
-        with contextlib.suppress(NoLeader, RequestTimeout):
+        with contextlib.suppress(Unavailable, RequestTimeout):
             async with self._turn(name):
                 if self._state.has_database(name) and self._state.is_unmade(name):
                     await self._state.instance_created(name)

@@ -117,6 +117,26 @@ def test_a_suspended_supervisor_decides_nothing(tmp_path: Path) -> None:
     run(tmp_path, steps, **PERIODS)
 
 
+def test_a_leader_that_is_cut_off_decides_nothing(tmp_path: Path) -> None:
+    """Two of three nodes are gone past all periods: nobody is set aside, then or when they are back."""
+
+    async def steps(cluster: Cluster) -> None:
+        nodes = await cluster.of(3)
+        await group_of(nodes, "BAC")
+        assert nodes[0].state.driver.is_leader
+        for node in nodes[1:]:
+            await node.stop()
+        await asyncio.sleep(3.5)
+        assert shape(nodes[0]) == "BAC//" and not nodes[0].state.driver.is_leader
+        for node in nodes[1:]:
+            await node.start()
+        await until(lambda: bool(nodes[0].state.leader_tag))
+        await asyncio.sleep(0.5)
+        assert [shape(node) for node in nodes] == ["BAC//"] * 3 and story(nodes[0]) == []
+
+    run(tmp_path, steps, **PERIODS)
+
+
 def test_one_instance_of_a_node_is_demoted(tmp_path: Path) -> None:
     """A database whose files are gone is set aside on that node alone; the node's other databases stay."""
 
