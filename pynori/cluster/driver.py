@@ -676,6 +676,14 @@ class Driver:
         async with asyncio.timeout(timeout_s):
             await future
 
+    def give_up(self) -> None:
+        """Answer those who wait for an agreement: this node is about to stop. Alone it agrees at once, and need not."""
+        if self._is_alone():
+            return
+        for proposal in self._proposed.values():
+            if not proposal.future.done():
+                proposal.future.set_exception(Unavailable("The server is stopping"))
+
     async def leave(self) -> None:
         """Take no part any more and leave the store open: another driver is to take it over."""
         self._closed = True

@@ -37,7 +37,6 @@ from pynori.errors import (
     DatabaseLoadFailure,
     DatabaseNotRelevant,
     InvalidArgument,
-    NoLeader,
     OperationFailed,
     PynoriError,
     RequestTimeout,
@@ -132,13 +131,13 @@ class Databases:
         if self._closing:
             raise Unavailable("The server is stopping")
         async with self._turn(name):
-            await self._finish_deletion(name)
-            path = self._path(name)
-            is_kept = path is not None and path.exists()  # by a deletion that was not hard
             raft_index, complete = await self._state.create_database(record, replication_factor)
-            name = complete["DatabaseName"]
+            name, path = complete["DatabaseName"], self._path(complete["DatabaseName"])
             is_wanted = self._state.is_here(name) and not complete["Disabled"]
+            is_kept = True
             try:
+                await self._finish_deletion(name)
+                is_kept = path is not None and path.exists()  # by a deletion that was not hard
                 if is_wanted:
                     await self._make(complete, is_kept)
             except BaseException as error:
@@ -285,7 +284,7 @@ class Databases:
     async def _follow(self, key: str) -> None:
         """Do for one database what the state says. Whoever changed it here holds the turn, and has done the most."""
         # Without a leader nothing can be told; `_look_at_notes` tries again.
-        with contextlib.suppress(NoLeader, RequestTimeout):
+        with contextlib.suppress(Unavailable, RequestTimeout):
             async with self._turn(key):
                 if not self._closing and self._is_due(key):
                     await self._follow_now(key)
@@ -300,15 +299,18 @@ class Databases:
     async def _finish_deletion(self, key: str, database: Database | None = None) -> None:
         """Remove the files of a deleted instance and take this node off the note. The turn is the caller's."""
         name = self._state.deleted_here(key)
-        if name is None:
-            return
-        covered = self._state.covered(key)
+        if name is not None:
+            await self._remove_deleted(name, database)
+            await self._state.instance_deleted(name)
+
+    async def _remove_deleted(self, name: str, database: Database | None) -> None:
+        """Remove the files of a deleted instance, unless they hold what was to be elsewhere and is not."""
+        covered = self._state.covered(name)
         if covered is None or not await self._has_more(name, covered):
             await self._remove_files(name, database)
         else:
             # They are taken over when this node gets an instance of the database again.
             log.error("databases", f"the instance of {name} goes, with what others lack: its files stay", db=name)
-        await self._state.instance_deleted(name)
 
     async def _has_more(self, name: str, covered: str) -> bool:
         """Whether the closed instance on this node has changes beyond a change vector. Files that say nothing do."""
@@ -370,7 +372,7 @@ class Databases:
         _, deleting = self._state.unfinished()
         loop = asyncio.get_running_loop()
         for name in deleting:
-            await loop.run_in_executor(None, self._remove_leftovers, name)
+            await self._remove_deleted(name, None)
             # The cluster may have no leader yet, to whom this is told: others start at the same time.
             self._tasks.start(f"deletion of {name}", self._follow(name.lower()))
         if self._directory is not None:
@@ -392,6 +394,7 @@ class Databases:
     async def close_all(self) -> None:
         """Close every database; what was accepted before is written first."""
         self._closing = True
+        self._state.driver.give_up()  # what notes have still to be told, the next start tells
         await self._tasks.finish()
         names = list(self._open)
         for name, outcome in zip(
@@ -494,7 +497,7 @@ class Databases:
 
     async def _note_creation(self, name: str) -> None:
         """Tell the cluster that this node has made its files. A turn, so that one is on its way at a time."""
-        with contextlib.suppress(NoLeader, RequestTimeout):
+        with contextlib.suppress(Unavailable, RequestTimeout):
             async with self._turn(name):
                 if self._state.has_database(name) and self._state.is_unmade(name):
                     await self._state.instance_created(name)

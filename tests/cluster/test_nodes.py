@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pynori import limits
+from pynori.cluster import topology
 from pynori.errors import DatabaseNotRelevant, InvalidArgument, NoLeader, OperationFailed, RequestTimeout
 from tests.cluster.cluster_of_nodes import Cluster, Node, roles, run, until
 
@@ -321,6 +322,27 @@ def test_a_node_with_a_cluster_of_its_own_is_refused(tmp_path: Path) -> None:
         with pytest.raises(OperationFailed, match="is a cluster of its own"):
             await nodes[0].server.nodes.add(other.server.url)
         assert other.server.node_tag == "A" and set(roles(nodes[0], "AllNodes")) == {"A", "B"}
+
+    run(tmp_path, steps)
+
+
+def test_quorums() -> None:
+    """Half of the voting members, rounded down, and one."""
+    table = {1: 1, 2: 2, 3: 2, 4: 3, 5: 3, 7: 4, 9: 5, 15: 8, 21: 11, 51: 26}
+    assert {voters: topology.quorum(voters) for voters in table} == table
+
+
+def test_watchers_hold_databases(tmp_path: Path) -> None:
+    """A node without a vote holds databases like others, and counts in no quorum."""
+
+    async def steps(cluster: Cluster) -> None:
+        nodes = await cluster.of(2)
+        watcher = await cluster.add()
+        await nodes[0].server.nodes.add(watcher.server.url, is_watcher=True)
+        await until(lambda: watcher.state.raft_index >= nodes[0].state.raft_index)
+        await nodes[0].server.databases.create({"DatabaseName": "db"}, 3)
+        await until(lambda: len(watcher.server.databases.open_databases()) == 1)
+        assert nodes[0].state.cluster_topology("")["Quorum"] == 2
 
     run(tmp_path, steps)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pynori import limits
+from pynori.cluster import database_topology as dt
 from pynori.cluster.supervisor import Change, Decision
 from pynori.documents.database import Database
 from pynori.errors import InvalidArgument, RaftConcurrency
@@ -119,6 +120,26 @@ def test_a_suspended_supervisor_decides_nothing(tmp_path: Path) -> None:
     run(tmp_path, steps, **PERIODS)
 
 
+def test_a_leader_that_is_cut_off_decides_nothing(tmp_path: Path) -> None:
+    """Two of three nodes are gone past all periods: nobody is set aside, then or when they are back."""
+
+    async def steps(cluster: Cluster) -> None:
+        nodes = await cluster.of(3)
+        await group_of(nodes, "BAC")
+        assert nodes[0].state.driver.is_leader
+        for node in nodes[1:]:
+            await node.stop()
+        await asyncio.sleep(3.5)
+        assert shape(nodes[0]) == "BAC//" and not nodes[0].state.driver.is_leader
+        for node in nodes[1:]:
+            await node.start()
+        await until(lambda: bool(nodes[0].state.leader_tag))
+        await asyncio.sleep(0.5)
+        assert [shape(node) for node in nodes] == ["BAC//"] * 3 and story(nodes[0]) == []
+
+    run(tmp_path, steps, **PERIODS)
+
+
 def test_one_instance_of_a_node_is_demoted(tmp_path: Path) -> None:
     """A database whose files are gone is set aside on that node alone; the node's other databases stay."""
 
@@ -222,3 +243,27 @@ def test_what_others_lack_keeps_its_files(tmp_path: Path, told: dict[str, str]) 
         assert (nodes[2].directory / "Databases" / "db").exists()
 
     run(tmp_path, steps, **PERIODS)
+
+
+@pytest.mark.parametrize(("covered", "stays"), [("C:1-c", False), ("A:7-a", True)])
+def test_a_deletion_that_is_finished_at_the_next_start(
+    tmp_path: Path, told: dict[str, str], covered: str, stays: bool
+) -> None:
+    """A node starts and finds that its instance was one too many: its files go if all that they hold is elsewhere."""
+
+    async def steps(cluster: Cluster) -> None:
+        nodes = await cluster.of(3)
+        await group_of(nodes, "AC")
+        await until(lambda: nodes[0].state.unmade_on("db") == [])
+        await nodes[2].stop()
+        topology = dt.remove(nodes[0].topology(), "C")
+        change = Change(
+            "db", topology["Stamp"]["Index"], topology, [Decision("Delete", "C", "why")], {"C": covered}
+        )  # fmt: skip
+        await nodes[0].state.supervise(change, "now", nodes[0].state.driver.term)
+        told["C"] = "C:1-c"
+        await nodes[2].start()
+        await until(lambda: not nodes[0].state.deletions("db"))
+        assert (nodes[2].directory / "Databases" / "db").exists() == stays
+
+    run(tmp_path, steps)
