@@ -46,6 +46,8 @@ cdef int vector_merge(VectorEntry* target, int count, int capacity,
                       const VectorEntry* source, int source_count) noexcept nogil
 # What a database's own entry counts, by its id; 0 when there is none.
 cdef uint64_t vector_etag(const VectorEntry* entries, int count, const uint8_t* id) noexcept nogil
+# How many commands of cluster-wide transactions it has seen: the highest count under the tag RAFT; 0: none.
+cdef uint64_t vector_raft(const VectorEntry* entries, int count) noexcept nogil
 # Whether entries that come from outside are in canonical order, with tags that are tags and
 # etags from 1 to ETAG_MAX.
 cdef bint vector_valid(const VectorEntry* entries, int count) noexcept nogil

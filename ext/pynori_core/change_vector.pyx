@@ -272,6 +272,15 @@ cdef uint64_t vector_etag(const VectorEntry* entries, int count, const uint8_t* 
     return 0
 
 
+cdef uint64_t vector_raft(const VectorEntry* entries, int count) noexcept nogil:
+    cdef uint64_t highest = 0
+    cdef int index
+    for index in range(count):
+        if entries[index].tag == TAG_RAFT and entries[index].etag > highest:
+            highest = entries[index].etag
+    return highest
+
+
 cdef bint tag_valid(uint32_t tag) noexcept nogil:
     cdef char text[4]
     return tag_parse(text, tag_format(tag, text)) == tag

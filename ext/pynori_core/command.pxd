@@ -55,7 +55,7 @@ cdef packed struct CommandHeader:      # 40 bytes
     uint16_t collection_size           # 0: none is stated
     uint16_t source_count              # entries of the vector with which the document came from elsewhere
     uint16_t collection_key_size       # lower-cased name, behind the name
-    uint32_t exact                     # the source entries are the new vector, and nothing is added to them
+    uint32_t exact                     # of a cluster-wide transaction: no entry of this database is added to the source
 
 cdef packed struct PurgeOrder:
     uint64_t etag_max                  # tombstones up to it may go

@@ -277,7 +277,8 @@ cdef class Batch:
         id: ending in "/", a number and the node's tag are put behind it; empty, a GUID takes its place.
         expected_change_vector: None, do not care; "", must not exist.
         source_change_vector: what the document had seen where it comes from; merged into what it gets here. `exact`:
-        it is the document's change vector, to which this database adds nothing.
+        the cluster has agreed on it, and this database adds no entry of its own, only what it takes the place of. When
+        something here has seen it already, nothing is written.
         Raises: JsonError, InvalidArgument, TooLarge; nothing is added then.
         """
         cdef size_t size = <size_t>body.shape[0]

@@ -53,6 +53,7 @@ from pynori_core.reads cimport Text, text_of
 from pynori_core.table cimport SET_ALL, RowScan, scan_next, scan_start
 from pynori_core.tables cimport (
     COLLECTION_NAME_SIZE_MAX,
+    ITEM_CONFLICT,
     ITEM_DOCUMENT,
     ITEM_FLAGS_KNOWN,
     ITEM_RESOLVED,
@@ -132,9 +133,10 @@ cdef int frame_write(Sender* sender, const Item* item, const VectorEntry* vector
 
 cdef bint known_there(const Sender* sender, const Item* item, const VectorEntry* vector, int count) noexcept nogil:
     """Whether the receiver has it, or something newer. What was made by a rule counts nothing of its own, so that
-    nobody can tell from a vector who has it."""
+    nobody can tell from a vector who has it. And a version in conflict may be a deletion that the receiver has dropped
+    since, which it has to hear of again beside the other version."""
     cdef VectorOrder order
-    if item.header.flags & ITEM_RESOLVED or sender.skip_count == 0:
+    if item.header.flags & ITEM_RESOLVED or item.header.kind == ITEM_CONFLICT or sender.skip_count == 0:
         return False
     order = vector_compare(vector, count, sender.skip, sender.skip_count)
     return order == VECTOR_OLDER or order == VECTOR_EQUAL

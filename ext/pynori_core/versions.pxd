@@ -5,7 +5,7 @@ is ignored when one here has seen it, or did so before it was deleted and droppe
 is left beside it is settled by rule where one applies, and is a conflict otherwise:
 
 - of two versions with equal vectors the greater one stays (`version_order`);
-- one of a cluster-wide transaction wins over one that is not;
+- of one that a cluster-wide transaction wrote and another one, that stays which has seen more of those transactions;
 - of two documents that count how many numbers were given ("Raven/Hilo/"), the one that counts higher stays;
 - of two deletions, and of two documents with the same content, the greater one stays.
 

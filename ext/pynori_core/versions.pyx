@@ -22,6 +22,7 @@ from pynori_core.change_vector cimport (
     VectorOrder,
     vector_compare,
     vector_merge,
+    vector_raft,
 )
 from pynori_core.command cimport (
     COMMAND_VERSION,
@@ -214,10 +215,25 @@ cdef int64_t hilo_max(const Version* version) noexcept nogil:
     return value.integer if value.type == BLITTABLE_INTEGER else 0
 
 
-cdef Version* winner_by_rule(Writer* writer, const Command* command, Version* left, Version* right) noexcept nogil:
-    """The one that stays of two in conflict; NULL: no rule says."""
+cdef Version* winner_by_cluster(const Writer* writer, int vector_count, Version* left, Version* right) noexcept nogil:
+    """What has seen more of the cluster-wide transactions; of equals what was written on top of one. NULL: neither."""
+    cdef uint64_t left_seen = vector_raft(writer.vector, vector_count)
+    cdef uint64_t right_seen = vector_raft(right.vector, right.vector_count)
+    if left_seen != right_seen:
+        return left if left_seen > right_seen else right
     if (left.flags ^ right.flags) & ITEM_FROM_CLUSTER:
-        return left if left.flags & ITEM_FROM_CLUSTER else right
+        return right if left.flags & ITEM_FROM_CLUSTER else left
+    return NULL
+
+
+cdef Version* winner_by_rule(Writer* writer, const Command* command, int vector_count, Version* left,
+                             Version* right) noexcept nogil:
+    """The one that stays of two in conflict; NULL: no rule says. `left` has writer.vector."""
+    cdef Version* winner
+    if (left.flags | right.flags) & ITEM_FROM_CLUSTER:
+        winner = winner_by_cluster(writer, vector_count, left, right)
+        if winner != NULL:
+            return winner
     if is_hilo(command) and left.body_size and right.body_size:
         if hilo_max(left) != hilo_max(right):
             return left if hilo_max(left) > hilo_max(right) else right
@@ -232,13 +248,13 @@ cdef Version* winner_by_rule(Writer* writer, const Command* command, Version* le
 cdef bint was_dropped(Writer* writer, const Version* arriving) noexcept nogil:
     """Nothing is under its id, and yet it was brought here or made here: it was deleted, and the tombstone dropped.
 
-    It comes from who was late in sending it. What this database made itself counts up to the last dropped tombstone:
+    It comes from who was late in sending it. A deletion may come again: it may be in conflict elsewhere. What this database made itself counts up to the last dropped tombstone:
     files that were restored from an old copy get back what they made later.
     """
     cdef VectorEntry seen[VECTOR_ENTRIES_MAX]
     cdef VectorEntry own
     cdef int count = writer.known_count
-    if count == 0 and writer.state.purged_etag == 0:
+    if arriving.body_size == 0 or (count == 0 and writer.state.purged_etag == 0):
         return False
     memcpy(seen, writer.known, <size_t>count * sizeof(VectorEntry))
     own.etag = writer.state.purged_etag
@@ -278,7 +294,7 @@ cdef int settle(Writer* writer, const Command* command, Version* arriving, Versi
             order = vector_compare(writer.vector, settled.vector_count, here.vector, here.vector_count)
             winner = settled.winner
             if order == VECTOR_CONFLICT:
-                winner = winner_by_rule(writer, command, settled.winner, here)
+                winner = winner_by_rule(writer, command, settled.vector_count, settled.winner, here)
                 if winner == NULL:
                     settled.left += 1
                     continue

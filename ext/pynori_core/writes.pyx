@@ -195,8 +195,12 @@ cdef int vector_next(Writer* writer, const Command* command, Subject* subject) n
     cdef VectorEntry own
     cdef int count = 0
     if unlikely(command.header.exact):
+        if command.header.source_count >= VECTOR_ENTRIES_MAX:
+            return -E_TOO_LARGE
         memcpy(writer.vector, command.source, <size_t>command.header.source_count * sizeof(VectorEntry))
-        return <int>command.header.source_count if command.header.source_count < VECTOR_ENTRIES_MAX else -E_TOO_LARGE
+        # It takes the place of what is here, so it has seen that; else this would be in conflict with it elsewhere.
+        return subject_vector(writer, subject, writer.vector, command.header.source_count) if subject.found \
+            else command.header.source_count
     if likely(command.header.source_count == 0 and writer.known_count == 0
               and (not subject.found or subject.cover.flags & COVER_SIMPLE_VECTOR)):
         return 0

@@ -11,14 +11,17 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from pynori_core import change_vector as vectors
 from pynori_core.check import check_environment
 from pynori_core.check_documents import check_documents
 from pynori_core.check_trees import check_transaction
 from pynori_core.command import Batch
+from pynori_core.conflict_reads import conflict_versions
 from pynori_core.document_snapshot import DocumentSnapshot
 from pynori_core.document_writer import DocumentWriter
 from pynori_core.env import Env, WriteTxn
 from pynori_core.errors import Busy, ConcurrencyError, NotFound
+from pynori_core.item_frames import add_frame, outgoing
 from pynori_core.items import DocumentStore
 from pynori_core.reads import DocumentStream
 from pynori_core.sim_disk import SimDisk
@@ -30,7 +33,7 @@ NEVER = 1 << 40  # a checkpoint comes when the history says so, not when the jou
 TREES = (b"first", b"second")
 USER = (b"", b"last user transaction")
 JOURNAL_ROLL_TRIES_MAX = 40
-PLACES, LEFT = 0, 1  # in a state of documents, beside its ids
+PLACES, LEFT, VERSIONS, KNOWN = 0, 1, 2, 3  # in a state of documents, beside its ids
 DEPARTURES_MAX = 10_000
 
 
@@ -364,12 +367,16 @@ class DocumentWorld(World):
     """Batches of puts and deletes through the merger, on a document store.
 
     The state holds documents by id; under PLACES the collection of every id, also of a deleted one; under LEFT which id
-    has left which collection for another one.
+    has left which collection for another one or for a conflict; under VERSIONS change vector and body of each version
+    of each id in conflict; under KNOWN what the database has heard of others.
     """
 
-    kinds = ("put", "overwrite", "delete", "batch", "move", "refused", "big", "checkpoint", "overlap", "roll", "close")
-    weights = (6, 8, 5, 6, 3, 2, 3, 4, 3, 1, 2)
-    sequence_kinds = ("put", "overwrite", "delete", "move", "big", "checkpoint", "roll", "close")
+    kinds = (
+        "put", "overwrite", "delete", "batch", "move", "refused", "big", "checkpoint", "overlap", "roll", "close",
+        "apply", "resolve",
+    )  # fmt: skip
+    weights = (6, 8, 5, 6, 3, 2, 3, 4, 3, 1, 2, 5, 2)
+    sequence_kinds = ("put", "overwrite", "delete", "move", "big", "apply", "checkpoint", "roll", "close")
 
     def __init__(self, disk: SimDisk, states: dict[int, State] | None = None, last: int = 0) -> None:
         super().__init__(disk, states, last)
@@ -390,6 +397,7 @@ class DocumentWorld(World):
         text = "x" * size if dice.random() < 0.5 else dice.randbytes(size // 2).hex()
         places = state.get(PLACES, {})
         before = places.get(id)
+        drop_versions(state, id)
         collection = before if id in state else collection or id.split("/")[0]
         if before not in (None, collection):
             state[LEFT] = state.get(LEFT, frozenset()) | {(before, id)}
@@ -452,8 +460,9 @@ class DocumentWorld(World):
         for id in dice.sample(gone, min(len(gone), 3)):
             self.put(batch, state, id, 100, dice, dice.choice(("users", "orders", "moved")))
         id = self.some(dice)
-        batch.delete(id)
-        state.pop(id, None)
+        if id not in state.get(VERSIONS, {}):  # else the deletion goes to the collection of one of the versions
+            batch.delete(id)
+            state.pop(id, None)
         self.put(batch, state, id, 100, dice, dice.choice(("users", "orders", "moved")))
         self.execute(batch, state)
 
@@ -470,6 +479,52 @@ class DocumentWorld(World):
 
     def step_batch(self, dice: random.Random) -> None:
         self.execute(*self.mixed(dice))
+
+    def step_apply(self, dice: random.Random) -> None:
+        """Another instance, which knows nothing of this one, or everything, has written some of the ids."""
+        other = DocumentStore.create(None, bytes(range(16, 32)), "B", in_memory=True)
+        writer = DocumentWriter(other)
+        batch = Batch()
+        if dice.random() < 0.4:
+            add_frame(batch, outgoing(self.store, 0, "", 1000, 1 << 24).frame)
+            writer.execute(batch)
+            batch = Batch()
+        for id in {self.id(dice) for _ in range(dice.randrange(1, 4))}:
+            batch.delete(id)
+            if dice.random() < 0.8:
+                self.put(batch, {}, id, dice.choice((10, 1500, 9000)), dice, dice.choice(("users", "orders")))
+        writer.execute(batch)
+        sent = outgoing(other, 0, "", 1000, 1 << 24)
+        writer.close()
+        other.close()
+        batch = Batch()
+        batch.set_position("replication/b", self.last)
+        add_frame(batch, sent.frame, sent.vector)
+        self.execute_and_see(batch)
+
+    def step_resolve(self, dice: random.Random) -> None:
+        """A conflict ends, by a resolution or by a write."""
+        found = sorted(self.state.get(VERSIONS, {}))
+        if not found:
+            self.step_apply(dice)
+            return
+        id = dice.choice(found)
+        batch = Batch()
+        if dice.random() < 0.5:
+            versions = [version.change_vector for version in conflict_versions(self.store, id)]
+            body = None if dice.random() < 0.3 else b'{"resolved":1,"@metadata":{"@collection":"users"}}'
+            batch.resolve(id, body, versions)
+        elif dice.random() < 0.5:
+            batch.delete(id)
+        else:
+            batch.put(id, b'{"resolved":2,"@metadata":{"@collection":"orders"}}')
+        self.execute_and_see(batch)
+
+    def execute_and_see(self, batch: Batch) -> None:
+        """As execute, of what the versions here decide: the state is what can be read then (tests/core/test_versions.py
+        and test_replication.py say that it is right)."""
+        self.execute(batch, {})
+        self.state = self.states[self.last] = read_state(self.store)
 
     def step_refused(self, dice: random.Random) -> None:
         """A batch whose last command is refused leaves nothing."""
@@ -515,30 +570,50 @@ class DocumentWorld(World):
     def read(disk: SimDisk, deep: bool) -> tuple[int, State]:
         store = DocumentStore.open(disk, "A")
         number = store.environment()["published_txn"]
-        state: State = {}
-        places = {}
-        for item in DocumentStream.items_since(store, 0):
-            places[item.id] = item.collection
-            if item.kind == "DOCUMENT":
-                body = json.loads(item.json)
-                body.pop("@metadata", None)
-                state[item.id] = body
-        counted = store.counts()[0]
-        assert counted == len(state), f"{counted} documents are counted, {len(state)} are there"
-        snapshot = DocumentSnapshot(store)
-        left = {
-            (name, id)
-            for name, _, _, _ in snapshot.collections()
-            for _, id, _ in snapshot.departed_since(name, 0, count=DEPARTURES_MAX)
-        }
-        snapshot.close()
-        state.update({key: found for key, found in ((PLACES, places), (LEFT, frozenset(left))) if found})
+        state = read_state(store)
         store.close()
         if deep:
             with Env.open(disk, read_only=True) as env, env.read() as txn:
                 findings = check_transaction(txn, env.statistics()["file_pages"])[0] + check_documents(txn)
             assert not findings, "\n".join(findings)
         return number, state
+
+
+def read_state(store: DocumentStore) -> State:
+    """What a store of documents holds, as the states of a DocumentWorld say it."""
+    state: State = {}
+    places = {}
+    versions: dict[str, frozenset[tuple[str, bytes]]] = {}
+    for item in DocumentStream.items_since(store, 0):
+        if item.kind == "CONFLICT":
+            versions[item.id] = versions.get(item.id, frozenset()) | {(item.change_vector, item.json)}
+            continue
+        places[item.id] = item.collection
+        if item.kind == "DOCUMENT":
+            body = json.loads(item.json)
+            body.pop("@metadata", None)
+            state[item.id] = body
+    counted = store.counts()[0]
+    assert counted == len(state), f"{counted} documents are counted, {len(state)} are there"
+    assert store.conflict_counts() == (len(versions), sum(map(len, versions.values())))
+    known = frozenset(entry for entry in vectors.parse(store.change_vector) if entry[0] != "A")
+    snapshot = DocumentSnapshot(store)
+    left = frozenset(
+        (name, id)
+        for name, _, _, _ in snapshot.collections()
+        for _, id, _ in snapshot.departed_since(name, 0, count=DEPARTURES_MAX)
+    )
+    snapshot.close()
+    found = {PLACES: places, LEFT: left, VERSIONS: versions, KNOWN: known}
+    return {**state, **{key: value for key, value in found.items() if value}}
+
+
+def drop_versions(state: State, id: str) -> None:
+    """The id is in conflict no more."""
+    left = {key: versions for key, versions in state.get(VERSIONS, {}).items() if key != id}
+    state.pop(VERSIONS, None)
+    if left:
+        state[VERSIONS] = left
 
 
 def ids_of(state: State) -> list[str]:

@@ -160,7 +160,8 @@ class ReplicationWorld:
         """All have equal versions, and every acknowledged write is accounted for."""
         states = [self.state(one) for one in self.instances]
         for one, state in zip(self.instances[1:], states[1:], strict=True):
-            assert state == states[0], f"{one.tag} differs from {self.instances[0].tag}:\n{state}\n{states[0]}"
+            differing = "\n".join(str(version[:6]) for version in state ^ states[0])
+            assert state == states[0], f"{one.tag} differs from {self.instances[0].tag}:\n{differing}"
         left: dict[str, list[str]] = {}
         for id, _, vector, *_ in self.instances[0].items():
             left.setdefault(id.lower(), []).append(vector)
@@ -170,7 +171,7 @@ class ReplicationWorld:
                 deletions.setdefault(written.id.lower(), []).append(written.vector)
         for written in self.ledger:
             id = written.id.lower()
-            kept = left.get(id) or deletions.get(id, [])
+            kept = left.get(id, []) + deletions.get(id, [])
             if not any(covers(vector, written.vector) for vector in kept):
                 assert written.id in self.clustered, f"nobody accounts for {written}: {kept}"
 

@@ -10,6 +10,7 @@ from pynori_core.blittable import blittable_bytes
 from pynori.errors import PynoriError
 from pynori.expr.compile import compile
 from pynori.linq.lower import parse_map, parse_reduce
+from tests.core.instance import Instance, meet
 from tests.expr.test_evaluate import Drawer
 from tests.fuzz.images import PAGES_MAX
 
@@ -86,6 +87,24 @@ def programs() -> Iterator[bytes]:
                 yield (parse_reduce(part) if "results" in part else parse_map(part)).program.data
 
 
+def frames() -> Iterator[bytes]:
+    """Frames of items: documents and deletions, small and large, in conflict with each other, of a transaction."""
+    made = [Instance(tag) for tag in "BC"]
+    for one in made:
+        one.put("things/1", "Things", n=one.tag)
+        yield one.outgoing(0, "").frame
+        one.put("things/2", "Things", text="x" * 5000)
+        one.delete("things/2")
+        one.cluster_put("things/3", 1, n=one.tag)
+        yield one.outgoing(0, "").frame
+    meet(*made)
+    made[0].put("things/1", n=2)
+    yield made[0].outgoing(0, "").frame
+    for one in made:
+        yield one.outgoing(0, "").frame
+        one.close()
+
+
 def seeds(target: str) -> Iterator[bytes]:
     """The first inputs of a target."""
     if target == "json_text":
@@ -104,6 +123,8 @@ def seeds(target: str) -> Iterator[bytes]:
         yield from programs()
     elif target == "http":
         yield from (b"\x40" + request for request in REQUESTS)
+    elif target == "frame":
+        yield from frames()
     elif target == "page":
         yield from patches(1, PAGES_MAX, 96)
     elif target == "journal":

@@ -21,6 +21,7 @@ from pynori_core.blittable import Document, Items, validate
 from pynori_core.change_vector import canonical, compare, merge
 from pynori_core.check import check
 from pynori_core.command import Batch
+from pynori_core.conflict_reads import conflict_versions, conflicted_ids
 from pynori_core.document_snapshot import DocumentSnapshot
 from pynori_core.document_writer import DocumentWriter
 from pynori_core.errors import EngineError, JsonError
@@ -28,6 +29,7 @@ from pynori_core.expr import Program
 from pynori_core.framing import ArrayFramer
 from pynori_core.identifier import key_of
 from pynori_core.index_store import IndexStore
+from pynori_core.item_frames import add_frame, outgoing
 from pynori_core.items import DocumentStore
 from pynori_core.json import JsonCodec
 from pynori_core.reads import DocumentReader, DocumentStream
@@ -398,4 +400,45 @@ def http(data: bytes) -> None:
     server.loop.run_until_complete(server.exchange([piece for piece in (data[1:cut], data[cut:]) if piece]))
 
 
-TARGETS = (json_text, blittable, change_vector, identifier, framing, page, journal, linq, program, http)
+# ---- items from another instance
+
+
+@cache
+def receiver() -> tuple[DocumentStore, DocumentWriter]:
+    store = DocumentStore.create(None, bytes(16), "A", in_memory=True)
+    return store, DocumentWriter(store)
+
+
+def frame(data: bytes) -> None:
+    """A frame of items is refused, or taken in; what is there then can be read, sent on, and taken in again."""
+    store, writer = receiver()
+    batch = Batch()
+    try:
+        add_frame(batch, data)
+    except EngineError as error:
+        assert len(batch) == 0 and str(error)
+        return
+    with contextlib.suppress(EngineError):  # a vector that has no room for one entry more
+        writer.execute(batch)
+    sent = outgoing(store, max(0, store.last_etag - 20), "", 100, 1 << 20)
+    again = Batch()
+    add_frame(again, sent.frame)
+    before = store.last_etag
+    writer.execute(again)
+    assert store.last_etag == before, "what was sent by a database is news to it"
+    for id in conflicted_ids(store, "", 20):
+        versions = conflict_versions(store, id)
+        assert len(versions) >= 2
+        writer_end(writer, id, [version.change_vector for version in versions])
+    if store.last_etag > 20_000:
+        receiver.cache_clear()
+
+
+def writer_end(writer: DocumentWriter, id: str, versions: list[str]) -> None:
+    batch = Batch()
+    batch.resolve(id, None, versions)
+    with contextlib.suppress(EngineError):
+        writer.execute(batch)
+
+
+TARGETS = (json_text, blittable, change_vector, identifier, framing, page, journal, linq, program, http, frame)
