@@ -4,8 +4,8 @@
 
 For each number, in a server of this process on disk: documents per second into the index that a first query makes and
 into a map-reduce index in C#; medians of queries in milliseconds, in process, with ten documents and without HTTP; how
-long after a write the map-reduce index has it; and the most memory that the process had. `--results` keeps figures of
-one run for the next, so that large sizes can have a run of their own; the table and the picture have all that it holds.
+long after a write the map-reduce index has it; and how much memory the process had at most. `--results` keeps figures
+of one run for the next, so that large sizes can have a run of their own; table and picture have all that it holds.
 """
 
 from __future__ import annotations
@@ -119,25 +119,31 @@ class Shop:
         return statistics.median(spent)
 
 
-async def measured(count: int) -> dict[str, float]:
+async def measured(count: int, folder: Path) -> dict[str, float]:
     figures: dict[str, float] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        server = await Server.start(Settings(data_dir=Path(folder)))
+    server = await Server.start(Settings(data_dir=folder))
+    if server.databases.names():
+        shop = Shop(server)
+        for index in shop.opened.indexes.all():
+            await shop.opened.indexes.delete(index.name)
+    else:
         await server.databases.create({"DatabaseName": "Shop"}, 1)
         shop = Shop(server)
         await shop.fill(count)
-        began = time.perf_counter()
-        await shop.ask(TEXTS["equality, range, order"], {"country": COUNTRIES[0], "total": 1})
-        while shop.opened.indexes.automatic()[0].is_stale():
-            await asyncio.sleep(0.01)
-        figures["first query, documents/s"] = count / (time.perf_counter() - began)
-        await shop.opened.indexes.put(SALES)
-        figures["map-reduce, documents/s"] = count / await shop.settle("Sales")
-        for name, text in TEXTS.items():
-            figures[f"{name}, ms"] = await shop.median_ms(text, count)
-        figures["map-reduce after a write, ms"] = await shop.lag_ms()
-        await server.stop()
-    figures["most memory, MB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    began = time.perf_counter()
+    await shop.ask(TEXTS["equality, range, order"], {"country": COUNTRIES[0], "total": 1})
+    while shop.opened.indexes.automatic()[0].is_stale():
+        await asyncio.sleep(0.01)
+    figures["first query, documents/s"] = count / (time.perf_counter() - began)
+    print(figures, flush=True)
+    await shop.opened.indexes.put(SALES)
+    figures["map-reduce, documents/s"] = count / await shop.settle("Sales")
+    print(figures, flush=True)
+    for name, text in TEXTS.items():
+        figures[f"{name}, ms"] = await shop.median_ms(text, count)
+    figures["map-reduce after a write, ms"] = await shop.lag_ms()
+    await server.stop()
+    figures["resident, files mapped among it, MB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return figures
 
 
@@ -150,7 +156,8 @@ def picture(path: Path, table: dict[int, dict[str, float]]) -> None:
         side = left if name.endswith(", ms") else right if name.endswith("/s") else None
         if side is not None:
             label = name.rpartition(",")[0]
-            side.loglog(list(table), [figures[name] for figures in table.values()], marker="o", label=label)
+            had = {count: figures[name] for count, figures in table.items() if name in figures}
+            side.loglog(list(had), list(had.values()), marker="o", label=label)
     for side, what in ((left, "milliseconds"), (right, "documents per second into the index")):
         side.set_xlabel("documents")
         side.set_ylabel(what)
@@ -165,20 +172,23 @@ def main() -> None:
     parser.add_argument("counts", type=int, nargs="*")
     parser.add_argument("--results", type=Path)
     parser.add_argument("--picture", type=Path)
+    parser.add_argument("--directory", type=Path, help="where databases are kept, and used again that are there")
     options = parser.parse_args()
     table: dict[int, dict[str, float]] = {}
     if options.results is not None and options.results.exists():
         table = {int(count): figures for count, figures in json.loads(options.results.read_text()).items()}
     for count in options.counts or ([] if table else [10_000, 100_000, 1_000_000]):
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            table[count] = runner.run(measured(count))
+        with tempfile.TemporaryDirectory() as made, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            folder = Path(made) if options.directory is None else options.directory / str(count)
+            table[count] = runner.run(measured(count, folder))
     table = dict(sorted(table.items()))
     if options.results is not None:
         options.results.write_text(json.dumps(table))
-    print(f"{'':34}" + "".join(f"{count:14,}" for count in table))
+    print(f"{'':36}" + "".join(f"{count:14,}" for count in table))
     for name in next(iter(table.values())):
         digits = 0 if name.endswith(("/s", "MB")) else 3
-        print(f"{name:34}" + "".join(f"{each[name]:14,.{digits}f}" for each in table.values()))
+        told = [f"{each[name]:14,.{digits}f}" if name in each else f"{'':14}" for each in table.values()]
+        print(f"{name:36}" + "".join(told))
     if options.picture and importlib.util.find_spec("matplotlib") is not None:
         picture(options.picture, table)
 

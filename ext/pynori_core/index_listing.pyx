@@ -1,6 +1,5 @@
 """Walk terms, read records, make Python objects of both."""
 
-cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stddef cimport size_t
@@ -122,8 +121,15 @@ cdef object entry_stored(const EntryView* view, uint32_t field):
     return PyBytes_FromStringAndSize(<const char*>view.stored, <Py_ssize_t>view.stored_size)
 
 
-cdef object entry_terms(const EntryView* view, uint32_t field):
-    """The terms of a field as bytes."""
+ctypedef object (*TermFunction)(const uint8_t* term, size_t size)
+
+
+cdef object term_bytes(const uint8_t* term, size_t size):
+    return PyBytes_FromStringAndSize(<const char*>term, <Py_ssize_t>size)
+
+
+cdef list terms_as(const EntryView* view, uint32_t field, TermFunction function):
+    """What the function makes of each term of the entry's field."""
     cdef list found = []
     cdef FieldView field_view
     cdef const uint8_t* here
@@ -133,22 +139,16 @@ cdef object entry_terms(const EntryView* view, uint32_t field):
         return found
     here = field_view.terms
     while field_term(&field_view, &here, &term, &size):
-        found.append(PyBytes_FromStringAndSize(<const char*>term, <Py_ssize_t>size))
+        found.append(function(term, size))
     return found
+
+
+cdef object entry_terms(const EntryView* view, uint32_t field):
+    return terms_as(view, field, term_bytes)
 
 
 cdef object entry_values(const EntryView* view, uint32_t field):
-    cdef list found = []
-    cdef FieldView field_view
-    cdef const uint8_t* here
-    cdef const uint8_t* term = NULL
-    cdef size_t size = 0
-    if entry_find(view, field, &field_view) != OK:
-        return found
-    here = field_view.terms
-    while field_term(&field_view, &here, &term, &size):
-        found.append(term_object(term, size))
-    return found
+    return terms_as(view, field, term_object)
 
 
 cdef list trees_entries(IndexTrees* trees, const uint64_t* ids, size_t count, EntryFunction function, uint32_t field,

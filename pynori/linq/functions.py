@@ -183,5 +183,3 @@ def static_call(name: str, arguments: tuple[Expression, ...], position: int) -> 
     if function.startswith("cast:"):
         return Cast(function[5:], arguments[0], position)
     return Call(function, arguments, position=position)
-
-

@@ -15,7 +15,8 @@ from pynori_core.document_snapshot import DocumentSnapshot
 from pynori_core.errors import ExpressionError
 
 from pynori.errors import CompilationError
-from pynori.linq.lower import COUNT_FIELD, MapDefinition, ReduceDefinition
+from pynori.linq.lower import MapDefinition, ReduceDefinition
+from pynori.linq.values import COUNT_FIELD
 
 Row = tuple[bytes, bytes]  # key, row
 

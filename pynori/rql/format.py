@@ -32,7 +32,7 @@ from pynori.rql.ast import (
     TimeSeriesDeclaration,
     TimeSeriesQuery,
 )
-from pynori.rql.parser import RESERVED
+from pynori.rql.reader import RESERVED
 from pynori.rql.tokens import BARE_NAME, quoted
 
 

@@ -13,7 +13,7 @@ from pynori.rql.ast import Duration, Expression, Literal, Parameter, Path, TimeS
 from pynori.rql.tokens import NAME, NUMBER, PARAMETER, STRING
 
 if TYPE_CHECKING:
-    from pynori.rql.parser import Parser
+    from pynori.rql.conditions import ConditionParser
 
 # Every spelling of a unit, plural aside.
 _UNITS: Final = {
@@ -46,7 +46,7 @@ class TimeSeriesParser:
 
     __slots__ = ("found", "parser")
 
-    def __init__(self, parser: Parser) -> None:
+    def __init__(self, parser: ConditionParser) -> None:
         self.parser = parser
         self.found: dict[str, Any] = {}
 
