@@ -248,8 +248,9 @@ cdef Version* winner_by_rule(Writer* writer, const Command* command, int vector_
 cdef bint was_dropped(Writer* writer, const Version* arriving) noexcept nogil:
     """Nothing is under its id, and yet it was brought here or made here: it was deleted, and the tombstone dropped.
 
-    It comes from who was late in sending it. A deletion may come again: it may be in conflict elsewhere. What this database made itself counts up to the last dropped tombstone:
-    files that were restored from an old copy get back what they made later.
+    It comes from who was late in sending it. A deletion may come again: it may be in conflict elsewhere. What this
+    database made itself counts up to the last dropped tombstone: files that were restored from an old copy get back
+    what they made later.
     """
     cdef VectorEntry seen[VECTOR_ENTRIES_MAX]
     cdef VectorEntry own
