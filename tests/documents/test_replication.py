@@ -1,4 +1,4 @@
-"""A database among other instances, as the server sees it: batches out and in, conflicts, and who has to do with them."""
+"""A database among other instances, as the server sees it: batches out and in, conflicts, who has to do with them."""
 
 from __future__ import annotations
 

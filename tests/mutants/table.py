@@ -337,7 +337,8 @@ VERSIONS = (
         "    if item.header.flags & ITEM_RESOLVED or item.header.kind == ITEM_CONFLICT or sender.skip_count == 0:\n",
         "    if item.header.flags & ITEM_RESOLVED or sender.skip_count == 0:\n"),
     one("dropped deletions come back as documents", "versions",
-        "    if count == 0 and was_dropped(writer, arriving):\n", "    if count == 0 and False:\n"),
+        "    if not same and (count == 0 or not arriving.flags & ITEM_RESOLVED) and was_dropped(writer, arriving):\n",
+        "    if False:\n"),
     one("of equal vectors the first one stays", "versions",
         "version_order(writer, command, arriving, here) <= 0):\n", "True):\n"),
 )
