@@ -246,10 +246,11 @@ cdef Version* winner_by_rule(Writer* writer, const Command* command, int vector_
 # ---- deciding
 
 cdef bint was_dropped(Writer* writer, const Version* arriving) noexcept nogil:
-    """Nothing is under its id, and yet it was brought here or made here: it was deleted, and the tombstone dropped.
+    """Nothing here has seen it, and yet it was brought here or made here: it was deleted, and the tombstone dropped.
 
-    It comes from who was late in sending it. A deletion may come again: it may be in conflict elsewhere. What this database made itself counts up to the last dropped tombstone:
-    files that were restored from an old copy get back what they made later.
+    It comes from who was late in sending it. A deletion may come again: it may be in conflict elsewhere. What this
+    database made itself counts up to the last dropped tombstone: files that were restored from an old copy get back
+    what they made later.
     """
     cdef VectorEntry seen[VECTOR_ENTRIES_MAX]
     cdef VectorEntry own
@@ -272,14 +273,16 @@ cdef int settle(Writer* writer, const Command* command, Version* arriving, Versi
     cdef VectorOrder order
     cdef int index
     cdef bint merged = True
-    if count == 0 and was_dropped(writer, arriving):
-        return E_NOT_FOUND
+    cdef bint same = False
     for index in range(count):
         here = &versions[index]
         order = vector_compare(arriving.vector, arriving.vector_count, here.vector, here.vector_count)
         if order == VECTOR_OLDER or (order == VECTOR_EQUAL
                                      and version_order(writer, command, arriving, here) <= 0):
             return E_NOT_FOUND
+        same = same or order == VECTOR_EQUAL
+    if not same and (count == 0 or not arriving.flags & ITEM_RESOLVED) and was_dropped(writer, arriving):
+        return E_NOT_FOUND
     settled.winner = arriving
     settled.flags = arriving.flags
     settled.vector_count = arriving.vector_count

@@ -24,7 +24,7 @@ HUNT_SECONDS_MAX = 150
 TEST_SECONDS_MAX = 120
 QUICK_TESTS = (
     "test_recovery", "test_checkpoint", "test_journal", "test_env", "test_check", "test_btree", "test_writes",
-    "test_merger",
+    "test_merger", "test_item_frames", "test_versions", "test_replication",
 )  # fmt: skip
 DIRECTIVES = ("boundscheck=False", "wraparound=False", "cdivision=True", "initializedcheck=False",
               "freethreading_compatible=True")  # fmt: skip

@@ -330,4 +330,29 @@ REST = (
         "        return writer_reload(writer) if code == OK else code\n", "        return code\n"),
 )
 
-MUTANTS: tuple[Mutant, ...] = (*JOURNAL, *RECORD, *RECOVERY, *CHECKPOINT, *PAGER, *ENV, *TXN, *REST)
+VERSIONS = (
+    one("versions stay alive after their conflict", "row_writes",
+        "            code = version_retire(writer, etags[index])\n    writer.state.conflicts -= 1\n",
+        "            code = OK\n    writer.state.conflicts -= 1\n"),
+    one("a collection is not told of a conflict", "versions",
+        "        writer.state.conflicts += 1\n        code = subject_depart(writer, subject)\n",
+        "        writer.state.conflicts += 1\n"),
+    one("what is known of others not written with the commit", "row_writes",
+        "        code = known_write(&writer.tables, writer.known, writer.known_count)\n", "        code = OK\n"),
+    one("what the sender had seen is not kept for later writes", "writes",
+        "    count = vector_merge(writer.vector, count, VECTOR_ENTRIES_MAX - 1, writer.known, writer.known_count)\n",
+        "    pass\n"),
+    one("what was made by a rule is taken for known", "item_frames",
+        "    if item.header.flags & ITEM_RESOLVED or item.header.kind == ITEM_CONFLICT or sender.skip_count == 0:\n",
+        "    if item.header.kind == ITEM_CONFLICT or sender.skip_count == 0:\n"),
+    one("versions in conflict are taken for known", "item_frames",
+        "    if item.header.flags & ITEM_RESOLVED or item.header.kind == ITEM_CONFLICT or sender.skip_count == 0:\n",
+        "    if item.header.flags & ITEM_RESOLVED or sender.skip_count == 0:\n"),
+    one("dropped deletions come back as documents", "versions",
+        "    if not same and (count == 0 or not arriving.flags & ITEM_RESOLVED) and was_dropped(writer, arriving):\n",
+        "    if False:\n"),
+    one("of equal vectors the first one stays", "versions",
+        "version_order(writer, command, arriving, here) <= 0):\n", "True):\n"),
+)
+
+MUTANTS: tuple[Mutant, ...] = (*JOURNAL, *RECORD, *RECOVERY, *CHECKPOINT, *PAGER, *ENV, *TXN, *REST, *VERSIONS)
