@@ -102,7 +102,7 @@ def walk_promotion(stage: Stage) -> None:
     stage.step("e. the decisions")
     leader = "ABCDE".index(stage.cluster(1)["Leader"]) + 1
     told = str(stage.ask(leader, "GET", "/admin/cluster/observer/decisions"))
-    stage.see("they name B's fall and rise", True, "B" in told and "Rehab" in told)
+    stage.see("they name B's fall and rise", True, "Demote of node B" in told and "Promote of node B" in told)
     stage.step("e. a supervisor that is suspended")
     stage.ask(leader, "POST", "/admin/cluster/observer/suspend?value=true")
     stage.start(4)
