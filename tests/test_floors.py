@@ -34,7 +34,7 @@ CORE_FLOORS: list[list[str]] = [
         "text_analyzer",
     ],
     [
-        "cleaner", "merger", "document_writer", "capi", "compact", "space", "check", "check_trees", "check_documents",
+        "ahead", "cleaner", "merger", "document_writer", "capi", "compact", "space", "check", "check_trees", "check_documents",
         "check_index", "dump", "salvage_pages", "salvage", "scrub", "hooks",
     ],
 ]

@@ -12,6 +12,7 @@ other code is also in `txn.error`. `key` and `value` arguments must not point in
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stddef cimport size_t
 from pynori_core.catalog cimport Tree, tree_adopt, tree_corrupt, tree_create, tree_header, tree_open, tree_open_id
+from pynori_core.txn cimport Txn
 
 cdef enum:
     KEY_SIZE_MAX = 2048
@@ -48,8 +49,8 @@ cdef int tree_put(Tree* tree, const void* key, size_t key_size, const void* valu
 # As tree_put, but the caller fills the returned `value_size` bytes before its next call on this transaction. NULL with
 # `txn.error` clear says E_INVALID.
 cdef uint8_t* tree_reserve(Tree* tree, const void* key, size_t key_size, uint64_t value_size, int flags) noexcept nogil
-# Writable pointer to the inline value of an existing key, same size: for counters, bitmaps, index entries. NULL if
-# absent or a run; then `txn.error` is clear.
+# Writable pointer to the inline value of an existing key, same size, for changes before the caller's next call: for
+# counters, bitmaps, index entries. NULL if absent or a run; then `txn.error` is clear.
 cdef uint8_t* tree_update(Tree* tree, const void* key, size_t key_size, uint64_t* value_size) noexcept nogil
 cdef int tree_delete(Tree* tree, const void* key, size_t key_size) noexcept nogil              # E_NOT_FOUND
 
@@ -65,6 +66,8 @@ cdef int tree_descend(Tree* tree, const void* key, size_t key_size, Path* path, 
                       bint* found) noexcept nogil
 # The page as one of this tree at this level, checked; NULL and `txn.error` set when it is not.
 cdef const uint8_t* tree_page(Tree* tree, uint64_t page, int level) noexcept nogil
+# The page as this transaction sees it, if that is known to be a page with a header of its own; else NULL, no failure.
+cdef const uint8_t* page_hinted(Txn* txn, uint64_t page) noexcept nogil
 # The value of a leaf's entry, inline or run.
 cdef int tree_value(Tree* tree, const uint8_t* leaf, uint32_t position, Value* value) noexcept nogil
 

@@ -26,7 +26,7 @@ from pynori_core.slotted cimport (
 )
 from pynori_core.txn cimport (
     SLOT_CHUNK_PAGES, SLOT_CHUNK_SHIFT, SLOT_UNVERIFIED, SLOT_VERIFIED, PageVersion, Txn, txn_allocate, txn_free,
-    txn_modify, txn_page,
+    txn_modify, txn_modify_range, txn_page,
 )
 
 cdef enum:
@@ -204,6 +204,8 @@ cdef int tree_get(Tree* tree, const void* key, size_t key_size, Value* value) no
     if not found:
         tree.last_page = page
         return E_NOT_FOUND
+    tree.found_page = page
+    tree.found_stamp = tree.txn.stamp
     return entry_value(tree, page, data, position, value)
 
 
@@ -254,7 +256,7 @@ cdef inline int entry_at(const uint8_t* leaf, uint32_t offset, const void* key, 
     return -1
 
 
-cdef inline const uint8_t* page_hinted(Txn* txn, uint64_t page) noexcept nogil:
+cdef const uint8_t* page_hinted(Txn* txn, uint64_t page) noexcept nogil:
     """The page as this transaction sees it, if that is known to be a page with a header of its own; else NULL.
 
     A hint may be out of date and name a page that is free, was never checked, or now lies inside a run, whose bytes are
@@ -651,6 +653,31 @@ cdef int append_position(Tree* tree, const void* key, size_t key_size, Path* pat
     return OK if compare_bytes(leaf_key(last), last.key_size, key, key_size) < 0 else E_INVALID
 
 
+cdef uint8_t* found_overwrite(Tree* tree, const void* key, size_t key_size, uint32_t stored_size) noexcept nogil:
+    """Where the new value of a key goes that tree_get has just found with a value of the same size; else NULL."""
+    cdef const uint8_t* leaf
+    cdef const LeafEntry* old
+    cdef uint8_t* writable
+    cdef uint32_t start
+    cdef bint found = False
+    cdef int position
+    if tree.found_stamp != tree.txn.stamp or tree.found_stamp == 0:
+        return NULL
+    leaf = tree_page(tree, tree.found_page, 0)
+    if unlikely(leaf == NULL):
+        return NULL
+    position = leaf_search(leaf, tree.flags & TREE_INTEGER, key, key_size, &found)
+    if position < 0 or not found:
+        return NULL
+    old = leaf_entry(leaf, <uint32_t>position)
+    if old == NULL or old.flags & LEAF_RUN or old.value_size != stored_size:
+        return NULL
+    start = <uint32_t>(leaf_value(old) - leaf)
+    writable = txn_modify_range(tree.txn, tree.found_page, start, start + stored_size)
+    tree.last_page = tree.found_page
+    return writable + start if writable != NULL else NULL
+
+
 cdef int tree_place(Tree* tree, const void* key, size_t key_size, uint64_t value_size, int flags,
                     uint8_t** place) noexcept nogil:
     """Make the entry of a key, new or replaced; `place` is where its value goes."""
@@ -670,6 +697,12 @@ cdef int tree_place(Tree* tree, const void* key, size_t key_size, uint64_t value
         return E_INVALID
     run = key_size + value_size > INLINE_SIZE_MAX
     stored_size = sizeof(RunReference) if run else <uint32_t>value_size
+    if not run and flags == PUT_UPSERT:
+        place[0] = found_overwrite(tree, key, key_size, stored_size)
+        if place[0] != NULL:
+            return OK
+        if unlikely(tree.txn.error.code != OK):
+            return txn_failure(tree.txn)
     if flags & PUT_APPEND:
         code = append_position(tree, key, key_size, &path, &leaf)
     else:
@@ -735,6 +768,7 @@ cdef uint8_t* tree_update(Tree* tree, const void* key, size_t key_size, uint64_t
     cdef const uint8_t* leaf
     cdef const LeafEntry* entry
     cdef uint8_t* writable
+    cdef uint32_t start
     cdef bint found = False
     if unlikely(not key_valid(tree, key_size)):
         return NULL
@@ -746,11 +780,10 @@ cdef uint8_t* tree_update(Tree* tree, const void* key, size_t key_size, uint64_t
         return NULL
     if unlikely(entry.flags & LEAF_RUN):
         return NULL
-    writable = txn_modify(tree.txn, tree.last_page)
-    if unlikely(writable == NULL):
-        return NULL
+    start = <uint32_t>(leaf_value(entry) - leaf)
     value_size[0] = entry.value_size
-    return writable + (leaf_value(entry) - leaf)
+    writable = txn_modify_range(tree.txn, tree.last_page, start, start + entry.value_size)
+    return writable + start if writable != NULL else NULL
 
 
 # Delete

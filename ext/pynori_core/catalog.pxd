@@ -14,6 +14,9 @@ cdef struct Tree:
     uint16_t flags                 # TreeFlag
     uint64_t catalog               # catalog page that holds its TreeHeader
     uint64_t last_page             # leaf that the last get, put or cursor step touched: the caller's page hint
+    # Leaf in which tree_get found a key, and Txn.stamp then: while that stays, the leaf is in the tree.
+    uint64_t found_page
+    uint64_t found_stamp
 
 # Codes as in btree: E_NOT_FOUND and E_INVALID (a name of 0 or more than TREE_NAME_MAX bytes, other flags) are answers.
 cdef int tree_open(Txn* txn, const char* name, size_t name_size, Tree* tree) noexcept nogil         # E_NOT_FOUND

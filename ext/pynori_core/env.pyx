@@ -60,7 +60,8 @@ from pynori_core.threads cimport (
     mutex_destroy, mutex_init, mutex_lock, mutex_unlock, now_ms, sleep_us, thread_join, thread_start,
 )
 from pynori_core.txn cimport (
-    txn_allocate, txn_finish, txn_free, txn_modify, txn_page, txn_release, txn_rollback, txn_savepoint, txn_undo,
+    txn_allocate, txn_finish, txn_free, txn_modify, txn_modify_range, txn_page, txn_release, txn_rollback,
+    txn_savepoint, txn_undo,
 )
 
 cdef enum:
@@ -68,6 +69,7 @@ cdef enum:
     SCRATCH_WAIT_STEP_MS = 2       # between two looks at whether readers have left
     SCRATCH_KEEP_BYTES = 4194304   # free memory of each buffer size that is kept
     COLLECT_SHARE = 8              # collecting starts at this part of the memory limit, and after growth by this part
+    STAMPS_PER_TXN = 4294967296    # more than one transaction uses up
     USERS_POLL_US = 100            # between two looks at whether calls from Python have ended
 
 
@@ -386,6 +388,7 @@ cdef int env_begin_read(Env* env, Txn* txn) noexcept nogil:
     txn.env = env
     txn.slots = env.scratch.slots
     txn.writable = False
+    txn.stamp = 0
     txn.state = reader
     atomic_store64(&reader.txn_id, txn.id)
     return OK
@@ -483,6 +486,8 @@ cdef int env_begin_write(Env* env, Txn* txn) noexcept nogil:
     txn.slots = env.scratch.slots
     txn.writable = True
     txn.state = NULL
+    env.stamp += STAMPS_PER_TXN
+    txn.stamp = env.stamp
     txn.user_txn_first = 1
     txn.user_txn_last = 0
     return OK
@@ -1210,12 +1215,18 @@ cdef class WriteTxn(Transaction):
     def free(self, uint64_t page, uint32_t run_pages=1):
         self.checked(txn_free(&self.memory, page, run_pages) == OK)
 
-    def patch(self, uint64_t page, uint32_t offset, const uint8_t[:] data not None):
-        """Overwrite bytes of a page; for tools and tests, which answer for what the page means."""
+    def patch(self, uint64_t page, uint32_t offset, const uint8_t[:] data not None, bint noted=False):
+        """Overwrite bytes of a page; for tools and tests, which answer for what the page means.
+
+        `noted`: the journal is told which bytes, and need not look for them.
+        """
         cdef uint8_t* target
         if offset + data.shape[0] > PAGE_SIZE:
             raise ValueError("the bytes leave the page")
-        target = txn_modify(&self.memory, page)
+        if noted:
+            target = txn_modify_range(&self.memory, page, offset, offset + <uint32_t>data.shape[0])
+        else:
+            target = txn_modify(&self.memory, page)
         self.checked(target != NULL)
         if data.shape[0] != 0:
             memcpy(target + offset, &data[0], <size_t>data.shape[0])

@@ -6,9 +6,10 @@ guards the queue and the role, and is never held across a transaction.
 
 from libc.stdlib cimport calloc, free
 
+from pynori_core.ahead cimport AHEAD_KEYS, Ahead, ahead_start, ahead_step
 from pynori_core.bits cimport atomic_add64, atomic_load64, atomic_load_pointer, compare_swap_pointer, max64
 from pynori_core.cleaner cimport Cleaner, cleaner_count, cleaner_idle, cleaner_init, cleaner_press, cleaner_wants_idle
-from pynori_core.command cimport command_failure_release
+from pynori_core.command cimport Command, command_decode, command_failure_release
 from pynori_core.env cimport (
     env_abort,
     env_begin_write,
@@ -26,7 +27,9 @@ from pynori_core.errors cimport (
     error_clear,
     error_set,
 )
-from pynori_core.output cimport output_clear, output_init, output_release
+from pynori_core.output cimport output_clear, output_expect, output_init, output_release
+from pynori_core.slotted cimport prefetch
+from pynori_core.tables cimport INDEX_ID
 from pynori_core.threads cimport (
     Condition,
     Mutex,
@@ -49,6 +52,10 @@ from pynori_core.writes cimport Writer, writes_begin, writes_execute, writes_flu
 
 cdef extern from "<unistd.h>":
     long write_bytes "write"(int fd, const void* bytes, size_t size) noexcept nogil
+
+
+cdef enum:
+    RESULT_BYTES_EXPECTED = 192        # of one command: header, id, collection's name, change vector
 
 
 cdef struct Waiter:
@@ -252,6 +259,7 @@ cdef int execute_user(Merger* merger, Txn* txn, UserTxn* user) noexcept nogil:
     user.failure.code = OK
     user.failure.actual_count = 0
     error_clear(&user.failure.detail)
+    output_expect(&user.results, user.command_count * RESULT_BYTES_EXPECTED)
     user.number = merger.next_user_txn
     writer.user_txn = user.number
     if several:
@@ -276,10 +284,32 @@ cdef int execute_user(Merger* merger, Txn* txn, UserTxn* user) noexcept nogil:
     return OK
 
 
+cdef UserTxn* look_ahead(Ahead* ahead, UserTxn* user) noexcept nogil:
+    """The document that the first command of `user` is about will be looked for soon; the one that comes after it."""
+    cdef Command command
+    if user == NULL:
+        ahead_step(ahead, NULL, 0)
+        return NULL
+    if user.next != NULL:
+        prefetch(user.next.commands)
+    command_decode(user.commands, &command)
+    if command.header.make_id:
+        ahead_step(ahead, NULL, 0)
+    else:
+        ahead_step(ahead, command.key, command.header.key_size)
+    return user.next
+
+
 cdef int execute_list(Merger* merger, Txn* txn, UserTxn* user, UserTxn** broke) noexcept nogil:
     """Execute from `user` on. On a code that loses the transaction `broke` is the one during which it came."""
+    cdef Ahead ahead
+    cdef UserTxn* coming = user if user != NULL and user.next != NULL else NULL
     cdef int code
+    ahead_start(&ahead, &merger.writer.tables.items.indexes[INDEX_ID])
+    for _ in range(AHEAD_KEYS):
+        coming = look_ahead(&ahead, coming)
     while user != NULL:
+        coming = look_ahead(&ahead, coming)
         code = execute_user(merger, txn, user)
         if code != OK:
             broke[0] = user

@@ -25,6 +25,8 @@ cdef struct Output:
 cdef void output_init(Output* output, size_t limit_bytes) noexcept nogil     # 0: OUTPUT_BYTES_MAX
 cdef void output_release(Output* output) noexcept nogil
 cdef bint output_grow(Output* output, size_t extra) noexcept nogil           # slow path of output_reserve
+# An output without memory gets this much, where it would get OUTPUT_BYTES_FIRST: for the many that stay small.
+cdef void output_expect(Output* output, size_t size_bytes) noexcept nogil
 
 
 cdef inline void output_clear(Output* output) noexcept nogil:

@@ -1,6 +1,6 @@
 """The slow half of the growing buffer: it doubles, up to its limit."""
 
-from libc.stdlib cimport free, realloc
+from libc.stdlib cimport free, malloc, realloc
 
 from pynori_core.errors cimport E_NO_MEMORY, E_TOO_LARGE
 
@@ -19,6 +19,12 @@ cdef void output_release(Output* output) noexcept nogil:
     output.data = NULL
     output.size = 0
     output.capacity = 0
+
+
+cdef void output_expect(Output* output, size_t size_bytes) noexcept nogil:
+    if output.data == NULL and size_bytes <= output.limit_bytes:
+        output.data = <uint8_t*>malloc(size_bytes)
+        output.capacity = size_bytes if output.data != NULL else 0
 
 
 cdef bint output_grow(Output* output, size_t extra) noexcept nogil:

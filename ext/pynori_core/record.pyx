@@ -1,7 +1,7 @@
 """Encoding and decoding of journal records: comparing pages by 64-byte blocks, LZ4 where it saves a sector, hashes."""
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport free
+from libc.stdlib cimport abort, free
 from libc.string cimport memcmp, memcpy, memset
 
 from pynori_core.bits cimport atomic_load32, load64
@@ -13,7 +13,7 @@ from pynori_core.format cimport (
     PAGE_TYPE_LEAF, PAGE_TYPE_RUN, SECTOR_SIZE, PageHeader,
 )
 from pynori_core.handles cimport HANDLE_RECORD_BUFFER, handle_closed, handle_opened
-from pynori_core.scratch cimport VERSION_FRESH, VERSION_FREED, VERSION_RAW
+from pynori_core.scratch cimport NOTES_ALL, VERSION_FRESH, VERSION_FREED, VERSION_RAW
 
 cdef extern from "<stdlib.h>" nogil:
     int posix_memalign(void** memory, size_t alignment, size_t size) noexcept
@@ -23,15 +23,21 @@ cdef enum:
     BLOCK_SIZE = 64                # and where something has
     RANGE_JOIN_BYTES = 8           # ranges that lie closer become one: a PageRange costs 4 bytes and a copy
     HASH_SIZE = 8                  # PageHeader.hash, which is not logged
-    # A record of so many bytes is stored plain: a disk writes it in the time of one sector, and packing it would take
-    # a quarter of that time again.
-    PLAIN_BYTES_MAX = 16384
+    # A record of so many bytes is stored plain: it takes a disk hardly longer than a sector, and packing it would take
+    # as long as writing it.
+    PLAIN_BYTES_MAX = 131072
 
 cdef extern from *:
     """
     static const uint8_t pyn_zero_page[8192];
+    #ifdef PYNORI_DEBUG
+    #define PYN_NOTES_CHECKED 1
+    #else
+    #define PYN_NOTES_CHECKED 0
+    #endif
     """
     const uint8_t* ZEROS "pyn_zero_page"
+    const bint NOTES_CHECKED "PYN_NOTES_CHECKED"
 
 cdef struct PageWriter:            # the page that is being encoded
     uint8_t* position
@@ -165,6 +171,27 @@ cdef void encode_page(PageWriter* writer, PageVersion* version, const uint8_t* b
         encode_span(writer, base, unknown_start, unknown_end, HASH_SIZE, PAGE_SIZE)
 
 
+cdef void encode_notes(PageWriter* writer, PageVersion* version, const uint8_t* base) noexcept nogil:
+    """As encode_page, for a version that knows where it may differ from the base: no bounds of the gap are there."""
+    cdef uint32_t index
+    for index in range(version.note_count):
+        compare_blocks(writer, base, version.notes[index].start, version.notes[index].end)
+    if NOTES_CHECKED:
+        check_notes(version, base)
+
+
+cdef void check_notes(PageVersion* version, const uint8_t* base) noexcept nogil:
+    """The debug build ends where a change was not noted: a replay would leave it out."""
+    cdef uint32_t position = HASH_SIZE
+    cdef uint32_t index, end
+    for index in range(version.note_count + 1):
+        end = version.notes[index].start if index < version.note_count else PAGE_SIZE
+        if end > position and memcmp(version.data + position, base + position, end - position) != 0:
+            abort()
+        if index < version.note_count:
+            position = version.notes[index].end
+
+
 cdef void encode_run_page(PageWriter* writer, PageVersion* version) noexcept nogil:
     """Memory behind the value is undefined, so it is not logged: replay finds zeros there."""
     cdef uint64_t offset = <uint64_t>(version.data - version.run.data) if version.run != NULL else 0
@@ -207,7 +234,10 @@ cdef uint8_t* record_encode(RecordEncoder* encoder, PageVersion* first, uint64_t
             encode_page(&writer, version, ZEROS)
         else:
             writer.entry.flags = 0
-            encode_page(&writer, version, older.data)
+            if version.note_count == NOTES_ALL:
+                encode_page(&writer, version, older.data)
+            else:
+                encode_notes(&writer, version, older.data)
         if writer.entry.flags & ENTRY_WHOLE:
             version.logged_whole = version.txn_id
             encoder.pages_whole += 1

@@ -17,7 +17,7 @@ Pools, `scratch_take_*`, `scratch_reclaim` and `scratch_collect` belong to whoev
 changed by compare-and-swap. Retiring and registering may happen on any thread.
 """
 
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from pynori_core.errors cimport ErrorDetail
 from pynori_core.threads cimport Mutex
 
@@ -33,6 +33,8 @@ cdef enum:
     READERS_MAX = 4096             # read transactions of one environment at a time
     RETIRED_BATCHES_MAX = 1024     # of the retire queue; when full, the newest batch takes more
     BUFFER_CLASSES = 11            # buffers of 1, 2, 4 ... 1,024 pages come from pools; larger ones from the system
+    NOTES_MAX = 15                 # ranges that a version remembers
+    NOTES_ALL = 0xFFFF             # note_count of a version any byte of which may have changed
 
 cdef enum VersionFlag:
     VERSION_FRESH = 1              # newly allocated by its transaction: nothing of the page's past counts
@@ -50,7 +52,11 @@ cdef struct RunBuffer:             # shared memory of a run's versions
     uint8_t* data
     RunBuffer* next                # in the pool
 
-cdef struct PageVersion:           # 64 bytes
+cdef struct NotedRange:            # bytes [start, end) of a page
+    uint16_t start
+    uint16_t end
+
+cdef struct PageVersion:           # 128 bytes, two cache lines; the second one is the writer's and the journal step's
     uint64_t txn_id                # transaction that wrote it
     uint64_t page
     PageVersion* older             # next older version, or NULL: what is older lies in the data file
@@ -61,6 +67,10 @@ cdef struct PageVersion:           # 64 bytes
     PageVersion* next              # in the list of its transaction, later in the retire queue or the pool
     uint32_t savepoint             # savepoint number at its last copy, see txn_savepoint
     uint32_t flags                 # VersionFlag; changed atomically once the transaction is sealed
+    uint16_t note_count            # or NOTES_ALL
+    uint16_t padding
+    # Outside of these it is the same as the version below it, of another transaction: ascending, apart from each other.
+    NotedRange notes[15]
 
 cdef struct ReaderSlot:            # a cache line of its own
     uint64_t epoch                 # 0: free
@@ -122,6 +132,8 @@ cdef RunBuffer* scratch_take_run(Scratch* scratch, uint32_t pages) noexcept nogi
 cdef void scratch_drop_run(Scratch* scratch, RunBuffer* run) noexcept nogil         # one reference
 cdef void scratch_drop_data(Scratch* scratch, PageVersion* version) noexcept nogil  # the image, not the version
 cdef void scratch_give_version(Scratch* scratch, PageVersion* version) noexcept nogil
+# Bytes [start, end) of the version may have changed. Too many ranges: all of it may have.
+cdef void scratch_note(PageVersion* version, uint32_t start, uint32_t end) noexcept nogil
 
 # Readers. NULL: READERS_MAX are registered.
 cdef ReaderSlot* scratch_register(Scratch* scratch) noexcept nogil

@@ -4,9 +4,9 @@ Fresh memory is dear (a fault for every 4 KB), so buffers are reused last in, fi
 one call where the system can do that. Only `scratch_trim` lets the system have memory back.
 """
 
-from libc.stdint cimport UINT64_MAX
+from libc.stdint cimport UINT64_MAX, uint16_t
 from libc.stdlib cimport calloc, free, qsort, realloc
-from libc.string cimport memset
+from libc.string cimport memmove, memset
 
 from pynori_core.bits cimport (
     atomic_add32, atomic_add64, atomic_and64, atomic_load32, atomic_load64, atomic_load_pointer, atomic_or32,
@@ -301,6 +301,34 @@ cdef void scratch_give_version(Scratch* scratch, PageVersion* version) noexcept 
     handle_closed(HANDLE_VERSION)
     version.next = scratch.versions
     scratch.versions = version
+
+
+cdef void scratch_note(PageVersion* version, uint32_t start, uint32_t end) noexcept nogil:
+    cdef NotedRange* notes = version.notes
+    cdef uint32_t count = version.note_count
+    cdef uint32_t first = 0
+    cdef uint32_t after
+    if count == NOTES_ALL:
+        return
+    while first < count and notes[first].end < start:
+        first += 1
+    after = first
+    while after < count and notes[after].start <= end:     # touches or overlaps: one range with it
+        after += 1
+    if after == first:
+        if count == NOTES_MAX:
+            version.note_count = NOTES_ALL
+            return
+        memmove(notes + first + 1, notes + first, (count - first) * sizeof(NotedRange))
+        notes[first].start = <uint16_t>start
+        notes[first].end = <uint16_t>end
+        version.note_count = <uint16_t>(count + 1)
+        return
+    if notes[first].start > start:
+        notes[first].start = <uint16_t>start
+    notes[first].end = <uint16_t>end if notes[after - 1].end < end else notes[after - 1].end
+    memmove(notes + first + 1, notes + after, (count - after) * sizeof(NotedRange))
+    version.note_count = <uint16_t>(count - (after - first - 1))
 
 
 cdef RunBuffer* scratch_take_run(Scratch* scratch, uint32_t pages) noexcept nogil:

@@ -93,6 +93,7 @@ cdef struct Env:
 
     bint writer_active
     WriterState writer
+    uint64_t stamp                 # where the last write transaction's stamps began
     Allocation sealed              # allocation as of the last sealed transaction
     uint64_t sealed_txn            # number of the last sealed transaction
     uint32_t* largest_free         # by bitmap page: runs of this many pages or more are known not to be there

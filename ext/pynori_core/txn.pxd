@@ -23,6 +23,9 @@ cdef struct Txn:
     bint writable
     ErrorDetail error              # the first failure; code 0 while usable
     void* state                    # private to env.pyx: the ReaderSlot of a reader
+    # Of a write transaction: another number after each allocation, freeing and rollback, in no two transactions of an
+    # environment the same. As long as it stays, a page that was in a tree is in it.
+    uint64_t stamp
     uint64_t user_txn_first        # write: user transaction numbers merged into it, set by the owner
     uint64_t user_txn_last
 
@@ -44,6 +47,8 @@ cdef inline const uint8_t* txn_page(Txn* txn, uint64_t page) noexcept nogil:
 # A private writable copy of the page (the same pointer for the rest of the transaction unless a savepoint intervenes).
 # Sets PageHeader.txn_id. Not for pages of runs.
 cdef uint8_t* txn_modify(Txn* txn, uint64_t page) noexcept nogil
+# The same for who changes bytes [start, end) only, and before his next call: the journal looks at nothing else then.
+cdef uint8_t* txn_modify_range(Txn* txn, uint64_t page, uint32_t start, uint32_t end) noexcept nogil
 
 # `run_pages` contiguous new pages, contiguous in memory too; the first has its PageHeader filled in (page, txn_id,
 # env_id_short, type, tree, run_pages; lower = sizeof(PageHeader), upper = PAGE_SIZE), the rest of the memory is zero

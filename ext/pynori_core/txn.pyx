@@ -25,11 +25,18 @@ from pynori_core.freespace cimport (
 )
 from pynori_core.pager cimport pager_grow, pager_prefetch, pager_verify
 from pynori_core.scratch cimport (
-    SLOT_UNVERIFIED, VERSION_COVERED, VERSION_FREED, VERSION_FRESH, VERSION_MAP_VERIFIED, VERSION_RAW, RunBuffer,
-    scratch_drop_data, scratch_drop_run, scratch_give_version, scratch_mark_dirty, scratch_retire, scratch_slot,
-    scratch_take_buffer, scratch_take_run, scratch_take_version,
+    NOTES_ALL, SLOT_UNVERIFIED, VERSION_COVERED, VERSION_FREED, VERSION_FRESH, VERSION_MAP_VERIFIED, VERSION_RAW, RunBuffer,
+    scratch_drop_data, scratch_drop_run, scratch_give_version, scratch_mark_dirty, scratch_note, scratch_retire,
+    scratch_slot, scratch_take_buffer, scratch_take_run, scratch_take_version,
 )
 from pynori_core.state cimport TXN_PAGES_MAX, WriterState
+
+cdef extern from *:
+    """
+    #include <stddef.h>
+    #define PYN_TXN_ID_START offsetof(struct __pyx_t_11pynori_core_6format_PageHeader, txn_id)
+    """
+    const uint32_t TXN_ID_START "PYN_TXN_ID_START"
 
 
 # Reading.
@@ -137,11 +144,28 @@ cdef bint count_pages(Txn* txn, uint64_t pages) noexcept nogil:
 
 
 cdef uint8_t* txn_modify(Txn* txn, uint64_t page) noexcept nogil:
+    cdef PageVersion* version = modify(txn, page)
+    if version == NULL:
+        return NULL
+    version.note_count = NOTES_ALL
+    return version.data
+
+
+cdef uint8_t* txn_modify_range(Txn* txn, uint64_t page, uint32_t start, uint32_t end) noexcept nogil:
+    cdef PageVersion* version = modify(txn, page)
+    if version == NULL:
+        return NULL
+    scratch_note(version, start, end)
+    return version.data
+
+
+cdef PageVersion* modify(Txn* txn, uint64_t page) noexcept nogil:
+    """The transaction's own version of the page, made when there is none; or NULL."""
     cdef Env* env = <Env*>txn.env
     cdef PageVersion* version
+    cdef PageVersion* before = NULL      # the own version that a savepoint keeps
     cdef const uint8_t* source
     cdef void** slot
-    cdef uint32_t flags = 0
     if not writable(txn):
         return NULL
     slot = scratch_slot(&env.scratch, page) if page < txn.map_pages else NULL
@@ -149,8 +173,8 @@ cdef uint8_t* txn_modify(Txn* txn, uint64_t page) noexcept nogil:
         version = <PageVersion*>atomic_load_pointer(slot)
         if <uint64_t>version > SLOT_VERIFIED and version.txn_id == txn.id and version.data != NULL:
             if not (env.writer.savepoint_active and version.savepoint < env.writer.savepoint):
-                return version.data
-            flags = version.flags & VERSION_FRESH
+                return version
+            before = version
     source = txn_page(txn, page)
     if source != NULL and (<const PageHeader*>source).type == PAGE_TYPE_RUN:
         error_set(&txn.error, E_ASSERTION, "page %llu begins a run, and runs are never changed",
@@ -158,17 +182,22 @@ cdef uint8_t* txn_modify(Txn* txn, uint64_t page) noexcept nogil:
         return NULL
     if source == NULL or not count_pages(txn, 1):
         return NULL
-    version = new_version(txn, page, flags)
+    version = new_version(txn, page, before.flags & VERSION_FRESH if before != NULL else 0)
     if version == NULL:
         return NULL
     version.data = scratch_take_buffer(&env.scratch, 1)
     if version.data == NULL:
         scratch_give_version(&env.scratch, version)
-        return <uint8_t*>no_memory(txn)
+        return <PageVersion*>no_memory(txn)
     memcpy(version.data, source, PAGE_SIZE)
-    (<PageHeader*>version.data).txn_id = txn.id
+    if before != NULL:
+        version.note_count = before.note_count
+        memcpy(version.notes, before.notes, sizeof(version.notes))
+    else:
+        (<PageHeader*>version.data).txn_id = txn.id
+        scratch_note(version, TXN_ID_START, TXN_ID_START + sizeof(uint64_t))
     push_version(txn, version)
-    return version.data
+    return version
 
 
 # Allocating and freeing.
@@ -354,6 +383,7 @@ cdef uint8_t* txn_allocate(Txn* txn, uint32_t run_pages, uint8_t type, uint16_t 
     if not bitmap_change(bitmap, <uint32_t>(found % BITMAP_PAGES), run_pages, True):
         error_set(&txn.error, E_ASSERTION, "page %llu is allocated twice", <unsigned long long>found)
         return NULL
+    txn.stamp += 1
     env.writer.allocation.free_pages -= run_pages
     env.writer.allocation.hint = found + run_pages
     page[0] = found
@@ -399,6 +429,7 @@ cdef int txn_free(Txn* txn, uint64_t page, uint32_t run_pages) noexcept nogil:
     for i in range(run_pages):
         if not free_page(txn, page + i):
             return txn.error.code
+    txn.stamp += 1
     env.writer.allocation.free_pages += run_pages
     env.largest_free[index] = FREESPACE_NONE
     return OK
@@ -462,6 +493,7 @@ cdef int txn_rollback(Txn* txn) noexcept nogil:
         error_set(&txn.error, E_INVALID, "there is no savepoint to go back to")
         return txn.error.code
     undo_until(txn, writer.savepoint_touched)
+    txn.stamp += 1
     writer.touched_pages = writer.savepoint_pages
     writer.allocation = writer.savepoint_allocation
     writer.savepoint_active = False
