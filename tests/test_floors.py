@@ -22,7 +22,7 @@ CORE_FLOORS: list[list[str]] = [
         "blittable", "field_value", "analyze", "places", "covers", "edits", "schema", "builder", "json", "json_scan",
         "framing", "http_wire",
     ],
-    ["disk", "fault_disk", "sim_disk", "pager", "scratch", "record", "journal"],
+    ["disk", "fault_disk", "sim_disk", "pager", "spill", "scratch", "record", "journal"],
     ["freespace", "state", "txn", "checkpoint", "recovery", "env"],
     ["slotted", "catalog", "btree", "cursor", "table", "views"],
     [

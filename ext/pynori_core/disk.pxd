@@ -58,6 +58,10 @@ cdef struct Disk:
     int (*map)(DiskFile* file, uint64_t size_bytes, uint8_t** base) noexcept nogil
     void (*unmap)(DiskFile* file, uint8_t* base, uint64_t size_bytes) noexcept nogil
     void (*prefetch)(DiskFile* file, uint64_t offset, uint64_t size_bytes) noexcept nogil
+    # Memory over real blocks of a file that has no name and is gone after `unspill` or with the process. EOPNOTSUPP: it
+    # would be memory in any case.
+    int (*spill)(Disk* disk, uint64_t size_bytes, uint8_t** base) noexcept nogil
+    void (*unspill)(Disk* disk, uint8_t* base, uint64_t size_bytes) noexcept nogil
     int (*rename)(Disk* disk, const char* source, const char* target) noexcept nogil
     int (*unlink)(Disk* disk, const char* name) noexcept nogil
     int (*sync_dir)(Disk* disk) noexcept nogil

@@ -7,7 +7,7 @@ names over anonymous memory files: the same calls, syncs that do nothing, so in-
 
 import os
 
-from libc.errno cimport EAGAIN, EDQUOT, EEXIST, EINVAL, ENOENT, ENOMEM, ENOSPC, ENOTEMPTY, errno
+from libc.errno cimport EAGAIN, EDQUOT, EEXIST, EINVAL, ENOENT, ENOMEM, ENOSPC, ENOTEMPTY, EOPNOTSUPP, errno
 from libc.stdint cimport uint8_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.stdio cimport rename as rename_path, snprintf
@@ -29,6 +29,7 @@ cdef extern from "pynori_disk.h" nogil:
     int write_descriptor "pyn_write"(int descriptor, iovec* vectors, int count, uint64_t offset) noexcept
     int allocate_descriptor "pyn_allocate"(int descriptor, uint64_t size) noexcept
     int memory_file "pyn_memory_file"() noexcept
+    int nameless_file "pyn_nameless_file"(int directory) noexcept
     int lock_descriptor "pyn_lock"(int descriptor) noexcept
     void unlock_descriptor "pyn_unlock"(int descriptor) noexcept
     void identity_text "pyn_identity"(char* text, size_t size) noexcept
@@ -38,7 +39,7 @@ cdef extern from "pynori_disk.h" nogil:
     void prefetch_descriptor "pyn_prefetch"(int descriptor, uint64_t offset, uint64_t size) noexcept
 
     int O_RDONLY, O_RDWR, O_CREAT, O_EXCL, O_CLOEXEC, O_DIRECTORY, F_DUPFD_CLOEXEC
-    int PROT_READ
+    int PROT_READ, PROT_WRITE, MAP_SHARED
     void* MAP_FAILED
     int open_path "open"(const char* path, int flags, ...) noexcept
     int openat(int directory, const char* name, int flags, ...) noexcept
@@ -191,6 +192,37 @@ cdef void file_unmap(DiskFile* file, uint8_t* base, uint64_t size_bytes) noexcep
 
 cdef void file_prefetch(DiskFile* file, uint64_t offset, uint64_t size_bytes) noexcept nogil:
     prefetch_descriptor(file.descriptor, offset, size_bytes)
+
+
+cdef int no_spill(Disk* disk, uint64_t size_bytes, uint8_t** base) noexcept nogil:
+    return EOPNOTSUPP
+
+
+cdef int real_spill(Disk* disk, uint64_t size_bytes, uint8_t** base) noexcept nogil:
+    cdef RealDisk* real = <RealDisk*>disk.extra
+    cdef void* address
+    cdef int descriptor
+    cdef int result
+    if not disk.lasting:
+        return EOPNOTSUPP
+    descriptor = nameless_file(real.directory)
+    if descriptor < 0:
+        return errno
+    result = allocate_descriptor(descriptor, size_bytes)
+    if result == 0:
+        address = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0)
+        if address == MAP_FAILED:
+            result = errno
+        else:
+            base[0] = <uint8_t*>address
+            handle_opened(HANDLE_MAPPING)
+    close_descriptor(descriptor)
+    return result
+
+
+cdef void disk_unspill(Disk* disk, uint8_t* base, uint64_t size_bytes) noexcept nogil:
+    handle_closed(HANDLE_MAPPING)
+    munmap(base, size_bytes)
 
 
 cdef int disk_random(Disk* disk, void* buffer, size_t size) noexcept nogil:
@@ -383,6 +415,8 @@ cdef Disk* disk_new(size_t extra_size) noexcept nogil:
     disk.map = file_map
     disk.unmap = file_unmap
     disk.prefetch = file_prefetch
+    disk.spill = no_spill
+    disk.unspill = disk_unspill
     disk.random = disk_random
     disk.time_ms = disk_time_ms
     return disk
@@ -414,6 +448,7 @@ cdef int disk_open_real(const char* directory, const char* allow_filesystem, Dis
             return E_NOT_FOUND
         return disk_error(error, result, b"open", directory, 0)
     made.open = real_open
+    made.spill = real_spill
     made.lock = real_lock
     made.unlock = real_unlock
     made.rename = real_rename

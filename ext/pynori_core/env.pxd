@@ -14,6 +14,7 @@ cdef struct EnvOptions:
     const char* allow_filesystem   # NULL, or the name of a file system type to allow although unsafe (rule D16)
     uint64_t scratch_bytes_max     # 0: default
     uint64_t checkpoint_bytes      # journal bytes after which a checkpoint begins; 0: default
+    uint64_t spill_bytes_max       # disk for page images that a long reader holds, beyond memory; 0: default
     Disk* disk                     # NULL, or what to use in place of the directory; stays the caller's
 
 cdef struct EnvStatistics:         # counters since opening; a snapshot, each field read once
@@ -34,6 +35,7 @@ cdef struct EnvStatistics:         # counters since opening; a snapshot, each fi
     uint64_t file_pages
     uint64_t free_pages
     uint64_t writer_waits          # times the writer waited for scratch memory
+    uint64_t spilled_bytes         # of scratch_bytes, on disk
 
 cdef int env_create(const char* directory, const EnvOptions* options, Env** env, ErrorDetail* error) noexcept nogil
 cdef int env_open(const char* directory, const EnvOptions* options, Env** env, ErrorDetail* error) noexcept nogil

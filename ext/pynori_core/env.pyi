@@ -12,12 +12,12 @@ class Env:
     @staticmethod
     def create(
         directory: str | os.PathLike[str] | DiskHandle | None, *, allow_filesystem: str | None = None,
-        scratch_bytes_max: int = 0, checkpoint_bytes: int = 0,
+        scratch_bytes_max: int = 0, checkpoint_bytes: int = 0, spill_bytes_max: int = 0,
     ) -> Env: ...  # fmt: skip
     @staticmethod
     def open(
         directory: str | os.PathLike[str] | DiskHandle, *, read_only: bool = False, accept_loss_after: int = 0,
-        allow_filesystem: str | None = None, scratch_bytes_max: int = 0, checkpoint_bytes: int = 0,
+        allow_filesystem: str | None = None, scratch_bytes_max: int = 0, checkpoint_bytes: int = 0, spill_bytes_max: int = 0,
     ) -> Env: ...  # fmt: skip
     def close(self) -> None: ...
     def __enter__(self) -> Self: ...

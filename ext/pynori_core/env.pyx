@@ -48,12 +48,12 @@ from pynori_core.record cimport (
 )
 from pynori_core.recovery cimport recovery_run
 from pynori_core.scratch cimport (
-    VERSION_RETIRED, PageVersion, ReaderSlot, scratch_close, scratch_collect, scratch_oldest_txn, scratch_open,
+    VERSION_RETIRED, PageVersion, ReaderSlot, scratch_close, scratch_collect, scratch_oldest_reader, scratch_oldest_txn, scratch_open,
     scratch_readers, scratch_reclaim, scratch_register, scratch_retire, scratch_unregister, scratch_trim,
 )
 from pynori_core.state cimport (
     CHECKPOINT_BYTES_DEFAULT, CHECKPOINT_READER_WAIT_MS, JOURNAL_THREAD_IDLE_MS, SCRATCH_BYTES_DEFAULT,
-    SCRATCH_WAIT_MS_MAX, SEALED_MAX, SealedTxn,
+    SCRATCH_WAIT_MS_MAX, SEALED_MAX, SPILL_AFTER_MS, SPILL_BYTES_DEFAULT, SealedTxn,
 )
 from pynori_core.threads cimport (
     Condition, Mutex, condition_broadcast, condition_destroy, condition_init, condition_wait, condition_wait_ms,
@@ -121,6 +121,7 @@ cdef Env* env_new(const EnvOptions* options, ErrorDetail* error) noexcept nogil:
     env.read_only = options.read_only
     env.scratch_bytes_max = options.scratch_bytes_max if options.scratch_bytes_max else SCRATCH_BYTES_DEFAULT
     env.collect_bytes = env.scratch_bytes_max // COLLECT_SHARE
+    env.spill_bytes_max = options.spill_bytes_max if options.spill_bytes_max else SPILL_BYTES_DEFAULT
     env.checkpoint_bytes = options.checkpoint_bytes if options.checkpoint_bytes else CHECKPOINT_BYTES_DEFAULT
     env.checkpoint_threshold = env.checkpoint_bytes
     fork_watch(&env.fork_mark, refuse_in_child, env)
@@ -283,6 +284,9 @@ cdef int set_state(Env* env, ErrorDetail* error) noexcept nogil:
         env.published_txn = env.header.checkpoint_txn
         env.published_user_txn = env.header.user_txn
         env.published_file_pages = env.header.file_pages
+    env.scratch.spill.disk = env.disk
+    env.scratch.spill.bytes_max = env.spill_bytes_max
+    env.scratch.spill_above = env.scratch_bytes_max
     env.checkpoint_txn = env.header.checkpoint_txn
     env.whole_limit = env.published_txn
     env.sealed_txn = env.published_txn
@@ -414,6 +418,10 @@ cdef void collect(Env* env) noexcept nogil:
 cdef int wait_for_scratch(Env* env, ErrorDetail* error) noexcept nogil:
     """Too many page images in memory: the writer waits for the checkpoint, and for readers that hold old versions."""
     cdef uint64_t start_ms = now_ms()
+    cdef uint64_t txn_id = 0
+    cdef uint64_t reader = oldest_reader(env, &txn_id)
+    if spills(env):
+        return OK
     atomic_add64(&env.writer_waits, 1)
     while atomic_load64(&env.scratch.used_bytes) > env.scratch_bytes_max:
         checkpoint_start(env)
@@ -427,11 +435,36 @@ cdef int wait_for_scratch(Env* env, ErrorDetail* error) noexcept nogil:
             return error.code
         scratch_reclaim(&env.scratch)
         scratch_collect(&env.scratch, atomic_load64(&env.published_txn))
+        if now_ms() - start_ms > SPILL_AFTER_MS and reader != 0 and oldest_reader(env, &txn_id) == reader:
+            env.scratch.spilling = True
+            if spills(env):
+                return OK
         if now_ms() - start_ms > SCRATCH_WAIT_MS_MAX:
-            error_set(error, E_BUSY, "page versions fill the memory limit of %llu bytes: a read transaction stays open",
-                      <unsigned long long>env.scratch_bytes_max)
+            oldest_reader(env, &txn_id)
+            error_set(error, E_BUSY, "page versions fill %llu bytes of memory and %llu of disk: a read transaction of "
+                      "snapshot %llu, %llu transactions ago, stays open", <unsigned long long>env.scratch_bytes_max,
+                      <unsigned long long>env.scratch.spill.reserved_bytes, <unsigned long long>txn_id,
+                      <unsigned long long>(atomic_load64(&env.published_txn) - txn_id))
             return E_BUSY
+    env.scratch.spilling = False
     return OK
+
+
+cdef uint64_t oldest_reader(Env* env, uint64_t* txn_id) noexcept nogil:
+    """The epoch of the oldest read transaction, 0: there is none; the checkpoint's registration is none."""
+    cdef uint64_t epoch
+    mutex_lock(&env.mutex)
+    epoch = scratch_oldest_reader(&env.scratch, env.checkpoint_reader, txn_id)
+    mutex_unlock(&env.mutex)
+    return epoch
+
+
+cdef bint spills(Env* env) noexcept nogil:
+    """Whether the writer goes on although memory is full: a reader has made it spill, and the disk has room."""
+    if not env.scratch.spilling or env.scratch.spill.full:
+        return False
+    checkpoint_start(env)
+    return True
 
 
 cdef void writer_give(Env* env) noexcept nogil:
@@ -472,8 +505,9 @@ cdef int env_begin_write(Env* env, Txn* txn) noexcept nogil:
     scratch_reclaim(&env.scratch)
     if atomic_load64(&env.scratch.used_bytes) > env.collect_bytes:
         collect(env)
-    if atomic_load64(&env.scratch.used_bytes) > env.scratch_bytes_max \
-            and wait_for_scratch(env, &txn.error) != OK:
+    if atomic_load64(&env.scratch.used_bytes) <= env.scratch_bytes_max:
+        env.scratch.spilling = False
+    elif wait_for_scratch(env, &txn.error) != OK:
         writer_give(env)
         return txn.error.code
     memset(&env.writer, 0, sizeof(env.writer))
@@ -850,6 +884,7 @@ cdef void env_statistics(Env* env, EnvStatistics* out) noexcept nogil:
     out.file_pages = atomic_load64(&env.published_file_pages)
     out.free_pages = atomic_load64(&env.published_free_pages)
     out.writer_waits = atomic_load64(&env.writer_waits)
+    out.spilled_bytes = atomic_load64(&env.scratch.spill.used_bytes)
 
 
 cdef const uint8_t* env_id(Env* env) noexcept nogil:
@@ -864,7 +899,7 @@ cdef uint64_t env_user_txn(Env* env) noexcept nogil:
 
 cdef object fill_options(EnvOptions* options, bint in_memory, bint read_only, uint64_t accept_loss_after,
                          object allow_filesystem, uint64_t scratch_bytes_max, uint64_t checkpoint_bytes,
-                         object directory):
+                         uint64_t spill_bytes_max, object directory):
     """Returns what must stay alive as long as the options are used."""
     cdef bytes name = allow_filesystem.encode() if allow_filesystem else b""
     memset(options, 0, sizeof(EnvOptions))
@@ -874,6 +909,7 @@ cdef object fill_options(EnvOptions* options, bint in_memory, bint read_only, ui
     options.allow_filesystem = <const char*>name if name else NULL
     options.scratch_bytes_max = scratch_bytes_max
     options.checkpoint_bytes = checkpoint_bytes
+    options.spill_bytes_max = spill_bytes_max
     options.disk = (<DiskHandle>directory).disk if isinstance(directory, DiskHandle) else NULL
     return name
 
@@ -884,7 +920,8 @@ cdef class Environment:
     """One directory of pages with a journal, or the same in memory. Made by `create` and `open`; a context manager."""
 
     @staticmethod
-    def create(directory, *, allow_filesystem=None, uint64_t scratch_bytes_max=0, uint64_t checkpoint_bytes=0):
+    def create(directory, *, allow_filesystem=None, uint64_t scratch_bytes_max=0, uint64_t checkpoint_bytes=0,
+               uint64_t spill_bytes_max=0):
         """A new environment in a directory that does not exist yet; None: in memory, gone when it is closed; a
         DiskHandle: on that disk, which stays.
 
@@ -892,14 +929,14 @@ cdef class Environment:
         """
         cdef EnvOptions options
         keep = fill_options(&options, directory is None, False, 0, allow_filesystem, scratch_bytes_max,
-                            checkpoint_bytes, directory)
+                            checkpoint_bytes, spill_bytes_max, directory)
         made = begin_environment(directory, &options, True)
         del keep
         return made
 
     @staticmethod
     def open(directory, *, bint read_only=False, uint64_t accept_loss_after=0, allow_filesystem=None,
-             uint64_t scratch_bytes_max=0, uint64_t checkpoint_bytes=0):
+             uint64_t scratch_bytes_max=0, uint64_t checkpoint_bytes=0, uint64_t spill_bytes_max=0):
         """An existing environment, by directory or DiskHandle; recovers what the journals hold.
 
         accept_loss_after: cut the journals behind this transaction although later ones are there (rule D10).
@@ -907,7 +944,7 @@ cdef class Environment:
         """
         cdef EnvOptions options
         keep = fill_options(&options, False, read_only, accept_loss_after, allow_filesystem, scratch_bytes_max,
-                            checkpoint_bytes, directory)
+                            checkpoint_bytes, spill_bytes_max, directory)
         made = begin_environment(directory, &options, False)
         del keep
         return made

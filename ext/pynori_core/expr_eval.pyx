@@ -1272,6 +1272,9 @@ cdef void begin_run(Evaluation* e, const FieldValue* input, const FieldValue* pa
     e.documents = NULL
     e.entries = 0
     e.snapshot = snapshot
+    # A compiled program binds before it reads, but bytes that only look like one may read what a run before has bound,
+    # to a document that is gone.
+    memset(e.variables, 0, e.code.header.variables * sizeof(FieldValue))
     e.variables[VARIABLE_INPUT] = input[0]
     if parameters != NULL:
         e.variables[VARIABLE_PARAMETERS] = parameters[0]

@@ -191,6 +191,11 @@ cdef void fault_unmap(DiskFile* file, uint8_t* base, uint64_t size_bytes) noexce
     faults.below.unmap(file, base, size_bytes)
 
 
+cdef int fault_spill(Disk* disk, uint64_t size_bytes, uint8_t** base) noexcept nogil:
+    cdef int result = fault(<FaultDisk*>disk, OPERATION_ALLOCATE)
+    return result if result != 0 else (<FaultDisk*>disk).below.spill(disk, size_bytes, base)
+
+
 cdef int fault_truncate(DiskFile* file, uint64_t size_bytes) noexcept nogil:
     cdef FaultDisk* faults = <FaultDisk*>file.disk
     cdef int result = fault(faults, OPERATION_TRUNCATE)
@@ -240,6 +245,7 @@ cdef class FaultHandle(DiskHandle):
         faults.face.unlink = fault_unlink
         faults.face.sync_dir = fault_sync_dir
         faults.face.map = fault_map
+        faults.face.spill = fault_spill
         faults.face.unmap = fault_unmap
         faults.face.truncate = fault_truncate
         faults.face.size = fault_size

@@ -19,6 +19,7 @@ changed by compare-and-swap. Retiring and registering may happen on any thread.
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from pynori_core.errors cimport ErrorDetail
+from pynori_core.spill cimport Spill
 from pynori_core.threads cimport Mutex
 
 cdef enum:
@@ -107,6 +108,9 @@ cdef struct Scratch:
     uint64_t chunk_bytes           # size of the next one
     uint64_t used_bytes            # buffers handed out: page images and runs
     uint64_t reserved_bytes        # memory had from the system
+    Spill spill                    # counted in used_bytes too
+    uint64_t spill_above           # while `spilling`: used bytes of memory beyond which buffers come from there
+    bint spilling
     Mutex retire_mutex             # guards the ring below
     RetiredBatch retired[1024]
     uint32_t retired_first
@@ -139,6 +143,8 @@ cdef void scratch_note(PageVersion* version, uint32_t start, uint32_t end) noexc
 cdef ReaderSlot* scratch_register(Scratch* scratch) noexcept nogil
 cdef void scratch_unregister(ReaderSlot* reader) noexcept nogil
 cdef uint64_t scratch_oldest_epoch(Scratch* scratch) noexcept nogil           # the current one when nobody reads
+# Snapshot of the registered reader that is the oldest, `except_for` left out, and its epoch; 0: there is none.
+cdef uint64_t scratch_oldest_reader(Scratch* scratch, const ReaderSlot* except_for, uint64_t* txn_id) noexcept nogil
 cdef uint64_t scratch_oldest_txn(Scratch* scratch, uint64_t published) noexcept nogil
 cdef uint32_t scratch_readers(Scratch* scratch) noexcept nogil
 

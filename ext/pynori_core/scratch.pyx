@@ -18,6 +18,7 @@ from pynori_core.format cimport PAGE_SIZE
 from pynori_core.handles cimport (
     HANDLE_BUFFER, HANDLE_ENVIRONMENT, HANDLE_SNAPSHOT, HANDLE_VERSION, HANDLES_COUNTED, handle_closed, handle_opened,
 )
+from pynori_core.spill cimport spill_close, spill_give, spill_take
 from pynori_core.threads cimport mutex_destroy, mutex_init, mutex_lock, mutex_unlock, thread_number
 
 cdef extern from *:
@@ -110,6 +111,7 @@ cdef void scratch_close(Scratch* scratch, uint64_t published_txn) noexcept nogil
         chunk = next
     for i in range(BUFFER_CLASSES):
         free(scratch.buffers[i].free)
+    spill_close(&scratch.spill)
     mutex_destroy(&scratch.retire_mutex)
     memset(scratch, 0, sizeof(Scratch))
 
@@ -230,6 +232,13 @@ cdef uint8_t* scratch_take_buffer(Scratch* scratch, uint32_t pages) noexcept nog
     cdef uint8_t* data
     if index >= BUFFER_CLASSES:
         size_bytes = <uint64_t>pages * PAGE_SIZE
+    if scratch.spilling and scratch.used_bytes - scratch.spill.used_bytes + size_bytes > scratch.spill_above:
+        data = spill_take(&scratch.spill, size_bytes)
+        if data != NULL:
+            atomic_add64(&scratch.used_bytes, size_bytes)
+            handle_opened(HANDLE_BUFFER)
+            return data
+    if index >= BUFFER_CLASSES:
         data = <uint8_t*>memory_take(size_bytes, 0)
         if data != NULL:
             atomic_add64(&scratch.reserved_bytes, size_bytes)
@@ -255,6 +264,10 @@ cdef void scratch_give_buffer(Scratch* scratch, uint8_t* data, uint32_t pages) n
     handle_closed(HANDLE_BUFFER)
     if index >= BUFFER_CLASSES:
         size_bytes = <uint64_t>pages * PAGE_SIZE
+    if scratch.spill.chunks != NULL and spill_give(&scratch.spill, data):
+        atomic_add64(&scratch.used_bytes, -size_bytes)
+        return
+    if index >= BUFFER_CLASSES:
         memory_give(data, size_bytes)
         atomic_add64(&scratch.reserved_bytes, -size_bytes)
         atomic_add64(&scratch.used_bytes, -size_bytes)
@@ -409,6 +422,18 @@ cdef uint64_t scratch_oldest_epoch(Scratch* scratch) noexcept nogil:
         epoch = atomic_load64(&scratch.readers[i].epoch)
         if epoch != 0 and epoch < oldest:
             oldest = epoch
+    return oldest
+
+
+cdef uint64_t scratch_oldest_reader(Scratch* scratch, const ReaderSlot* except_for, uint64_t* txn_id) noexcept nogil:
+    cdef uint64_t oldest = 0
+    cdef uint64_t epoch
+    cdef uint32_t i
+    for i in range(atomic_load32(&scratch.readers_high)):
+        epoch = atomic_load64(&scratch.readers[i].epoch)
+        if epoch != 0 and &scratch.readers[i] != except_for and (oldest == 0 or epoch < oldest):
+            oldest = epoch
+            txn_id[0] = atomic_load64(&scratch.readers[i].txn_id)
     return oldest
 
 

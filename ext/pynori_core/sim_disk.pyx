@@ -10,7 +10,7 @@ For tests. One lock guards all simulated disks of the process.
 
 cimport cython
 
-from libc.errno cimport EAGAIN, EEXIST, EINVAL, ENODATA, ENOENT, ENOMEM, ENOSPC
+from libc.errno cimport EAGAIN, EEXIST, EINVAL, ENODATA, ENOENT, ENOMEM, ENOSPC, EOPNOTSUPP
 from libc.stdint cimport UINT64_MAX, uint8_t, uint64_t
 from libc.stdio cimport snprintf
 from libc.stdlib cimport calloc, free, malloc, realloc
@@ -545,6 +545,14 @@ cdef void sim_unmap(DiskFile* file, uint8_t* base, uint64_t size_bytes) noexcept
     mutex_unlock(&world)
 
 
+cdef int sim_spill(Disk* disk, uint64_t size_bytes, uint8_t** base) noexcept nogil:
+    return EOPNOTSUPP
+
+
+cdef void sim_unspill(Disk* disk, uint8_t* base, uint64_t size_bytes) noexcept nogil:
+    pass
+
+
 cdef void sim_prefetch(DiskFile* file, uint64_t offset, uint64_t size_bytes) noexcept nogil:
     pass
 
@@ -682,6 +690,8 @@ cdef Sim* sim_new(uint64_t seed, bint durable) noexcept nogil:
     sim.face.map = sim_map
     sim.face.unmap = sim_unmap
     sim.face.prefetch = sim_prefetch
+    sim.face.spill = sim_spill
+    sim.face.unspill = sim_unspill
     sim.face.rename = sim_rename
     sim.face.unlink = sim_unlink
     sim.face.sync_dir = sim_sync_dir

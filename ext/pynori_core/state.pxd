@@ -24,6 +24,9 @@ cdef enum:
     SEALED_MAX = 3                         # transactions between sealing and durability: one written, two waiting
     SCRATCH_BYTES_DEFAULT = 1073741824     # page images in memory beyond which the writer waits for the checkpoint
     SCRATCH_WAIT_MS_MAX = 60000            # how long it waits before it gives up with E_BUSY
+    # Where the same reader is there for so long while the writer waits, images go to disk instead, up to so many bytes.
+    SPILL_AFTER_MS = 250
+    SPILL_BYTES_DEFAULT = 17179869184
     CHECKPOINT_BYTES_DEFAULT = 67108864    # journal bytes since the last checkpoint that start the next one
     CHECKPOINT_BYTES_MAX = 268435456       # upper end of the adaptive threshold
     CHECKPOINT_READER_WAIT_MS = 10000      # a checkpoint that was asked for waits this long for older readers
@@ -73,6 +76,7 @@ cdef struct Env:
     FileHeader header              # as last written, or read at opening
     uint64_t scratch_bytes_max
     uint64_t collect_bytes         # scratch memory beyond which the writer collects
+    uint64_t spill_bytes_max
     uint64_t checkpoint_bytes
 
     uint64_t published_txn         # what new readers see; stored with release

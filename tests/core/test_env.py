@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from pynori_core.env import Env
+from pynori_core.env import Env, ReadTxn
 from pynori_core.errors import (
     Busy,
     Closed,
@@ -26,7 +26,7 @@ from pynori_core.errors import (
 )
 from pynori_core.fault_disk import FaultHandle
 
-from tests.core.page_model import PLAIN, Model, change, check_model, random_txn
+from tests.core.page_model import PLAIN, RUN, Model, change, check_model, random_txn
 
 
 def pages_used(env: Env) -> int:
@@ -472,6 +472,102 @@ def test_scratch_limit_makes_the_writer_wait(tmp_path: Path) -> None:
         assert counted["checkpoints"] > 0
         with env.read() as txn:
             check_model(txn, model)
+
+
+def held_by_a_reader(env: Env, pages: list[int]) -> tuple[ReadTxn, dict[int, bytes]]:
+    txn = env.read()
+    return txn, {page: txn.page(page)[64:] for page in pages}
+
+
+def fill(env: Env, pages: list[int], value: int) -> None:
+    for start in range(0, len(pages), 40):
+        with env.write() as txn:
+            for page in pages[start : start + 40]:
+                txn.patch(page, 64, bytes([value]) * 8128)
+
+
+def test_a_long_reader_does_not_stop_the_writer(tmp_path: Path) -> None:
+    """Beyond the limit of memory, images that an old snapshot holds go to the disk: the writer goes on, what either of
+    them sees is right, and once the snapshot ends the disk has its room back."""
+    with Env.create(tmp_path / "env", scratch_bytes_max=1_000_000, checkpoint_bytes=500_000) as env:
+        with env.write() as txn:
+            pages = [txn.allocate(type=PLAIN) for _ in range(800)]
+            first = [txn.allocate(run_pages=3, type=RUN) for _ in range(3)]
+        fill(env, pages, 1)
+        env.checkpoint()
+        reader, seen = held_by_a_reader(env, pages)
+        waits = env.statistics()["writer_waits"]
+        for value in (2, 3, 4):
+            fill(env, pages, value)
+            with env.write() as txn:
+                txn.free(first.pop(), 3)
+                txn.allocate(run_pages=700, type=RUN)
+        counted = env.statistics()
+        assert counted["spilled_bytes"] > 800 * 8192 + 2 * 700 * 8192
+        # The transaction during which the limit was reached stays in memory.
+        assert counted["scratch_bytes"] - counted["spilled_bytes"] <= 1_000_000 + 42 * 8192
+        assert counted["writer_waits"] == waits + 1
+        assert sorted(path.name for path in (tmp_path / "env").iterdir() if not path.name.startswith("journal")) == [
+            "data.pynori", "lock",
+        ]  # fmt: skip
+        assert {page: reader.page(page)[64:] for page in pages} == seen
+        with env.read() as txn:
+            assert all(txn.page(page)[64:] == b"\4" * 8128 for page in pages)
+        reader.close()
+        env.checkpoint()
+        fill(env, pages[:1], 5)
+        assert env.statistics()["spilled_bytes"] == 0
+        with env.read() as txn:
+            assert txn.page(pages[0])[64:] == b"\5" * 8128
+            assert txn.page(pages[-1])[64:] == b"\4" * 8128
+
+
+def test_the_disk_for_a_long_reader_has_a_limit(tmp_path: Path) -> None:
+    """Where memory and the room for spilled pages are full, the writer waits until the snapshot ends, and goes on
+    then."""
+    limit = 32 << 20
+    with Env.create(tmp_path / "env", scratch_bytes_max=1_000_000, spill_bytes_max=limit) as env:
+        with env.write() as txn:
+            pages = [txn.allocate(type=PLAIN) for _ in range(6000)]
+        env.checkpoint()
+        reader = env.read()
+        done = threading.Event()
+
+        def write() -> None:
+            fill(env, pages, 7)
+            done.set()
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        while env.statistics()["spilled_bytes"] < limit - (1 << 20) or env.statistics()["writer_waits"] < 2:
+            assert not done.wait(0.005)
+        assert not done.wait(0.1)
+        assert env.statistics()["spilled_bytes"] <= limit
+        reader.close()
+        writer.join()
+        with env.read() as txn:
+            assert all(txn.page(page)[64:] == b"\7" * 8128 for page in pages)
+
+
+def test_a_full_disk_under_a_long_reader_makes_the_writer_wait(tmp_path: Path) -> None:
+    """Where the disk refuses room for spilled pages, the writer waits as if there were none, and loses nothing."""
+    Env.create(tmp_path / "env").close()
+    disk = FaultHandle(tmp_path / "env")
+    with Env.open(disk, scratch_bytes_max=1_000_000) as env:
+        with env.write() as txn:
+            pages = [txn.allocate(type=PLAIN) for _ in range(300)]
+        env.checkpoint()
+        fill(env, pages, 1)
+        reader = env.read()
+        disk.fail("allocate", error="ENOSPC")
+        writer = threading.Thread(target=fill, args=(env, pages, 2))
+        writer.start()
+        writer.join(1.0)
+        assert env.statistics()["spilled_bytes"] == 0
+        reader.close()
+        writer.join()
+        with env.read() as txn:
+            assert all(txn.page(page)[64:] == b"\2" * 8128 for page in pages)
 
 
 def test_closing_beside_calls_of_other_threads() -> None:

@@ -109,6 +109,18 @@ static inline int pyn_allocate(int descriptor, uint64_t size) {
     return result != 0 && ftruncate(descriptor, status.st_size) != 0 ? EIO : result;
 }
 
+/* A file in the directory that no name leads to, or one that loses its name at once. */
+static inline int pyn_nameless_file(int directory) {
+#ifdef O_TMPFILE
+    int made = openat(directory, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (made >= 0 || (errno != EOPNOTSUPP && errno != EISDIR && errno != ENOENT)) return made;
+#endif
+    unlinkat(directory, "spill", 0);
+    int descriptor = openat(directory, "spill", O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
+    if (descriptor >= 0) unlinkat(directory, "spill", 0);
+    return descriptor;
+}
+
 static inline int pyn_memory_file(void) {
 #ifdef __linux__
     return memfd_create("pynori", MFD_CLOEXEC);
