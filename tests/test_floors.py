@@ -34,8 +34,8 @@ CORE_FLOORS: list[list[str]] = [
         "text_analyzer",
     ],
     [
-        "ahead", "cleaner", "merger", "document_writer", "capi", "compact", "space", "check", "check_trees", "check_documents",
-        "check_index", "dump", "salvage_pages", "salvage", "scrub", "hooks",
+        "ahead", "cleaner", "merger", "document_writer", "capi", "compact", "space", "check", "check_trees",
+        "check_documents", "check_index", "dump", "salvage_pages", "salvage", "scrub", "hooks",
     ],
 ]
 

@@ -1,8 +1,8 @@
 """Looking ahead: memory is asked for what the next keys of a batch will need while the one before them is worked on.
 
 A key's way ends in a leaf that nobody has touched for long, and each look there has to wait for the look before: slot
-directory, version, header, slots, entries. Here every key takes one of these steps at a time, while the keys in front of
-it take theirs, so that none waits. All of it is a guess: a page that has moved meanwhile costs a few lines asked for in
+directory, version, header, slots, entries. Here every key takes one of these steps at a time, while the keys before it
+take theirs, so that none waits. All of it is a guess: a page that has moved meanwhile costs a few lines asked for in
 vain, and whatever is damaged is left to him who looks in earnest.
 """
 

@@ -6,7 +6,9 @@ from libc.string cimport memset
 from pynori_core.bits cimport atomic_load_pointer
 from pynori_core.btree cimport TREE_DEPTH_MAX, page_hinted, tree_header
 from pynori_core.format cimport PAGE_SHIFT, TREE_INTEGER, TreeHeader
-from pynori_core.slotted cimport SEARCH_CORRUPT, branch_child, branch_search, page_count, page_sound, prefetch, slot_offset
+from pynori_core.slotted cimport (
+    SEARCH_CORRUPT, branch_child, branch_search, page_count, page_sound, prefetch, slot_offset,
+)
 from pynori_core.txn cimport SLOT_CHUNK_PAGES, SLOT_CHUNK_SHIFT, SLOT_VERIFIED
 
 cdef enum:

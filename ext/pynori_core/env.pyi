@@ -17,7 +17,8 @@ class Env:
     @staticmethod
     def open(
         directory: str | os.PathLike[str] | DiskHandle, *, read_only: bool = False, accept_loss_after: int = 0,
-        allow_filesystem: str | None = None, scratch_bytes_max: int = 0, checkpoint_bytes: int = 0, spill_bytes_max: int = 0,
+        allow_filesystem: str | None = None, scratch_bytes_max: int = 0, checkpoint_bytes: int = 0,
+        spill_bytes_max: int = 0,
     ) -> Env: ...  # fmt: skip
     def close(self) -> None: ...
     def __enter__(self) -> Self: ...

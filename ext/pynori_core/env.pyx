@@ -48,8 +48,9 @@ from pynori_core.record cimport (
 )
 from pynori_core.recovery cimport recovery_run
 from pynori_core.scratch cimport (
-    VERSION_RETIRED, PageVersion, ReaderSlot, scratch_close, scratch_collect, scratch_oldest_reader, scratch_oldest_txn, scratch_open,
-    scratch_readers, scratch_reclaim, scratch_register, scratch_retire, scratch_unregister, scratch_trim,
+    VERSION_RETIRED, PageVersion, ReaderSlot, scratch_close, scratch_collect, scratch_oldest_reader,
+    scratch_oldest_txn, scratch_open, scratch_readers, scratch_reclaim, scratch_register, scratch_retire,
+    scratch_unregister, scratch_trim,
 )
 from pynori_core.state cimport (
     CHECKPOINT_BYTES_DEFAULT, CHECKPOINT_READER_WAIT_MS, JOURNAL_THREAD_IDLE_MS, SCRATCH_BYTES_DEFAULT,

@@ -488,6 +488,8 @@ cdef list dirty_take(ReduceStore store):
     cdef list found = []
     cdef list chunks = []
     cdef size_t index
+    if state.dirty_count == 0:
+        return found
     with nogil:
         qsort(dirty, state.dirty_count, sizeof(DirtyChunk), dirty_compare)
     for index in range(state.dirty_count):

@@ -25,9 +25,9 @@ from pynori_core.freespace cimport (
 )
 from pynori_core.pager cimport pager_grow, pager_prefetch, pager_verify
 from pynori_core.scratch cimport (
-    NOTES_ALL, SLOT_UNVERIFIED, VERSION_COVERED, VERSION_FREED, VERSION_FRESH, VERSION_MAP_VERIFIED, VERSION_RAW, RunBuffer,
-    scratch_drop_data, scratch_drop_run, scratch_give_version, scratch_mark_dirty, scratch_note, scratch_retire,
-    scratch_slot, scratch_take_buffer, scratch_take_run, scratch_take_version,
+    NOTES_ALL, SLOT_UNVERIFIED, VERSION_COVERED, VERSION_FREED, VERSION_FRESH, VERSION_MAP_VERIFIED, VERSION_RAW,
+    RunBuffer, scratch_drop_data, scratch_drop_run, scratch_give_version, scratch_mark_dirty, scratch_note,
+    scratch_retire, scratch_slot, scratch_take_buffer, scratch_take_run, scratch_take_version,
 )
 from pynori_core.state cimport TXN_PAGES_MAX, WriterState
 
