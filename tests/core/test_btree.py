@@ -219,6 +219,43 @@ def test_overwrite_of_equal_size_moves_nothing(store: Store) -> None:
         assert all(value == (b"a" if int(key) % 3 else b"b") * 100 for key, value in tree.items())
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_a_value_that_was_found_is_replaced_where_it_is_now(store: Store, seed: int) -> None:
+    """Between reading a value and putting another of its size, others come and go around it, and are undone: its leaf
+    may be split, merged away or given to somebody else, and the value still goes to its key alone."""
+    dice = random.Random(seed)
+    with store.write() as txn:
+        tree = txn.tree(b"t", create=True)
+        model = {b"%06d" % number: b"%040d" % number for number in range(0, 60_000, 20)}
+        for key, value in model.items():
+            tree.put(key, value)
+        for _ in range(50):
+            key = dice.choice(sorted(model))
+            assert tree.get(key) == model[key]
+            number = int(key)
+            around = [b"%06d" % other for other in range(number - 2500, number + 2500, 20) if other != number]
+            undone = dice.random() < 0.3
+            if undone:
+                txn.savepoint()
+            for other in around:
+                if dice.random() < 0.9 and tree.delete(other) and not undone:
+                    del model[other]
+            for _ in range(dice.choice((0, 30))):
+                other, value = b"%06d" % (number + dice.randrange(-2500, 2500)), b"new %036d" % dice.randrange(1000)
+                if other != key:
+                    tree.put(other, value)
+                    if not undone:
+                        model[other] = value
+            if undone:
+                txn.rollback()
+            if dice.random() < 0.9:
+                model[key] = b"now %036d" % dice.randrange(1000)
+                tree.put(key, model[key])
+        assert dict(tree.items()) == model
+    with store.read() as txn:
+        assert dict(txn.tree(b"t").items()) == model
+
+
 @pytest.mark.parametrize(
     "sizes",
     [
