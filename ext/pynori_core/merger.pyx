@@ -292,8 +292,9 @@ cdef UserTxn* look_ahead(Ahead* ahead, UserTxn* user) noexcept nogil:
         return NULL
     if user.next != NULL:
         prefetch(user.next.commands)
-    command_decode(user.commands, &command)
-    if command.header.make_id:
+    if user.commands_size != 0:
+        command_decode(user.commands, &command)
+    if user.commands_size == 0 or command.header.make_id:
         ahead_step(ahead, NULL, 0)
     else:
         ahead_step(ahead, command.key, command.header.key_size)
