@@ -11,9 +11,13 @@ from pynori_core.command import Batch
 from pynori_core.compact import Compaction
 from pynori_core.conflict_reads import conflicted_ids
 from pynori_core.document_snapshot import DocumentSnapshot
+from pynori_core.document_writer import DocumentWriter
+from pynori_core.dump import document
 from pynori_core.errors import ConcurrencyError, ConflictError
+from pynori_core.item_frames import add_frame
 from pynori_core.items import DocumentStore
 from pynori_core.reads import DocumentReader, DocumentStream
+from pynori_core.salvage import Salvage
 
 from tests.core.instance import Instance, meet
 
@@ -310,3 +314,29 @@ def test_compaction_brings_conflicts_over(instances: list[Instance], tmp_path: o
     ]
     copied.close()
     assert check(target) == []
+
+
+def test_inspect_and_salvage_show_every_version(tmp_path: object) -> None:
+    """Each version is printed, and brought out: the newest as the document, the others beside it."""
+    other = Instance("B")
+    other.put("x", "Xs", n="other")
+    store = DocumentStore.create(f"{tmp_path}/db", bytes(16), "A")
+    writer = DocumentWriter(store)
+    batch = Batch()
+    batch.put("x", b'{"n":"own","@metadata":{"@collection":"Xs"}}')
+    writer.execute(batch)
+    batch = Batch()
+    add_frame(batch, other.outgoing(0, "").frame)
+    writer.execute(batch)
+    writer.close()
+    store.close()
+    other.close()
+    lines = list(document(f"{tmp_path}/db", "x"))
+    assert sum(line.endswith("version in conflict") for line in lines) == 2
+    assert sum('"n":"own"' in line or '"n":"other"' in line for line in lines) == 2
+    with Salvage(f"{tmp_path}/db") as wreck:
+        wreck.survey()
+        assert list(wreck.losses()) == []
+        newest, older = list(wreck.documents()), list(wreck.documents(outdated=True))
+    assert [(id, judgement) for _, id, _, judgement in (*newest, *older)] == [("x", "conflict")] * 2
+    assert json.loads(newest[0][2])["n"] == "other" and json.loads(older[0][2])["n"] == "own"
