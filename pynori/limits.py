@@ -185,6 +185,7 @@ CHANNEL_REFUSAL_SIZE_BYTES_MAX: Final = 64 * 1024  # of the body of an answer th
 REPLICATION_BATCH_ITEMS_MAX: Final = 4_096  # of one batch, and
 REPLICATION_BATCH_SIZE_BYTES_MAX: Final = 2 * MIB  # of its items; a transaction is never split, and may have more
 REPLICATION_STEP_ITEMS: Final = 128  # fewer are read on the event loop: a thread would cost more than they do
+REPLICATION_INLINE_SIZE_BYTES: Final = 64 * KIB  # of a batch that is checked on the event loop; larger ones in a thread
 REPLICATION_WINDOW: Final = 2  # batches on their way: one is applied while the next one is read and sent
 REPLICATION_NEWS_MS: Final = 250  # between two messages that bring a position and a vector and no items
 REPLICATION_RETRY_MS_MIN: Final = 50  # between two tries to reach another instance

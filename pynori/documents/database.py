@@ -452,17 +452,27 @@ class Database:
         """Etag of the instance `source` up to which it was taken in here; 0: nothing yet."""
         return self.position(REPLICATION_POSITION + source)
 
-    def apply(self, frame: bytes, source: str, position: int, vector: str) -> asyncio.Future[Applied]:
-        """Take in a frame as one user transaction, and note that its sender was read up to `position`.
+    @with_our_errors
+    def frame_batch(self, frame: bytes, source: str, position: int, vector: str) -> Batch:
+        """What `apply_batch` writes: a frame, and that its sender was read up to `position`.
 
-        frame: b"" for none. source: database id of the sender; `replicated_position` says what was noted last.
+        Takes milliseconds a megabyte, and may be called in any thread. frame: b"" for none. source: database id of the sender; `replicated_position` says what was noted last.
         vector: what the sender had seen, when this is the end of one of its snapshots, else "".
+        Raises what is wrong with the frame.
         """
-        future: asyncio.Future[Applied] = self._loop.create_future()
         batch = Batch()
+        batch.set_position(REPLICATION_POSITION + source, position)
+        add_frame(batch, frame or EMPTY_FRAME, vector)
+        return batch
+
+    def apply(self, frame: bytes, source: str, position: int, vector: str) -> asyncio.Future[Applied]:
+        """Take in a frame as one user transaction; see `frame_batch`."""
+        return self.apply_batch(self.frame_batch(frame, source, position, vector))
+
+    def apply_batch(self, batch: Batch) -> asyncio.Future[Applied]:
+        """`apply` of what `frame_batch` made, in a thread where the frame is large."""
+        future: asyncio.Future[Applied] = self._loop.create_future()
         try:
-            batch.set_position(REPLICATION_POSITION + source, position)
-            add_frame(batch, frame or EMPTY_FRAME, vector)
             self._writer.submit_frame(batch, future, self._dispatcher)
         except EngineError as error:
             raise from_engine(error) from error

@@ -99,7 +99,7 @@ class Execution:
             facts.scanned = 0
             self._found = Found(found.total, self._filtered(found.rows, condition, limit))
         facts.total = found.total
-        self._whole = self._whole_results(found)
+        self._whole = self._whole_results(self._found)
         if page.limited is not None:
             facts.capped = max(0, min(page.limited, found.total - page.skip))
 

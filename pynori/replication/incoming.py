@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from pynori import limits
 from pynori.errors import InvalidArgument, PynoriError
 from pynori.replication import messages
 from pynori.replication.messages import Accepted
@@ -100,7 +101,12 @@ class IncomingLink:
         receiver, database = self._receiver, self._database
         assert receiver is not None
         while (batch := receiver.next()) is not None and not self._is_lost:
-            applied = await database.apply(batch.items, self.source, batch.position, batch.vector)
+            words = (batch.items, self.source, batch.position, batch.vector)
+            if len(batch.items) > limits.REPLICATION_INLINE_SIZE_BYTES:
+                made = await asyncio.get_running_loop().run_in_executor(None, database.frame_batch, *words)
+            else:
+                made = database.frame_batch(*words)
+            applied = await database.apply_batch(made)
             receiver.done()
             self.batches += 1
             self.stored += applied.stored

@@ -104,6 +104,7 @@ def test_a_new_database_never_takes_the_files_of_a_deleted_one(tmp_path: Path) -
             for node in nodes:
                 await until(lambda node=node: is_open(node))
                 assert database(node).get("users/1") is None
+            for node in nodes:
                 await database(node).put("users/1", DOCUMENT)
             await nodes[1].server.databases.delete(["db"], hard=True)
         await until(lambda: not any(has_files(node) for node in nodes))

@@ -132,6 +132,9 @@ def test_filter_looks_at_documents_and_says_how_many(desk: Run) -> None:
         answer = await desk.ask("from Users as u filter u.Lines[].Product in ('P1', 'p2') filter_limit 2")
         assert [each["Age"] for each in answer["Results"]] == [1] and answer["ScannedResults"] == 2
         assert await desk.ids("from Users filter Age > 0 limit 1, 1") == ["users/2"]
+        # Over an index, whose documents are written natively when nobody looks at them.
+        assert await desk.ids("from Users where Age >= 0 order by Age as long filter Age > 2") == ["users/3", "users/4"]
+        assert await desk.ids("from Users order by Age as long filter Age > 2") == ["users/3", "users/4"]
 
     desk(test)
 
