@@ -456,7 +456,9 @@ class Database:
     def frame_batch(self, frame: bytes, source: str, position: int, vector: str) -> Batch:
         """What `apply_batch` writes: a frame, and that its sender was read up to `position`.
 
-        Takes milliseconds a megabyte, and may be called in any thread. frame: b"" for none. source: database id of the sender; `replicated_position` says what was noted last.
+        Takes milliseconds a megabyte, and may be called in any thread.
+
+        frame: b"" for none. source: database id of the sender; `replicated_position` says what was noted last.
         vector: what the sender had seen, when this is the end of one of its snapshots, else "".
         Raises what is wrong with the frame.
         """
