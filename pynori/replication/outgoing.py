@@ -67,8 +67,7 @@ class OutgoingLink:
         self._on_accepted = on_accepted
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
-        self._replies: list[Accepted] = []
-        self._lost = ""  # why the channel has ended
+        self._connection = _Connection(self._changed)
         self._told = ""  # the last failure that was logged: retries do not repeat it
         self._owner = f"replication to {destination.name}"
         database.tombstones.hold(self._owner, 0)
@@ -119,12 +118,12 @@ class OutgoingLink:
         return await find_instance(destination.urls, destination.database)
 
     async def _link(self, url: str) -> None:
-        self._replies.clear()
-        self._lost = ""
         destination = self.destination
         kind = INTERNAL if destination.is_internal else EXTERNAL
         hello = {**self._hello(), "version": VERSION, "kind": kind, "database": destination.database}
-        channel = await connect(url, OPERATION, hello, self._take, self._end)
+        # A connection whose peer hangs may end long after it was given up: what it says then is not of the next one.
+        self._connection = connection = _Connection(self._changed)
+        channel = await connect(url, OPERATION, hello, connection.take, connection.end)
         try:
             async with asyncio.timeout(limits.CHANNEL_OPEN_MS / 1_000):
                 start = await self._start()
@@ -141,37 +140,25 @@ class OutgoingLink:
         finally:
             channel.close()
 
-    def _take(self, kind: int, payload: bytes) -> None:
-        if kind == messages.ACCEPTED:
-            self._replies.append(messages.decode_accepted(payload))
-        elif kind == messages.REFUSED:
-            self._lost = self._lost or messages.decode_refused(payload)
-        else:
-            raise ValueError(f"a frame of kind {kind}")
-        self._changed.set()
-
-    def _end(self, reason: str) -> None:
-        self._lost = self._lost or reason
-        self._changed.set()
-
     async def _start(self) -> Accepted:
-        while not self._replies:
-            self._raise_if_lost()
+        connection = self._connection
+        while not connection.replies:
+            connection.raise_if_lost()
             self._changed.clear()
             await self._changed.wait()
-        return self._replies.pop(0)
+        return connection.replies.pop(0)
 
     # ---- the stream
 
     async def _stream(self, channel: Channel, sender: Sender) -> None:
-        database = self._database
+        database, connection = self._database, self._connection
         while True:
             self._changed.clear()
-            self._raise_if_lost()
-            if self._replies:
-                for accepted in self._replies:
+            connection.raise_if_lost()
+            if connection.replies:
+                for accepted in connection.replies:
                     sender.accept(accepted)
-                self._replies.clear()
+                connection.replies.clear()
                 self._note(sender)
             now = self._loop.time()
             step = sender.next_step(database.last_etag, database.change_vector, now)
@@ -229,6 +216,30 @@ class OutgoingLink:
         self._database.tombstones.hold(self._owner, sender.accepted)
         self._on_accepted()
 
-    def _raise_if_lost(self) -> None:
-        if self._lost:
-            raise ChannelClosed(self._lost)
+
+class _Connection:
+    """What came on one connection and was not looked at yet."""
+
+    __slots__ = ("_changed", "lost", "replies")
+
+    def __init__(self, changed: asyncio.Event) -> None:
+        self.replies: list[Accepted] = []
+        self.lost = ""  # why it has ended
+        self._changed = changed
+
+    def take(self, kind: int, payload: bytes) -> None:
+        if kind == messages.ACCEPTED:
+            self.replies.append(messages.decode_accepted(payload))
+        elif kind == messages.REFUSED:
+            self.end(messages.decode_refused(payload))
+        else:
+            raise ValueError(f"a frame of kind {kind}")
+        self._changed.set()
+
+    def end(self, reason: str) -> None:
+        self.lost = self.lost or reason
+        self._changed.set()
+
+    def raise_if_lost(self) -> None:
+        if self.lost:
+            raise ChannelClosed(self.lost)
