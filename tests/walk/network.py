@@ -6,6 +6,7 @@ the packet filter in the node's namespace: packets are dropped, connections stay
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from collections.abc import Collection, Iterable
 
 TOOLS = ("ip", "nft")
 TABLE = "inet pynori"
+_networks = itertools.count()
 
 
 def why_not() -> str:
@@ -31,8 +33,16 @@ class Network:
 
     def __init__(self, count: int) -> None:
         self._nodes = range(1, count + 1)
-        self._name = f"py{os.getpid() % 100_000}"
+        # A name is not free as soon as its namespace is deleted: each network of a process has its own.
+        self._name = f"py{os.getpid() % 100_000}{chr(97 + next(_networks) % 26)}"
         self._net = f"10.77.{os.getpid() % 250}"
+        try:
+            self._build()
+        except BaseException:
+            self.close()
+            raise
+
+    def _build(self) -> None:
         bridge = f"{self._name}br"
         _ip("link", "add", bridge, "type", "bridge")
         _ip("addr", "add", f"{self._net}.254/24", "dev", bridge)
@@ -70,6 +80,7 @@ class Network:
 
     def close(self) -> None:
         for node in self._nodes:
+            subprocess.run(["ip", "link", "del", f"{self._name}v{node}"], capture_output=True)
             subprocess.run(["ip", "netns", "del", self._space(node)], capture_output=True)
         subprocess.run(["ip", "link", "del", f"{self._name}br"], capture_output=True)
 
