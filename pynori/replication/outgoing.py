@@ -161,11 +161,11 @@ class OutgoingLink:
                 connection.replies.clear()
                 self._note(sender)
             now = self._loop.time()
-            step = sender.next_step(database.last_etag, database.change_vector, now)
+            step = sender.next_step(database.change_vector, database.last_etag, now)
             if step is Step.READ:
                 await self._read(channel, sender)
             elif step is Step.TELL:
-                await self._send(channel, sender.tell(database.change_vector, now))
+                await self._send(channel, sender.tell(now))
             else:
                 await self._wait(sender.due_at)
 

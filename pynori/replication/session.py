@@ -1,6 +1,6 @@
 """What one end of a link knows, without I/O: how far the stream is sent and accepted, and what has to be done next.
 
-The sender is asked `next_step(database, now)` whenever something may have changed: read and send items, tell where it
+The sender is asked `next_step` whenever something may have changed: read and send items, tell where it
 stands, or wait. It may be WINDOW batches ahead of what is accepted. News, that is a position or a database vector
 without items, is told at most every NEWS_MS: an item that was applied here moves this database's vector, and if that
 were told at once, every commit of one instance would cost each sibling a commit of its own.
@@ -37,7 +37,7 @@ class SetBack(InvalidArgument):
 class Sender:
     """The sending end. Times are seconds of one monotonic clock."""
 
-    __slots__ = ("_told_at", "_told_vector", "accepted", "due_at", "in_flight", "position", "vector")
+    __slots__ = ("_told_at", "_told_vector", "_vector", "accepted", "due_at", "in_flight", "position", "vector")
 
     def __init__(self, start: Accepted, last_etag: int) -> None:
         """start: what the receiver says when the link opens. Raises: SetBack."""
@@ -53,10 +53,16 @@ class Sender:
         self.due_at = NEVER
         self._told_at = -NEVER
         self._told_vector = ""
+        self._vector = ""  # of this database, when it was looked at last
 
-    def next_step(self, last_etag: int, vector: str, now: float) -> Step:
-        """last_etag, vector: of this database now."""
+    def next_step(self, vector: str, last_etag: int, now: float) -> Step:
+        """vector, last_etag: of this database, read in this order.
+
+        Commits go on meanwhile. A vector that was read behind the etag might count an item that was not sent, and the
+        receiver, which believes it, would never get that item.
+        """
         self.due_at = NEVER
+        self._vector = vector
         if len(self.in_flight) >= limits.REPLICATION_WINDOW:
             return Step.WAIT
         if last_etag > self.position:
@@ -74,9 +80,9 @@ class Sender:
         self.position = last_etag
         return self._told(vector, frame, now) if items else None
 
-    def tell(self, vector: str, now: float) -> Batch:
-        """The empty batch that tells position and vector."""
-        return self._told(vector, b"", now)
+    def tell(self, now: float) -> Batch:
+        """The empty batch that tells position and vector, as the last `next_step` saw them."""
+        return self._told(self._vector, b"", now)
 
     def accept(self, accepted: Accepted) -> None:
         """The receiver has answered the oldest batch. Raises: InvalidArgument when it answers another one."""

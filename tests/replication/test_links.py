@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from pynori import limits
+from pynori.documents.database import Database
 from pynori.errors import TimeoutExpired
 from pynori.server.server import Server
 from tests.cluster.cluster_of_nodes import Cluster, Node, run, until
@@ -190,5 +192,50 @@ def test_many_documents_come_in_batches(tmp_path: Path) -> None:
         await until(lambda: is_linked(nodes[0], 1) and database(nodes[1]).statistics().documents == 20_000, 20)
         (link,) = nodes[0].server.databases.find("db").replication.outgoing
         assert link.sent_items == 20_000 and link.sent_batches >= 5
+
+    run(tmp_path, steps)
+
+
+def test_a_write_between_two_looks_is_not_claimed_before_it_is_sent(tmp_path: Path, monkeypatch: Any) -> None:
+    """Commits need no turn of the loop: one may come while a link looks at its database, and arrives all the same."""
+
+    async def steps(cluster: Cluster) -> None:
+        nodes = await pair(cluster)
+        await put(nodes[0], "users/0", n=0)
+        await until(lambda: has(nodes[1], "users/0", n=0))
+        source, measured, late = database(nodes[0]), Database.change_vector, iter(range(40))
+
+        def change_vector(self: Database) -> str:
+            number = next(late, None) if self is source else None
+            if number is not None:
+                batch = self.batch()
+                batch.put(f"late/{number}", b'{"n":1}')
+                self.execute(batch)
+            return measured.fget(self)
+
+        monkeypatch.setattr(limits, "REPLICATION_NEWS_MS", 0)  # whatever moves is told at once
+        monkeypatch.setattr(Database, "change_vector", property(change_vector))
+        await put(nodes[1], "users/1", n=1)
+        await until(lambda: all(has(nodes[1], f"late/{number}", n=1) for number in range(40)))
+
+    run(tmp_path, steps)
+
+
+def test_a_database_is_compacted_while_it_is_linked(tmp_path: Path) -> None:
+    """Links end with the old files and open again on the new ones; nothing is sent twice or left out."""
+
+    async def steps(cluster: Cluster) -> None:
+        nodes = await pair(cluster)
+        for number in range(20):
+            await put(nodes[0], f"users/{number}", n=number)
+        await until(lambda: has(nodes[1], "users/19", n=19))
+        server = nodes[0].server
+        operation = server.operations.start(server.operations.next_id(), "DatabaseCompact", "")
+        await server.databases.compact("db", operation)
+        assert operation.status == "Completed"
+        await put(nodes[0], "users/20", n=20)
+        await put(nodes[1], "users/21", n=21)
+        await until(lambda: has(nodes[1], "users/20", n=20) and has(nodes[0], "users/21", n=21))
+        assert [database(node).statistics().documents for node in nodes] == [22, 22]
 
     run(tmp_path, steps)

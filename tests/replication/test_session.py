@@ -23,48 +23,49 @@ X, Y = "x" * 21 + "A", "y" * 21 + "A"  # database ids
 def test_items_are_read_from_where_the_receiver_is() -> None:
     """A link goes on behind what the receiver has, and waits when that is everything."""
     sender = Sender(Accepted(7, f"B:3-{X}"), 9)
-    assert sender.next_step(9, f"A:9-{Y}", 0.0) is Step.READ
+    assert sender.next_step(f"A:9-{Y}", 9, 0.0) is Step.READ
     batch = sender.read(2, 9, f"A:9-{Y}", b"items", 0.0)
     assert batch == Batch(9, f"A:9-{Y}", b"items")
-    assert (sender.next_step(9, f"A:9-{Y}", 0.0), sender.due_at) == (Step.WAIT, NEVER)
+    assert (sender.next_step(f"A:9-{Y}", 9, 0.0), sender.due_at) == (Step.WAIT, NEVER)
 
 
 def test_no_more_than_the_window_is_on_its_way() -> None:
     """A sender that is not answered stops, and goes on with each answer."""
     sender = Sender(Accepted(0, ""), 100)
     for number in range(1, REPLICATION_WINDOW + 1):
-        assert sender.next_step(100, "", 0.0) is Step.READ
+        assert sender.next_step("", 100, 0.0) is Step.READ
         sender.read(1, number, "", b"items", 0.0)
-    assert sender.next_step(100, "", 0.0) is Step.WAIT
+    assert sender.next_step("", 100, 0.0) is Step.WAIT
     sender.accept(Accepted(1, f"B:1-{X}"))
     assert (sender.accepted, sender.vector) == (1, f"B:1-{X}")
-    assert sender.next_step(100, "", 0.0) is Step.READ
+    assert sender.next_step("", 100, 0.0) is Step.READ
 
 
 def test_news_are_told_now_and_then() -> None:
     """A vector that moves without items is told after a while, once for all that moved meanwhile."""
     sender = Sender(Accepted(5, ""), 5)
-    assert sender.next_step(5, f"A:5-{Y}", 0.0) is Step.TELL
-    assert sender.tell(f"A:5-{Y}", 0.0) == Batch(5, f"A:5-{Y}", b"")
+    assert sender.next_step(f"A:5-{Y}", 5, 0.0) is Step.TELL
+    assert sender.tell(0.0) == Batch(5, f"A:5-{Y}", b"")
     sender.accept(Accepted(5, ""))
-    assert sender.next_step(5, f"A:5-{Y}, B:1-{X}", NEWS_S / 2) is Step.WAIT
+    assert sender.next_step(f"A:5-{Y}, B:1-{X}", 5, NEWS_S / 2) is Step.WAIT
     assert sender.due_at == NEWS_S
-    assert sender.next_step(5, f"A:5-{Y}, B:2-{X}", NEWS_S) is Step.TELL
-    sender.tell(f"A:5-{Y}, B:2-{X}", NEWS_S)
+    assert sender.next_step(f"A:5-{Y}, B:2-{X}", 5, NEWS_S) is Step.TELL
+    sender.tell(NEWS_S)
     sender.accept(Accepted(5, ""))
-    assert sender.next_step(5, f"A:5-{Y}, B:2-{X}", 9 * NEWS_S) is Step.WAIT
+    assert sender.next_step(f"A:5-{Y}, B:2-{X}", 5, 9 * NEWS_S) is Step.WAIT
 
 
 def test_items_that_are_passed_over_move_the_position_all_the_same() -> None:
     """When the receiver has everything by another way, only the position is told, later."""
-    sender = Sender(Accepted(0, f"A:1-{Y}"), 1)
-    sender.tell(f"A:1-{Y}", 0.0)
-    sender.accept(Accepted(0, f"A:1-{Y}"))
-    assert sender.next_step(4, f"A:1-{Y}", 0.1) is Step.READ
+    sender = Sender(Accepted(1, ""), 1)
+    assert sender.next_step(f"A:1-{Y}", 1, 0.0) is Step.TELL
+    sender.tell(0.0)
+    sender.accept(Accepted(1, f"A:1-{Y}"))
+    assert sender.next_step(f"A:1-{Y}", 4, 0.1) is Step.READ
     assert sender.read(0, 4, f"A:1-{Y}", b"", 0.1) is None
-    assert sender.next_step(4, f"A:1-{Y}", 0.1) is Step.WAIT
-    assert sender.next_step(4, f"A:1-{Y}", NEWS_S) is Step.TELL
-    assert sender.tell(f"A:1-{Y}", NEWS_S).position == 4
+    assert sender.next_step(f"A:1-{Y}", 4, 0.1) is Step.WAIT
+    assert sender.next_step(f"A:1-{Y}", 4, NEWS_S) is Step.TELL
+    assert sender.tell(NEWS_S).position == 4
 
 
 def test_an_instance_that_was_set_back_sends_nothing() -> None:

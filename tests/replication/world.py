@@ -193,14 +193,14 @@ class World:
         sender = link.sender
         while sender is not None:
             store = link.source.store
-            step = sender.next_step(store.last_etag, store.change_vector, self.now)
+            step = sender.next_step(store.change_vector, store.last_etag, self.now)
             if step is Step.READ:
                 found = outgoing(store, sender.position, sender.vector, ITEMS_MAX, 1 << 20)
                 batch = sender.read(
                     found.items, found.last_etag, found.vector if found.ended else "", found.frame, self.now
                 )
             elif step is Step.TELL:
-                batch = sender.tell(store.change_vector, self.now)
+                batch = sender.tell(self.now)
             else:
                 if self.now < sender.due_at != NEVER and link.wakes_at != sender.due_at:
                     link.wakes_at = sender.due_at
