@@ -253,8 +253,9 @@ class _Group:
         if self.silent_ms(tag) > self.periods.replace_ms:
             return True
         found = self.instance(tag)
-        has_failed = found is not None and found.report.state in (FAILED, FULL)
-        return has_failed and found is not None and self.now_ms - found.since_ms > self.periods.replace_ms
+        if found is None or found.report.state not in (FAILED, FULL):
+            return False
+        return self.now_ms - found.since_ms > self.periods.replace_ms
 
     def retire_a_surplus(self) -> None:
         factor = self.topology["ReplicationFactor"]

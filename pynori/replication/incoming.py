@@ -16,6 +16,7 @@ from pynori.errors import InvalidArgument, PynoriError
 from pynori.replication import messages
 from pynori.replication.messages import Accepted
 from pynori.replication.session import Receiver
+from pynori.runtime import log
 from pynori.runtime.channel import Channel
 from pynori.runtime.clock import Clock
 
@@ -68,7 +69,11 @@ class IncomingLink:
             await asyncio.wait({self._task})
 
     def _opened(self) -> None:
-        self.position = self._database.replicated_position(self.source)
+        try:
+            self.position = self._database.replicated_position(self.source)
+        except PynoriError as error:  # it was closed since the caller was let in
+            self._refuse(error.message)
+            return
         self._receiver = Receiver(self.position)
         self._accept()
         self._task = asyncio.get_running_loop().create_task(self._run(), name=f"replication from {self.source_node}")
@@ -93,6 +98,11 @@ class IncomingLink:
                 await self._came.wait()
         except PynoriError as error:
             self._refuse(error.message)
+        except Exception as error:
+            # A mistake of ours: the sender is told as well, and tries again.
+            log.error("replication", f"the link from {self.source_node} failed: {error}",
+                      db=self._database.name, error=error)  # fmt: skip
+            self._refuse(f"the receiver failed: {error}")
         finally:
             self.channel.close()
             self._on_end(self)
