@@ -6,6 +6,8 @@ import asyncio
 import json
 from typing import Any
 
+from pynori import limits
+
 CONFLICTS = "/databases/db/replication/conflicts"
 SOLVER = "/admin/replication/conflicts/solver?name=db"
 STRINGS = "/databases/db/admin/connection-strings"
@@ -142,16 +144,17 @@ def test_what_is_wrong_with_a_task_is_told(run, open_api) -> None:
     run(main())
 
 
-async def conflict(api: Any, collection: str = "Users") -> None:
-    """users/1 in conflict in "copy": both databases make it, then one replicates to the other."""
-    metadata = {"@collection": collection}
-    await done(api, "PUT", "/databases/db/docs?id=users/1", {"Name": "John", "@metadata": metadata})
+async def conflict(api: Any, count: int = 1) -> None:
+    """users/1 and so on in conflict in "copy": both databases make them, then one replicates to the other."""
     await done(api, "PUT", "/admin/databases?name=copy&replicationFactor=1", {"DatabaseName": "copy"})
-    await done(api, "PUT", "/databases/copy/docs?id=users/1", {"Name": "Doe", "@metadata": metadata})
+    for number in range(1, count + 1):
+        for db, name in (("db", "John"), ("copy", "Doe")):
+            document = {"Name": name, "@metadata": {"@collection": "Users"}}
+            await done(api, "PUT", f"/databases/{db}/docs?id=users/{number}", document)
     await replicate(api)
 
     async def met() -> bool:
-        return int((await done(api, "GET", CONFLICTS.replace("/db/", "/copy/")))["TotalResults"]) == 1
+        return int((await done(api, "GET", CONFLICTS.replace("/db/", "/copy/")))["TotalResults"]) == count
 
     await until(met)
 
@@ -175,6 +178,22 @@ def test_a_conflict_is_shown_and_ended_by_a_write(run, open_api) -> None:
             found = await done(api, "GET", "/databases/copy/docs?id=users/1")
             assert found["Results"][0]["Name"] == "Both"
             assert (await done(api, "GET", CONFLICTS.replace("/db/", "/copy/")))["TotalResults"] == 0
+
+    run(main())
+
+
+def test_conflicts_are_listed_a_page_at_a_time(run, open_api, monkeypatch) -> None:
+    """Pages come in order of the ids, whatever number is read at once."""
+
+    async def main() -> None:
+        async with open_api() as api:
+            await conflict(api, 7)
+            monkeypatch.setattr(limits, "CONFLICTS_STEP", 3)
+            for query, numbers in (("", range(1, 8)), ("?start=4", range(5, 8)), ("?start=2&pageSize=4", range(3, 7)),
+                                   ("?pageSize=0", range(0)), ("?start=7", range(0))):  # fmt: skip
+                listed = await done(api, "GET", CONFLICTS.replace("/db/", "/copy/") + query)
+                assert [each["Id"] for each in listed["Results"]] == [f"users/{number}" for number in numbers], query
+                assert listed["TotalResults"] == 7
 
     run(main())
 

@@ -89,10 +89,15 @@ def record(request: Request) -> Response:
 
 def record_of_path(request: Request) -> Response:
     """The complete record of the database in the path."""
+    return json_response(record_of(request))
+
+
+def record_of(request: Request) -> dict[str, Any]:
+    """The record of the database in the path, also when it has no instance here. Raises: DatabaseDoesNotExist."""
     found = request.server.state.record(request.database_name)
     if found is None:
         raise DatabaseDoesNotExist(request.database_name)
-    return json_response(found)
+    return found
 
 
 def list_all(request: Request) -> Response:

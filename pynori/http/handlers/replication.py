@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from pynori import limits
-from pynori.cluster.records import Record
-from pynori.errors import DatabaseDoesNotExist, InvalidArgument
+from pynori.errors import InvalidArgument
 from pynori.http.handlers.databases import named_record
 from pynori.http.request import Request
-from pynori.http.response import Response, json_response
+from pynori.http.response import Response, StreamResponse, encode_json, json_response
 from pynori.js.engine import Program, ScriptEngine
 from pynori.replication.conflicts import ordered
 from pynori.replication.incoming import IncomingLink
 from pynori.replication.outgoing import EXTERNAL, INTERNAL, OutgoingLink
 from pynori.runtime.clock import wire_time
 
+if TYPE_CHECKING:
+    from pynori.documents.database import Database, Version
+
 CONFLICTS_PAGE_SIZE = 2**31 - 1  # of a list when none is asked for
 
 
-def conflicts(request: Request) -> Response:
+def conflicts(request: Request) -> Response | StreamResponse:
     """The versions of one document, or a page of all that are in conflict."""
     database = request.open_database().database
     id = request.text("docid")
@@ -45,26 +47,29 @@ def conflicts(request: Request) -> Response:
                 "LargestEtag": max((version.etag for version in versions), default=0),
             }
         )
-    skip = request.number("start", 0)
-    wanted = request.number("pagesize", CONFLICTS_PAGE_SIZE)
-    shapes: list[dict[str, Any]] = []
-    after = ""
-    while len(shapes) < wanted:
-        ids = database.conflicted(after, min(limits.CONFLICTS_STEP, skip + wanted - len(shapes)))
-        for each in ids[skip:]:
-            versions = database.conflicts(each)
-            shapes.append(
-                {
-                    "Id": each,
-                    "ConflictsPerDocument": len(versions),
-                    "LastModified": max((version.last_modified for version in versions), default=None),
-                }
-            )
-        skip = max(0, skip - len(ids))
+    return StreamResponse(listed(database, request.number("start", 0), request.number("pagesize", CONFLICTS_PAGE_SIZE)))
+
+
+def listed(database: Database, skip: int, size: int) -> Iterator[bytes]:
+    """A page of the conflicts, a bounded number at a time: there may be any number of them."""
+    yield b'{"TotalResults":%d,"Results":[' % database.conflict_count
+    separator, after = b"", ""
+    while size > 0:
+        ids = database.conflicted(after, min(limits.CONFLICTS_STEP, skip + size))
         if not ids:
             break
-        after = ids[-1]
-    return json_response({"TotalResults": database.conflict_count, "Results": shapes[:wanted]})
+        shapes = [summary(id, database.conflicts(id)) for id in ids[skip:]]
+        if shapes:
+            yield separator + encode_json(shapes)[1:-1]
+            separator = b","
+        skip, size, after = max(0, skip - len(ids)), size - len(shapes), ids[-1]
+    yield b"]}"
+
+
+def summary(id: str, versions: Sequence[Version]) -> dict[str, Any]:
+    """One conflict as lists show it."""
+    latest = max((version.last_modified for version in versions), default=None)
+    return {"Id": id, "ConflictsPerDocument": len(versions), "LastModified": latest}
 
 
 def solver(request: Request) -> Response:
@@ -146,20 +151,3 @@ def outgoing_shape(link: OutgoingLink) -> dict[str, Any]:
         "SizeInBytes": link.sent_bytes,
         "Error": link.failure or None,
     }
-
-
-def record_of(request: Request) -> Record:
-    """The record of the database in the path, also when it has no instance here."""
-    found = request.server.state.record(request.database_name)
-    if found is None:
-        raise DatabaseDoesNotExist(request.database_name)
-    return found
-
-
-def with_task(list_name: str, task: dict[str, Any]) -> Callable[[dict[str, Any]], None]:
-    """A change of a record that puts a task into one of its lists, in the place of the one with its id."""
-
-    def change(record: dict[str, Any]) -> None:
-        record[list_name] = [each for each in record[list_name] if each["TaskId"] != task["TaskId"]] + [task]
-
-    return change

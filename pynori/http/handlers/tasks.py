@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from pynori.cluster.records import Record
 from pynori.errors import InvalidArgument
-from pynori.http.handlers.replication import record_of, with_task
+from pynori.http.handlers.databases import record_of
 from pynori.http.request import Request
 from pynori.http.response import Response, json_response
 from pynori.server.ongoing import external_replications, responsible_node
@@ -161,6 +162,15 @@ async def set_state(request: Request) -> Response:
     return json_response(
         {"RaftCommandIndex": index, "TaskId": task_id, "ResponsibleNode": responsible_node(record, task_id)}
     )
+
+
+def with_task(list_name: str, task: dict[str, Any]) -> Callable[[dict[str, Any]], None]:
+    """A change of a record that puts a task into one of its lists, in the place of the one with its id."""
+
+    def change(record: dict[str, Any]) -> None:
+        record[list_name] = [each for each in record[list_name] if each["TaskId"] != task["TaskId"]] + [task]
+
+    return change
 
 
 def task_list(request: Request) -> str:
