@@ -250,9 +250,11 @@ class Databases:
 
     def _state_changed(self, changed: Changed) -> None:
         """Bring the databases whose records have changed in line with them, one task for each that has to change."""
-        for opened in self.open_databases():
-            if ("records", opened.name.lower()) in changed or ("cluster", "topology") in changed:
-                follow(opened, self._state)
+        # Most changes are of values, and concern no record: they cost nothing for each database that is open.
+        everywhere = ("cluster", "topology") in changed
+        for key in self._open if everywhere else [key for table, key in changed if table == "records"]:
+            if key in self._open:
+                follow(self._open[key], self._state)
         for table, key in changed:
             if table in ("records", "deleting") and not self._closing:
                 if not self._is_wanted(key):
