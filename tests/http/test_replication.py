@@ -109,6 +109,22 @@ def test_a_task_is_switched_off_and_ended(run, open_api) -> None:
     run(main())
 
 
+def test_tasks_that_are_made_at_once_are_all_there(run, open_api) -> None:
+    """Each gets an id of its own, whoever comes first."""
+
+    async def main() -> None:
+        async with open_api() as api:
+            string = {"Type": "Raven", "Name": "far", "Database": "none", "TopologyDiscoveryUrls": [api.server.url]}
+            await done(api, "PUT", STRINGS, string)
+            body = {"Watcher": {"ConnectionStringName": "far"}}
+            made = await asyncio.gather(*(done(api, "POST", TASK, body) for _ in range(6)))
+            listed = await done(api, "GET", "/databases/db/tasks")
+            ids = sorted(each["TaskId"] for each in listed["OngoingTasks"])
+            assert len(set(ids)) == 6 and ids == sorted(each["TaskId"] for each in made)
+
+    run(main())
+
+
 def test_what_is_wrong_with_a_task_is_told(run, open_api) -> None:
     """Definitions are checked when they are made, and a target that is not there is shown as the task's error."""
 

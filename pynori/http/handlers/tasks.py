@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -96,21 +97,16 @@ async def put_external_replication(request: Request) -> Response:
     mentor = given.get("MentorNode")
     if mentor and mentor not in record["Topology"]["Members"]:
         raise InvalidArgument(f"node '{mentor}' has no member of database '{record['DatabaseName']}'")
-    task_id = given.get("TaskId") or 0
-    known = [each for each in record["ExternalReplications"] if each["TaskId"] == task_id]
-    if task_id and not known:
-        raise InvalidArgument(f"there is no external replication with TaskId {task_id}")
-    # Ids are those of raft entries, so that none is given twice; this one's index is not known before it is there.
-    task_id = task_id or request.server.state.raft_index + 1
-    while not known and any(each["TaskId"] == task_id for each in record["ExternalReplications"]):
-        task_id += 1
+    if given.get("TaskId"):
+        known(record, "ExternalReplications", given["TaskId"])
     name = given.get("Name") or f"External Replication to {string}"
-    task = {**given, "TaskId": task_id, "Name": name, "Disabled": bool(given.get("Disabled"))}
-    index = await request.server.state.update_record(
-        request.database_name, with_task("ExternalReplications", task)
+    task = {**given, "TaskId": given.get("TaskId") or 0, "Name": name, "Disabled": bool(given.get("Disabled"))}
+    state = request.server.state
+    index = await state.update_record(
+        request.database_name, with_task("ExternalReplications", task, lambda: state.raft_index + 1)
     )
-    node = responsible_node(record_of(request), task_id)
-    return json_response({"RaftCommandIndex": index, "TaskId": task_id, "ResponsibleNode": node})
+    node = responsible_node(record_of(request), task["TaskId"])
+    return json_response({"RaftCommandIndex": index, "TaskId": task["TaskId"], "ResponsibleNode": node})
 
 
 def list_all(request: Request) -> Response:
@@ -164,10 +160,20 @@ async def set_state(request: Request) -> Response:
     )
 
 
-def with_task(list_name: str, task: dict[str, Any]) -> Callable[[dict[str, Any]], None]:
-    """A change of a record that puts a task into one of its lists, in the place of the one with its id."""
+def with_task(
+    list_name: str, task: dict[str, Any], first_id: Callable[[], int] = lambda: 1
+) -> Callable[[dict[str, Any]], None]:
+    """A change of a record that puts a task into one of its lists, in the place of the one with its id.
+
+    A task without an id gets one that is free in the record which is changed, `first_id` or behind it: the change is
+    made again when somebody else's came first.
+    """
+    is_new = not task["TaskId"]
 
     def change(record: dict[str, Any]) -> None:
+        if is_new:
+            taken = {each["TaskId"] for each in record[list_name]}
+            task["TaskId"] = next(id for id in itertools.count(first_id()) if id not in taken)
         record[list_name] = [each for each in record[list_name] if each["TaskId"] != task["TaskId"]] + [task]
 
     return change
