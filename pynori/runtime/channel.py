@@ -143,7 +143,7 @@ class Channel(asyncio.Protocol):
                 continue
             try:
                 self._receive(kind, _unpacked(payload) if flags & COMPRESSED else payload)
-            except (PynoriError, ValueError) as error:
+            except (PynoriError, ValueError, msgspec.MsgspecError) as error:
                 self.close(f"a frame of kind {kind} that cannot be taken: {error}")
                 return
         del held[:position]

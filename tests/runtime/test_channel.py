@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 import uvloop
 
@@ -226,5 +227,24 @@ def test_bytes_that_are_no_frames_end_the_channel(data: bytes) -> None:
             ours.channel._transport.write(data)
             reason = await asyncio.wait_for(theirs.ended, 5)
             assert "a frame of" in reason and theirs.frames == []
+
+    run(main)
+
+
+@pytest.mark.parametrize("failure", [ValueError("no"), Forbidden("no"), msgspec.ValidationError("no")])
+def test_a_frame_that_cannot_be_taken_ends_the_channel(failure: Exception) -> None:
+    """Whatever a receiver says of a payload that is none of its own, the connection ends and the reason is told."""
+
+    async def main() -> None:
+        async with connected() as (caller, callee):
+            assert caller.channel is not None and callee.channel is not None
+
+            def refuse(kind: int, payload: bytes) -> None:
+                raise failure
+
+            callee.channel._receive = refuse
+            caller.channel.send(7, b"nonsense")
+            assert await callee.ended == "a frame of kind 7 that cannot be taken: no"
+            await caller.ended
 
     run(main)
