@@ -175,11 +175,22 @@ def test_a_state_that_comes_as_a_whole_keeps_the_vote(tmp_path: Path) -> None:
     store.load(("cluster",))
     store.begin({"id": 7}, Membership(frozenset((7,))), 1)
     store.write(Round(hard_state=HardState(9, 5, 1)))
-    _, _, membership, data = store.dump()
-    store.install(40, 3, membership, data, None)
+    dump = store.dump()
+    part = dump.next_part()
+    assert part is not None and dump.next_part() is None
+    membership = dump.membership
+    dump.close()
+
+    def install(index: int, term: int, hard_state: HardState | None) -> None:
+        while not store.clear_next():
+            pass
+        store.stage(part)
+        store.switch(index, term, membership, hard_state)
+
+    install(40, 3, None)
     loaded = store.load(("cluster",))
     assert loaded.hard_state == HardState(9, 5, 40) and (loaded.applied, loaded.before) == (40, (40, 3))
-    store.install(50, 9, membership, data, HardState(10, 0, 50))
+    install(50, 9, HardState(10, 0, 50))
     assert store.load(("cluster",)).hard_state == HardState(10, 0, 50)
     store.close()
 

@@ -204,7 +204,7 @@ def external_shape(request: Request, record: Record, task_id: int) -> dict[str, 
         link = next((each for each in links if each.destination.task_id == task_id), None)
     status = "None" if task.disabled else "NotOnThisNode"
     if link is not None:
-        status = "Active" if link.is_connected else "Reconnect"
+        status = "NotActive" if link.is_paused else "Active" if link.is_connected else "Reconnect"
     return {
         "TaskId": task_id,
         "TaskName": task.name,
