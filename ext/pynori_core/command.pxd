@@ -55,8 +55,8 @@ cdef packed struct CommandHeader:      # 40 bytes
     uint16_t collection_size           # 0: none is stated
     uint16_t source_count              # entries of the vector with which the document came from elsewhere
     uint16_t collection_key_size       # lower-cased name, behind the name
-    uint32_t exact                     # of a cluster-wide transaction: no entry of this database is added to the source,
-                                       # and an AgreedOrder precedes the document
+    # Of a cluster-wide transaction: no entry of this database is added to the source; an AgreedOrder precedes the body.
+    uint32_t exact
 
 cdef packed struct PurgeOrder:
     uint64_t etag_max                  # tombstones up to it may go
@@ -168,8 +168,8 @@ cdef class Batch:
     cdef readonly Py_ssize_t count
     cdef size_t body_bytes
     cdef bint handed_over
-    cdef int add(self, int kind, str id, str expected, str source, const AgreedOrder* agreed, const uint8_t* body, size_t body_size,
-                 const uint8_t* collection, size_t collection_size) except -1
+    cdef int add(self, int kind, str id, str expected, str source, const AgreedOrder* agreed, const uint8_t* body,
+                 size_t body_size, const uint8_t* collection, size_t collection_size) except -1
     cdef int put_text(self, str id, const uint8_t* text, size_t size, str expected, str source,
                       const AgreedOrder* agreed) except -1
     cdef int add_built(self, Builder* builder, str id, str expected, str source, const AgreedOrder* agreed) except -1

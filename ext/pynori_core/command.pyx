@@ -281,7 +281,8 @@ cdef class Batch:
         expected_change_vector: None, do not care; "", must not exist.
         source_change_vector: what the document had seen where it comes from; merged into what it gets here. `exact`:
         the cluster has agreed on it, and this database adds no entry of its own, only what it takes the place of, in
-        whatever collection that stands. When something here has seen it already, nothing is written. ticks: when it was agreed on; 0: now.
+        whatever collection that stands. When something here has seen it already, nothing is written. ticks: when it was
+        agreed on; 0: now.
         Raises: JsonError, InvalidArgument, TooLarge; nothing is added then.
         """
         cdef size_t size = <size_t>body.shape[0]

@@ -11,8 +11,8 @@ being made or removed, and on which nodes), `cluster_transactions` (how many doc
 them), `transactions_applied` (by group, up to where each node has told that it has applied them), `decisions` (the
 supervisor's last ones), `compare_exchange_counts` (values by group), `purging` (groups whose large tables are still to
 be emptied). The large ones, of bytes, stay on disk: `compare_exchange` (by the id of the database's group, "/" and the
-lower-case key), `compare_exchange_expiry` (by time, "/" and the key of such a value) and `transactions` (by that id, "/" and the raft index: what the instances of the database have still
-to apply).
+lower-case key), `compare_exchange_expiry` (by time, "/" and the key of such a value) and `transactions` (by that id,
+"/" and the raft index: what the instances of the database have still to apply).
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""The whole state on its way to a node that lacks entries which nobody keeps any more: in parts, over a channel of its own.
+"""The whole state on its way to a node that lacks entries which nobody keeps any more: in parts, over its own channel.
 
-The leader's core wants a snapshot sent. Its node opens a channel to the other one, reads its state as of one transaction
-and sends it in parts of bounded size, a few ahead of what is accepted; so neither end holds much in memory, and words of
-the core are not held up. The receiver puts each part beside its own state, which stays valid, and accepts it when it is
-on disk. When it has all it hands the core's message, which comes last, to its core; and when that wants the snapshot
-stored, one small transaction puts the new state in the place of the old one.
+The leader's core wants a snapshot sent. Its node opens a channel to the other one, reads its state as of one
+transaction and sends it in parts of bounded size, a few ahead of what is accepted; so neither end holds much in memory,
+and words of the core are not held up. The receiver puts each part beside its own state, which stays valid, and accepts
+it when it is on disk. When it has all it hands the core's message, which comes last, to its core; and when that wants
+the snapshot stored, one small transaction puts the new state in the place of the old one.
 
 A transfer that breaks is given up: the core is told, and begins another one, which removes what the first has left.
 
@@ -114,7 +114,8 @@ class StateSender:
         last = replace(message, snapshot=Snapshot(dump.index, dump.term, dump.membership, totals))
         channel.send(_END, encode_message(last))
         await connection.wait(count + 1)
-        log.info("cluster", f"node {message.target} has the state of index {dump.index}: {size_bytes} bytes, {count} parts")
+        told = f"node {message.target} has the state of index {dump.index}: {size_bytes} bytes in {count} parts"
+        log.info("cluster", told)
 
 
 class StateReceiver:

@@ -42,7 +42,7 @@ _NODE_KEY = b"node"
 _RECENT_KEY = b"recent"  # marks of commands before the log, of a state that came as a whole
 _RECENT_NEXT_KEY = b"recent.next"  # the same of a state that is on its way
 _RECENT_PART = "@recent"  # of a dump
-_GENERATION_KEY = b"generation"  # which of two sets of trees holds the tables; the other one is for what takes its place
+_GENERATION_KEY = b"generation"  # which of two sets of trees holds the tables; what takes its place comes to the other
 _TABLE_PREFIXES = ("table.", "table2.")
 
 _encode_part = msgspec.msgpack.Encoder().encode

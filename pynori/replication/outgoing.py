@@ -85,7 +85,7 @@ class OutgoingLink:
             self._database.tombstones.release(self._owner)
 
     def pause(self, reason: str) -> None:
-        """Stand still for a reason, or go on, for ""; what the receiver has not accepted is kept for it all the while."""
+        """Stand still for a reason, or go on, for "". What the receiver has not accepted is kept for it meanwhile."""
         if reason != self._pause:
             self._pause = reason
             if reason:

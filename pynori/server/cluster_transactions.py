@@ -2,9 +2,9 @@
 
 What the cluster has agreed on is kept in its state until all instances have applied it. The database notes the raft
 index of the last one in the same transaction as its documents, so that neither a restart nor a second look applies it
-again. Documents get the change vector and the time that all instances of the database give them, upon the same version the
-same bytes, and siblings do not send them to each other. The vector's number grows with each document command: a version
-that came from a sibling and has seen a command is not set back to it.
+again. Documents get the change vector and the time that all instances of the database give them, upon the same version
+the same bytes, and siblings do not send them to each other. The vector's number grows with each document command: a
+version that came from a sibling and has seen a command is not set back to it.
 """
 
 from __future__ import annotations
