@@ -227,6 +227,8 @@ CLUSTER_REMOVED_KEPT: Final = 64  # nodes that have left, which are told so and 
 STATE_PART_SIZE_BYTES: Final = 1 * MIB  # of the whole state on its way to another node, and one value at most beyond it
 STATE_PARTS_WINDOW: Final = 4  # parts on their way: what both ends of a transfer hold in memory
 STATE_PART_WAIT_MS: Final = 60_000  # until the receiver has a part on disk
+STATE_SCRATCH_BYTES_MAX: Final = 96 * MIB  # pages of the state in memory beyond which writers wait for a checkpoint
+STATE_CHECKPOINT_BYTES: Final = 32 * MIB  # of the journal, after which one begins
 STATE_CLEAR_STEP: Final = 4_096  # values of a state that was replaced, removed by one transaction
 RAFT_LOG_ENTRIES_TRANSFER_MAX: Final = 131_072  # entries that are kept for a node that is getting the whole state
 

@@ -45,6 +45,10 @@ _RECENT_PART = "@recent"  # of a dump
 _GENERATION_KEY = b"generation"  # which of two sets of trees holds the tables; what takes its place comes to the other
 _TABLE_PREFIXES = ("table.", "table2.")
 
+# What is not in the data file yet is held in memory: a state that comes as a whole must not need more of it the larger
+# it is.
+_MEMORY = {"scratch_bytes_max": limits.STATE_SCRATCH_BYTES_MAX, "checkpoint_bytes": limits.STATE_CHECKPOINT_BYTES}
+
 _encode_part = msgspec.msgpack.Encoder().encode
 decode_part = msgspec.msgpack.Decoder(list[tuple[str, bytes, bytes]]).decode
 
@@ -95,8 +99,8 @@ class Store:
         if directory is None:
             return cls(Env.create(None))
         if directory.exists():
-            return cls(Env.open(str(directory)))
-        return cls(Env.create(str(directory)))
+            return cls(Env.open(str(directory), **_MEMORY))
+        return cls(Env.create(str(directory), **_MEMORY))
 
     def load(self, tables: tuple[str, ...]) -> Loaded:
         """Read what a node starts from; `tables`: the small ones."""
