@@ -47,7 +47,7 @@ _TABLE_PREFIXES = ("table.", "table2.")
 
 # What is not in the data file yet is held in memory: a state that comes as a whole must not need more of it the larger
 # it is.
-_MEMORY = {"scratch_bytes_max": limits.STATE_SCRATCH_BYTES_MAX, "checkpoint_bytes": limits.STATE_CHECKPOINT_BYTES}
+_SCRATCH_BYTES, _CHECKPOINT_BYTES = limits.STATE_SCRATCH_BYTES_MAX, limits.STATE_CHECKPOINT_BYTES
 
 _encode_part = msgspec.msgpack.Encoder().encode
 decode_part = msgspec.msgpack.Decoder(list[tuple[str, bytes, bytes]]).decode
@@ -99,8 +99,8 @@ class Store:
         if directory is None:
             return cls(Env.create(None))
         if directory.exists():
-            return cls(Env.open(str(directory), **_MEMORY))
-        return cls(Env.create(str(directory), **_MEMORY))
+            return cls(Env.open(str(directory), scratch_bytes_max=_SCRATCH_BYTES, checkpoint_bytes=_CHECKPOINT_BYTES))
+        return cls(Env.create(str(directory), scratch_bytes_max=_SCRATCH_BYTES, checkpoint_bytes=_CHECKPOINT_BYTES))
 
     def load(self, tables: tuple[str, ...]) -> Loaded:
         """Read what a node starts from; `tables`: the small ones."""
