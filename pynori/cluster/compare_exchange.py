@@ -160,7 +160,10 @@ def delete(view: View, fields: Fields, index: int) -> Outcome:
 
 
 def transact(view: View, fields: Fields, index: int) -> None:
-    """As `transact_at`, of an earlier version: each instance gives its documents a time of its own."""
+    """As `transact_at`, of an earlier version.
+
+    Each instance gives its documents a time of its own, and the keys of their guards are spelt as their ids are.
+    """
     _transact(view, fields, index, 0)
 
 
@@ -209,7 +212,8 @@ def _transact(view: View, fields: Fields, index: int, ticks: int) -> None:
             _remove(view, where)
         else:
             value = msgspec.json.encode({"Object": {"Id": each["id"]}}).decode()
-            _store(view, where, GUARD_PREFIX + each["id"], index, value, 0)
+            id = each["id"].lower() if ticks else each["id"]
+            _store(view, where, GUARD_PREFIX + id, index, value, 0)
 
 
 def applied(view: View, fields: Fields, index: int) -> None:

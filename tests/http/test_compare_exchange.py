@@ -182,6 +182,18 @@ def test_what_a_cluster_wide_batch_cannot_hold(run, open_api) -> None:
     run(main())
 
 
+def test_a_guard_is_spelt_in_lower_case(run, open_api) -> None:
+    """Whoever lists the values finds guards under keys that do not depend on how the ids are spelt."""
+
+    async def main() -> None:
+        async with open_api() as api:
+            await api.json("POST", BATCH, cluster_wide(put("Users/1-A")), 201)
+            (guard,) = (await api.json("GET", f"{VALUES}?startsWith=rvn-atomic"))["Results"]
+            assert guard["Key"] == "rvn-atomic/users/1-a" and guard["Value"]["Object"] == {"Id": "Users/1-A"}
+
+    run(main())
+
+
 def test_values_travel_with_documents_and_queries(run, open_api) -> None:
     """A load and a query bring the values whose keys the documents name, and a query compares with one."""
 
