@@ -14,9 +14,10 @@ import struct
 from dataclasses import dataclass
 
 from pynori_core import change_vector
+from pynori_core.errors import EngineError
 
 from pynori import limits
-from pynori.errors import InvalidArgument
+from pynori.errors import InvalidArgument, from_engine
 
 BATCH, ACCEPTED, REFUSED, OWN = 1, 2, 3, 4
 _IS_END = 1  # flag of a batch: with it the receiver has all that the sender had when it read it
@@ -87,7 +88,10 @@ def encode_own(vector: str) -> bytes:
 def decode_own(payload: bytes) -> str:
     """Raises: InvalidArgument."""
     vector = _vector(payload)
-    change_vector.parse(vector)
+    try:
+        change_vector.parse(vector)
+    except EngineError as error:
+        raise from_engine(error) from error
     return vector
 
 
