@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from pynori.server.server import Server
 
 TICK_S = 1.0
-FREEZE_AFTER_S = 0.02
 OVERLOADED = (
     status_line(503) + b"Retry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n"
     b"Raven-Server-Version: %b\r\n\r\n" % SERVER_VERSION.encode("ascii")
@@ -118,15 +117,11 @@ class Listener:
             await asyncio.wait([self._empty], timeout=grace_seconds)
 
     def freeze(self) -> None:
-        """Hear no more requests, once the present ones are answered: they hang, as with a server that is stuck."""
-
-        def hold() -> None:
-            self._is_frozen = True
-            for connection in self.connections:
-                if connection.transport is not None:
-                    connection.transport.set_protocol(_Deaf(connection))
-
-        self.loop.call_later(FREEZE_AFTER_S, hold)
+        """Hear no more requests: they hang, as with a server that is stuck. The present ones are still answered."""
+        self._is_frozen = True
+        for connection in self.connections:
+            if connection.transport is not None:
+                connection.transport.set_protocol(_Deaf(connection))
 
     def close(self) -> None:
         """Stop at once: what is still connected is cut."""
