@@ -73,6 +73,20 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
+class Sight:
+    """What one node says of another one, by the tags of nodes: evidence."""
+
+    state: State
+    since_ms: float  # on the clock of this node, as all here
+    incarnation: int
+    answered_ms: float | None  # when it was last seen to live, by this node or through another one
+    is_fresh: bool  # whether that is so lately that it says something about now
+    reached_by: tuple[str, ...]  # others that have reached it lately when this node did not
+    missed_by: tuple[str, ...]  # others that have not reached it, of the SUSPECT and FAILED
+    round_trip_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Options:
     """How a member behaves.
 
