@@ -11,7 +11,8 @@ A node that is itself unwell waits longer: each probe without an answer raises i
 asked say that they are there; an answer lowers it. While it stood still no time has passed for others.
 
 Members are given; nothing here makes or ends a membership, and the failed are probed further on, in their turn. Who
-comes back, or begins, exchanges all that is known with the first that it hears, where failures count as suspicions.
+comes back, or begins, exchanges all that is known with the first that it hears. That another one takes a member to
+have failed is never more than one more suspicion: each node comes to its own end.
 
 The caller hands in messages and the time, calls `tick` at `next_ms`, and sends what `take_messages` returns. Messages
 may be lost. The same calls lead to the same state: nothing here knows a clock, chance or a network.
@@ -171,11 +172,8 @@ class Swim:
             return
         self._notice_pause(now_ms)
         source.answered_ms = now_ms
-        if message.kind in (Kind.TABLE, Kind.TABLE_ANSWER):
-            self._take_table(message, now_ms)
-        else:
-            for news in message.news:
-                self._hear(news, message.source, now_ms)
+        for news in message.news:
+            self._hear(news, message.source, now_ms)
         if message.kind is Kind.PING:
             self._send(Kind.ACK, message.source, message.number)
         elif message.kind is Kind.ACK:
@@ -184,6 +182,8 @@ class Swim:
             self._begin_relay(message, now_ms)
         elif message.kind is Kind.NACK and self._probe is not None and self._probe.number == message.number:
             self._probe.nacks += 1
+        elif message.kind is Kind.TABLE:
+            self._send_table(Kind.TABLE_ANSWER, message.source)
         if self._lacks_table:
             self._send_table(Kind.TABLE, message.source)
         self._plan()
@@ -307,7 +307,8 @@ class Swim:
         for suspected in sorted(self._suspected):
             member = self.members[suspected]
             if now_ms >= self._suspicion_end_ms(member):
-                self._fail(member, member.incarnation, member.accusers[0], now_ms)
+                self._become(member, FAILED, member.incarnation, now_ms)
+                self._spread(News(member.id, FAILED, member.incarnation, self.node_id))
 
     def _suspicion_end_ms(self, member: Member) -> float:
         options = self._options
@@ -318,12 +319,6 @@ class Swim:
             return member.since_ms + short_ms
         share = math.log(len(member.accusers)) / math.log(expected + 1)
         return member.since_ms + short_ms * max(1.0, options.suspicion_spread * (1 - share) + share)
-
-    def _fail(self, member: Member, incarnation: int, accuser: int, now_ms: float) -> None:
-        if accuser not in member.accusers and len(member.accusers) <= self._options.confirmations:
-            member.accusers.append(accuser)
-        self._become(member, FAILED, incarnation, now_ms)
-        self._spread(News(member.id, FAILED, incarnation, accuser))
 
     def _become(self, member: Member, state: State, incarnation: int, now_ms: float) -> None:
         before, member.state, member.incarnation = member.state, state, incarnation
@@ -343,16 +338,12 @@ class Swim:
         member = self.members.get(news.subject)
         if member is None:
             return
-        if news.state is SUSPECT:
+        if news.state is not ALIVE:
+            # Another one's failure is a suspicion here: who hears nobody would else take all for failed, for all.
             self._suspect(member, news.incarnation, news.accuser, now_ms)
-        elif news.state is ALIVE:
-            if news.incarnation > member.incarnation:
-                self._become(member, ALIVE, news.incarnation, now_ms)
-                self._spread(news)
-        elif news.incarnation > member.incarnation or (
-            news.incarnation == member.incarnation and member.state is not FAILED
-        ):
-            self._fail(member, news.incarnation, news.accuser, now_ms)
+        elif news.incarnation > member.incarnation:
+            self._become(member, ALIVE, news.incarnation, now_ms)
+            self._spread(news)
 
     def _hear_of_self(self, news: News, source: int) -> None:
         """Say that this node lives, when somebody takes it to be gone, or knows a later incarnation from before."""
@@ -372,15 +363,6 @@ class Swim:
     def _spread(self, news: News) -> None:
         times = self._options.news_repeats * math.ceil(math.log2(len(self.members) + 2))
         self._rumours.put(news, times)
-
-    def _take_table(self, message: Message, now_ms: float) -> None:
-        for news in message.news:
-            if news.state is FAILED and news.subject != self.node_id:
-                # It may be old: the subject gets the time to refute it.
-                news = News(news.subject, SUSPECT, news.incarnation, message.source)
-            self._hear(news, message.source, now_ms)
-        if message.kind is Kind.TABLE:
-            self._send_table(Kind.TABLE_ANSWER, message.source)
 
     def _send_table(self, kind: Kind, target: int) -> None:
         """All that is known of members, where it is more than that they are there."""

@@ -8,7 +8,7 @@ import math
 import random
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from pynori.cluster import gossip
 from pynori.cluster.swim import Swim
@@ -17,6 +17,17 @@ from pynori.cluster.swim_types import Member, Message, State
 PERIOD_MS = 1_000.0
 DELAY_MS = (0.3, 30.0)  # of a message: two are often out of order
 HEAD_SIZE_BYTES = 6  # of a frame
+AT_ONCE_MAX = 10_000  # events at the same moment
+
+
+class Change(NamedTuple):
+    """Somebody believes something else of another one."""
+
+    at_ms: float
+    who: int
+    whom: int
+    before: State
+    now: State
 
 
 class World:
@@ -34,7 +45,7 @@ class World:
         self.sent = Counter[int]()  # messages by node
         self.sent_bytes = Counter[int]()
         self.largest_bytes = 0
-        self.changes: list[tuple[float, int, int, State, State]] = []  # (when, who believes, of whom, before, now)
+        self.changes: list[Change] = []
         self._measures = measures
         self._places = {id: place for place, id in enumerate(self.ids)}
         self._events: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
@@ -79,8 +90,12 @@ class World:
     def run(self, seconds: float) -> None:
         """Let time pass."""
         end_ms = self.now_ms + seconds * 1_000
+        at_once = 0
         while self._events and self._events[0][0] <= end_ms:
+            before_ms = self.now_ms
             self.now_ms, _, what, arguments = heapq.heappop(self._events)
+            at_once = at_once + 1 if self.now_ms == before_ms else 0
+            assert at_once < AT_ONCE_MAX, "a node wants to be called again and again"
             what(*arguments)
         self.now_ms = end_ms
 
@@ -100,14 +115,20 @@ class World:
         running = (place for place, node in enumerate(self.nodes) if node is not None and place != other)
         return [place for place in running if self.view(place, other).state is state]
 
-    def falsely_failed(self) -> list[tuple[float, int, int]]:
-        """When somebody took a node to have failed: (when, who, whom)."""
-        return [(at_ms, who, whom) for at_ms, who, whom, _, now in self.changes if now is State.FAILED]
+    def failures(self) -> list[Change]:
+        """When somebody took a node to have failed."""
+        return [change for change in self.changes if change.now is State.FAILED]
+
+    def believed_wrongly(self) -> list[tuple[int, int]]:
+        """Who takes whom not to live, of those that run."""
+        running = [place for place, node in enumerate(self.nodes) if node is not None]
+        pairs = ((who, whom) for who in running for whom in running if who != whom)
+        return [(who, whom) for who, whom in pairs if self.view(who, whom).state is not State.ALIVE]
 
     # ---- inside
 
     def _changed(self, place: int, member: Member, before: State) -> None:
-        self.changes.append((self.now_ms, place, self._places[member.id], before, member.state))
+        self.changes.append(Change(self.now_ms, place, self._places[member.id], before, member.state))
 
     def _at(self, at_ms: float, what: Callable[..., None], *arguments: Any) -> None:
         heapq.heappush(self._events, (at_ms, next(self._order), what, arguments))
