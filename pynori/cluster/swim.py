@@ -12,7 +12,8 @@ asked say that they are there; an answer lowers it. While it stood still no time
 
 Members are given; nothing here makes or ends a membership, and the failed are probed further on, in their turn. Who
 comes back, or begins, exchanges all that is known with the first that it hears. That another one takes a member to
-have failed is never more than one more suspicion: each node comes to its own end.
+have failed is one more suspicion; it is taken over when as many as are needed have suspected it, each on its own. Else
+one node that hears nobody would take all to have failed, for everybody.
 
 The caller hands in messages and the time, calls `tick` at `next_ms`, and sends what `take_messages` returns. Messages
 may be lost. The same calls lead to the same state: nothing here knows a clock, chance or a network.
@@ -307,18 +308,27 @@ class Swim:
         for suspected in sorted(self._suspected):
             member = self.members[suspected]
             if now_ms >= self._suspicion_end_ms(member):
-                self._become(member, FAILED, member.incarnation, now_ms)
-                self._spread(News(member.id, FAILED, member.incarnation, self.node_id))
+                self._fail(member, now_ms)
 
     def _suspicion_end_ms(self, member: Member) -> float:
         options = self._options
-        count = len(self.members) + 1
-        short_ms = options.period_ms * options.suspicion_periods * max(1.0, math.log10(count))
-        expected = min(options.confirmations, count - 2)  # nobody but the suspected and its accuser may be there
-        if expected == 0:
+        short_ms = options.period_ms * options.suspicion_periods * max(1.0, math.log10(len(self.members) + 1))
+        if self._is_shared(member):
             return member.since_ms + short_ms
-        share = math.log(len(member.accusers)) / math.log(expected + 1)
+        share = math.log(len(member.accusers)) / math.log(self._confirmations() + 1)
         return member.since_ms + short_ms * max(1.0, options.suspicion_spread * (1 - share) + share)
+
+    def _confirmations(self) -> int:
+        """How many may suspect a member beside the first: in a small cluster there are no more others."""
+        return min(self._options.confirmations, len(self.members) - 1)
+
+    def _is_shared(self, member: Member) -> bool:
+        """Whether so many suspect a member that nobody else needs to be waited for."""
+        return len(member.accusers) > self._confirmations()
+
+    def _fail(self, member: Member, now_ms: float) -> None:
+        self._become(member, FAILED, member.incarnation, now_ms)
+        self._spread(News(member.id, FAILED, member.incarnation, self.node_id))
 
     def _become(self, member: Member, state: State, incarnation: int, now_ms: float) -> None:
         before, member.state, member.incarnation = member.state, state, incarnation
@@ -339,8 +349,9 @@ class Swim:
         if member is None:
             return
         if news.state is not ALIVE:
-            # Another one's failure is a suspicion here: who hears nobody would else take all for failed, for all.
             self._suspect(member, news.incarnation, news.accuser, now_ms)
+            if news.state is FAILED and member.state is SUSPECT and self._is_shared(member):
+                self._fail(member, now_ms)
         elif news.incarnation > member.incarnation:
             self._become(member, ALIVE, news.incarnation, now_ms)
             self._spread(news)

@@ -1,4 +1,4 @@
-"""What must hold of SWIM in simulation, each a function of a seed: the tests run some seeds, the soak many, mutants all.
+"""What must hold of SWIM in simulation, each a function of a seed: tests run some, the soak many.
 
 A function raises AssertionError when it finds something wrong, and returns what it has measured, for the ledger.
 """
@@ -52,7 +52,7 @@ def quiet(seed: int, count: int = LARGE, seconds: float = 600, loss: float = LOS
 
 
 def traffic(seed: int, seconds: float = 120) -> tuple[float, float]:
-    """Bytes per node and second do not grow with the nodes; news end; a frame is bounded. Returns them for 10 and 50."""
+    """Bytes per node and second do not grow with the nodes; news end; a frame is bounded. Returns them."""
     rates = []
     for count in (10, LARGE):
         world = World(seed, count, LOSS, measures=True)
@@ -161,7 +161,7 @@ def slow(seed: int, count: int = 10) -> None:
 
 
 def scripted(seed: int) -> None:
-    """A single node hears made-up news: what is old, repeated, about nobody, or about itself, has the effect it must."""
+    """A single node hears made-up news: what is old, repeated, of nobody, or of itself, does what it must."""
     world = World(seed, 4)
     node = world.node(0)
     one, two, three = world.ids[1:]
@@ -264,7 +264,7 @@ def thawed(seed: int) -> None:
 
 
 def slow_to_judge(seed: int) -> None:
-    """The time of a suspicion grows with the logarithm of the nodes, and shrinks with each other node that shares it."""
+    """The time of a suspicion grows with the logarithm of the nodes, and shrinks with each other that shares it."""
     times = {count: [_suspicion_s(seed, count, others) for others in range(4)] for count in (2, 3, 5, 10, 50)}
     for count, by_others in times.items():
         assert by_others == sorted(by_others, reverse=True), f"{count}: {by_others}"
@@ -291,7 +291,8 @@ def _suspicion_s(seed: int, count: int, others: int) -> float:
 
 
 CHECKS: dict[str, Callable[[int], object]] = {
-    "scripted": scripted, "fair": fair, "thawed": thawed, "slow to judge": slow_to_judge, "blocked": blocked, "deaf": deaf, "halves": halves,
-    "paused": paused, "slow": slow, "killed": lambda seed: killed(seed, 10), "quiet": lambda seed: quiet(seed, 20, 300),
+    "scripted": scripted, "fair": fair, "thawed": thawed, "slow to judge": slow_to_judge, "blocked": blocked,
+    "deaf": deaf, "halves": halves, "paused": paused,
+    "slow": slow, "killed": lambda seed: killed(seed, 10), "quiet": lambda seed: quiet(seed, 20, 300),
     "traffic": lambda seed: traffic(seed, 60),
 }  # fmt: skip

@@ -131,7 +131,7 @@ def test_a_dead_node_is_set_aside_as_before(tmp_path: Path) -> None:
 def test_who_is_back_is_connected_to_at_once(
     tmp_path: Path, links: Links, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a long absence the pause between two tries is long; a node that is heard of is connected to before it ends."""
+    """The pause between two tries is long, but a node that is heard of is connected to before it ends."""
     monkeypatch.setattr(limits, "PEER_RETRY_MS_MIN", 30_000)
     monkeypatch.setattr(limits, "PEER_RETRY_MS_MAX", 60_000)
 
@@ -169,8 +169,8 @@ def test_a_node_alone_is_silent(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(bool(why_not()), reason=why_not())
 def test_processes_in_a_network_with_a_cut() -> None:
-    """Server processes, packets dropped between leader and one node: it stays; frozen for all, it is set aside."""
-    network = Network(4)
+    """Server processes, packets dropped between the leader and one node, past its periods: the node stays."""
+    network = Network(3)
     try:
         stage = Stage("gossip", quiet=True, network=network)
         try:
@@ -183,29 +183,22 @@ def test_processes_in_a_network_with_a_cut() -> None:
 
 
 def _walk(stage: Stage, network: Network) -> None:
-    stage.start(1, 2, 3, 4)
+    stage.start(1, 2, 3)
     stage.create(1, "First")
-    stage.join(1, 2, 3, 4)
-    stage.create(1, "Spade", 3, ["D", "B", "C"])
-    all_members = {"Member": ["D", "B", "C"], "Rehab": [], "Promotable": []}
-    stage.wait("D answers probes", lambda: stage.cluster(1)["Status"]["D"]["Gossip"]["RoundTripMs"] is not None)
-    assert stage.cluster(1)["Leader"] == "A"
-    network.deafen(1, 4)
-    network.deafen(4, 1)
-    time.sleep(9)
-    health = stage.ask(1, "GET", "/admin/cluster/maintenance-stats")["D"]
-    stage.see("the leader does not hear of D", True, health["SilentForMs"] > 6_000)
-    stage.see("others do", True, "reach" in health["OthersSay"])
-    stage.see("D stays where it was", [all_members] * 2, [stage.group(node, "Spade") for node in (1, 2)])
+    stage.join(1, 2, 3)
+    stage.create(1, "Spade", 2, ["C", "B"])
+    stage.wait("C answers probes", lambda: stage.cluster(1)["Status"]["C"]["Gossip"]["RoundTripMs"] is not None)
+    stage.see("A leads", "A", stage.cluster(1)["Leader"])
+    network.deafen(1, 3)
+    network.deafen(3, 1)
+    time.sleep(7)
+    health = stage.ask(1, "GET", "/admin/cluster/maintenance-stats")["C"]
+    stage.see("the leader does not hear of C", True, health["SilentForMs"] > 5_500)
+    stage.see("B does", "B reaches it", health["OthersSay"])
+    there = {"Member": ["C", "B"], "Rehab": [], "Promotable": []}
+    stage.see("C stays where it was", [there] * 2, [stage.group(node, "Spade") for node in (1, 2)])
     network.heal()
-    stage.wait("the leader hears of D again",
-               lambda: stage.ask(1, "GET", "/admin/cluster/maintenance-stats")["D"]["Status"] == "OK")  # fmt: skip
-    stage.see("D was never moved", all_members, stage.group(1, "Spade"))
-    stage.freeze(4)
-    begun = time.monotonic()
-    stage.wait("D is set aside", lambda: stage.group(1, "Spade")["Rehab"] == ["D"])
-    stage.see("when its period is over", True, time.monotonic() - begun < 5 + 3)
-    told = stage.ask(1, "GET", "/admin/cluster/observer/decisions")["ObserverLog"][-1]["Message"]
-    stage.see("and who cannot reach it", True, told.endswith("cannot reach it either"))
-    stage.thaw(4)
-    stage.wait("D is back", lambda: stage.group(1, "Spade")["Member"] == ["B", "C", "D"])
+    stage.wait("the leader hears of C again",
+               lambda: stage.ask(1, "GET", "/admin/cluster/maintenance-stats")["C"]["Status"] == "OK")  # fmt: skip
+    stage.see("C was never moved", (there, []),
+              (stage.group(1, "Spade"), stage.ask(1, "GET", "/admin/cluster/observer/decisions")["ObserverLog"]))

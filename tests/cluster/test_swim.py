@@ -32,7 +32,7 @@ def test_an_hour_without_a_false_failure() -> None:
 
 
 def test_frames() -> None:
-    """A message comes out of its frame as it was, with what a later version has added passed over; others are refused."""
+    """A message comes out of its frame as it was; what a later version has added is passed over; others are refused."""
     message = Message(Kind.REQUEST, 5, 2**56 - 1, 7, 9, (News(9, State.SUSPECT, 3, 2),))
     payload = gossip.encode(message)
     assert gossip.decode(payload, 5) == message and len(payload) < 30
