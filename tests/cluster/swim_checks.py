@@ -67,7 +67,7 @@ def traffic(seed: int, seconds: float = 120) -> tuple[float, float]:
         world.run(60)
         before = sum(world.sent_bytes.values()), sum(world.sent.values())
         world.run(30)
-        sent_bytes, sent = (now - then for now, then in zip(_totals(world), before, strict=True))
+        sent_bytes, sent = (later - sooner for later, sooner in zip(_totals(world), before, strict=True))
         assert sent <= 2.1 * 30 * count, "a quiet cluster sends more than a ping and an answer in a period"
         assert sent_bytes <= 24 * sent, "a quiet cluster still tells news"
     assert rates[1] < 1.2 * rates[0], f"traffic grows with the nodes: {rates}"
