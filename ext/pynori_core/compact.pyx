@@ -24,8 +24,8 @@ from pynori_core.errors cimport (
 from pynori_core.identifier cimport ID_KEY_SIZE_MAX, identifier_key
 from pynori_core.items cimport Snapshot, snapshot_begin, snapshot_end, store_enter_or_raise, store_leave
 from pynori_core.table cimport (
-    SET_ALL, SET_BITMAP_SIZE, IndexEntry, RowScan, scan_next, scan_start, set_add, set_contains, set_members, set_remove,
-    table_append, table_delete, table_find, table_index_put, table_row_offset,
+    SET_ALL, SET_BITMAP_SIZE, IndexEntry, RowScan, scan_next, scan_start, set_add, set_contains, set_members,
+    set_remove, table_append, table_delete, table_find, table_index_put, table_row_offset,
 )
 from pynori_core.tables cimport (
     COVER_LARGE, INDEX_ID, ITEM_CONFLICT, ITEM_DOCUMENT, ITEM_TOMBSTONE, Cover, DatabaseState, Item, cover_set_offset,
