@@ -131,9 +131,9 @@ class Gossip:
         )  # fmt: skip
 
     def _fresh_ms(self) -> float:
-        """The watched are probed in turn, each with every second probe, which take longer while this node is unwell."""
-        periods = limits.SWIM_FRESH_PERIODS * (1 + self._swim.score) * max(1, len(self._watched))
-        return periods * self._options.period_ms
+        """The watched, or else all, are probed in turn, and a probe takes longer while this node is unwell."""
+        turns = len(self._watched) or len(self._tags)
+        return limits.SWIM_FRESH_PERIODS * (1 + self._swim.score) * turns * self._options.period_ms
 
     def sights(self) -> dict[str, Sight]:
         """What is known of each other node, by tag."""

@@ -141,6 +141,9 @@ class Swim:
         self._relays = {number: relay for number, relay in self._relays.items() if relay.subject in wanted}
         if self._probe is not None and self._probe.target not in wanted:
             self._probe = None
+        if self._probe is None:
+            # Who was alone has missed nothing.
+            self._next_probe_ms = max(self._next_probe_ms, now_ms)
         self._plan()
 
     def look_at(self, member_id: int, now_ms: float) -> None:

@@ -261,6 +261,10 @@ def thawed(seed: int) -> None:
     assert node.members[one].state is SUSPECT, "it had no time to refute"
     assert probed == one or node.members[probed].state is ALIVE, "it had no time to answer"
     assert node.score == 1
+    alone = World(seed, 1).node(0)
+    alone.set_members([one], now_ms)
+    alone.tick(now_ms)
+    assert alone.score == 0 and alone.take_messages(), "who was alone was not unwell"
 
 
 def slow_to_judge(seed: int) -> None:
