@@ -57,6 +57,7 @@ class Settings:
     rotate_after_seconds: int = 5
     rehab_after_seconds: int = 60
     replace_after_seconds: int = 900
+    compare_exchange_expiry_seconds: int = 60
     parent_process_id: int | None = None
 
 
@@ -329,6 +330,14 @@ OPTIONS: tuple[Option, ...] = (
         _integer(2, 10_000_000),
         ("replace-after",),
         "After how long a silence another node takes its place, for databases with DynamicNodesDistribution.",
+        "seconds",
+    ),
+    Option(
+        "Cluster.CompareExchangeExpiredDeleteFrequencyInSec",
+        "compare_exchange_expiry_seconds",
+        _integer(1, 1_000_000),
+        ("compare-exchange-expiry",),
+        "How often compare-exchange values are removed that have expired.",
         "seconds",
     ),
     Option(

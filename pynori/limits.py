@@ -234,7 +234,13 @@ DECISIONS_KEPT: Final = 512  # of the supervisor; the oldest go
 NODE_TAG_SIZE_MAX: Final = 4
 CLUSTER_NODES_MAX: Final = 64
 CLUSTER_REMOVED_KEPT: Final = 64  # nodes that have left, which are told so and get their tags again
-STATE_SNAPSHOT_SIZE_BYTES_MAX: Final = 96 * MIB  # of the whole state, sent to a node that is far behind
+STATE_PART_SIZE_BYTES: Final = 1 * MIB  # of the whole state on its way to another node, and one value at most beyond it
+STATE_PARTS_WINDOW: Final = 4  # parts on their way: what both ends of a transfer hold in memory
+STATE_PART_WAIT_MS: Final = 60_000  # until the receiver has a part on disk
+STATE_SCRATCH_BYTES_MAX: Final = 96 * MIB  # pages of the state in memory beyond which writers wait for a checkpoint
+STATE_CHECKPOINT_BYTES: Final = 32 * MIB  # of the journal, after which one begins
+STATE_CLEAR_STEP: Final = 4_096  # values of a state that was replaced, removed by one transaction
+RAFT_LOG_ENTRIES_TRANSFER_MAX: Final = 131_072  # entries that are kept for a node that is getting the whole state
 
 # ---- the cluster's state
 STATE_COMMANDS_WAITING_MAX: Final = 10_000  # commands that wait for a commit; more are refused
@@ -248,6 +254,7 @@ COMPARE_EXCHANGE_VALUE_SIZE_BYTES_MAX: Final = 2 * MIB
 CLUSTER_TRANSACTION_TRIES_MAX: Final = 64  # to apply one, while others write to its documents
 CLUSTER_TRANSACTIONS_STEP: Final = 64  # read at once to be applied
 CLUSTER_TRANSACTIONS_REPORTED: Final = 64  # applied ones that are removed from the state together
+COMPARE_EXCHANGE_EXPIRE_STEP: Final = 1_024  # expired values that are removed by one command
 COMPARE_EXCHANGE_PURGE_STEP: Final = 1_024  # values of a database that is gone, removed by one command
 DATABASE_MADE_WAIT_MS: Final = 10_000  # until other nodes have made the files of a new database
 DATABASE_DELETED_WAIT_MS: Final = 15_000  # and until they have removed those of one that is deleted
@@ -306,7 +313,10 @@ def check() -> None:
         ("a line fits the head", REQUEST_LINE_SIZE_BYTES_MAX <= REQUEST_HEAD_SIZE_BYTES_MAX),
         ("a group fits the waiting commands", STATE_GROUP_COMMANDS_MAX <= STATE_COMMANDS_WAITING_MAX),
         ("what was applied lately is in the log", RAFT_REPEAT_WINDOW <= RAFT_LOG_ENTRIES_KEPT),
-        ("a snapshot of the state fits a frame", STATE_SNAPSHOT_SIZE_BYTES_MAX < CHANNEL_FRAME_SIZE_BYTES_MAX),
+        (
+            "a part of the state fits a frame",
+            STATE_PART_SIZE_BYTES + 2 * STATE_COMMAND_SIZE_BYTES_MAX < CHANNEL_FRAME_SIZE_BYTES_MAX,
+        ),
         (
             "a batch of items fits a frame",
             BATCH_SIZE_BYTES_MAX + REPLICATION_BATCH_SIZE_BYTES_MAX < CHANNEL_FRAME_SIZE_BYTES_MAX,

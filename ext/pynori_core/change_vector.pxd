@@ -48,6 +48,8 @@ cdef int vector_merge(VectorEntry* target, int count, int capacity,
 cdef uint64_t vector_etag(const VectorEntry* entries, int count, const uint8_t* id) noexcept nogil
 # How many commands of cluster-wide transactions it has seen: the highest count under the tag RAFT; 0: none.
 cdef uint64_t vector_raft(const VectorEntry* entries, int count) noexcept nogil
+# Take out of `target` the entries of `source`'s identities that count as high or higher. Its new count.
+cdef int vector_without(VectorEntry* target, int count, const VectorEntry* source, int source_count) noexcept nogil
 # Whether entries that come from outside are in canonical order, with tags that are tags and
 # etags from 1 to ETAG_MAX.
 cdef bint vector_valid(const VectorEntry* entries, int count) noexcept nogil

@@ -281,6 +281,18 @@ cdef uint64_t vector_raft(const VectorEntry* entries, int count) noexcept nogil:
     return highest
 
 
+cdef int vector_without(VectorEntry* target, int count, const VectorEntry* source, int source_count) noexcept nogil:
+    cdef int left = 0
+    cdef int index
+    cdef int found
+    for index in range(count):
+        found = entry_find(source, source_count, &target[index], 0)
+        if found < 0 or target[index].etag < source[found].etag:
+            target[left] = target[index]
+            left += 1
+    return left
+
+
 cdef bint tag_valid(uint32_t tag) noexcept nogil:
     cdef char text[4]
     return tag_parse(text, tag_format(tag, text)) == tag

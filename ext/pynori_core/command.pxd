@@ -55,11 +55,15 @@ cdef packed struct CommandHeader:      # 40 bytes
     uint16_t collection_size           # 0: none is stated
     uint16_t source_count              # entries of the vector with which the document came from elsewhere
     uint16_t collection_key_size       # lower-cased name, behind the name
-    uint32_t exact                     # of a cluster-wide transaction: no entry of this database is added to the source
+    # Of a cluster-wide transaction: no entry of this database is added to the source; an AgreedOrder precedes the body.
+    uint32_t exact
 
 cdef packed struct PurgeOrder:
     uint64_t etag_max                  # tombstones up to it may go
     uint64_t count_max                 # how many go at most
+
+cdef packed struct AgreedOrder:        # of an exact put or delete: before the document
+    uint64_t last_modified             # ticks: when it was proposed, the same on every instance; 0: now
 
 cdef packed struct VersionOrder:       # COMMAND_VERSION: before the document
     uint64_t last_modified             # ticks
@@ -116,10 +120,10 @@ cdef struct CommandParts:              # what a record is made of; texts are val
     size_t expected_size
     const char* source                 # NULL: it comes from nowhere else
     size_t source_size
-    bint exact                         # `source` is the new vector
+    bint exact                         # `source` is the new vector; `order` is an AgreedOrder
     const uint8_t* collection          # of a put; as command_collection says
     size_t collection_size
-    const uint8_t* order               # what precedes the body: VersionOrder, ResolveOrder with its vectors, or NULL
+    const uint8_t* order               # what precedes the body: AgreedOrder, ResolveOrder with its vectors, or NULL
     size_t order_size
     const uint8_t* body
     size_t body_size
@@ -164,10 +168,11 @@ cdef class Batch:
     cdef readonly Py_ssize_t count
     cdef size_t body_bytes
     cdef bint handed_over
-    cdef int add(self, int kind, str id, str expected, str source, bint exact, const uint8_t* body, size_t body_size,
-                 const uint8_t* collection, size_t collection_size) except -1
-    cdef int put_text(self, str id, const uint8_t* text, size_t size, str expected, str source, bint exact) except -1
-    cdef int add_built(self, Builder* builder, str id, str expected, str source, bint exact) except -1
+    cdef int add(self, int kind, str id, str expected, str source, const AgreedOrder* agreed, const uint8_t* body,
+                 size_t body_size, const uint8_t* collection, size_t collection_size) except -1
+    cdef int put_text(self, str id, const uint8_t* text, size_t size, str expected, str source,
+                      const AgreedOrder* agreed) except -1
+    cdef int add_built(self, Builder* builder, str id, str expected, str source, const AgreedOrder* agreed) except -1
     cdef int add_known(self, const VectorEntry* entries, int count) except -1
     cdef int add_resolve(self, str id, bytes order, body) except -1
     cdef int add_ordered(self, int kind, str id, bytes order, const Builder* builder) except -1

@@ -11,14 +11,14 @@ class Batch:
     def __len__(self) -> int: ...
     def put(
         self, id: str, body: bytes | bytearray | memoryview, expected_change_vector: str | None = None, *,
-        source_change_vector: str | None = None, exact: bool = False,
+        source_change_vector: str | None = None, exact: bool = False, ticks: int = 0,
     ) -> None: ...  # fmt: skip
     def put_value(
         self, id: str, value: Any, expected_change_vector: str | None = None, *, source_change_vector: str | None = None
     ) -> None: ...
     def delete(
         self, id: str, expected_change_vector: str | None = None, *, source_change_vector: str | None = None,
-        exact: bool = False,
+        exact: bool = False, ticks: int = 0,
     ) -> None: ...  # fmt: skip
     def check(self, id: str, expected_change_vector: str) -> None: ...
     def set_position(self, name: str, position: int) -> None: ...

@@ -197,7 +197,10 @@ cdef int command_make(Output* records, const CommandParts* parts, ErrorDetail* e
             error_set(error, E_INVALID, b"the source change vector is none")
             return E_INVALID
         header.source_count = <uint16_t>count
-        header.exact = parts.exact and count > 0
+    if parts.exact and header.source_count == 0:
+        error_set(error, E_INVALID, b"what is exact must have a source change vector")
+        return E_INVALID
+    header.exact = parts.exact
     record_write(records, &header, expected_entries, source_entries, id, key, parts.collection, collection_key,
                  <const uint8_t*>parts.expected, parts.order, parts.order_size, parts.body)
     if records.failure != OK:
@@ -271,22 +274,25 @@ cdef class Batch:
         return self.records.size
 
     def put(self, str id not None, const uint8_t[::1] body not None, str expected_change_vector=None, *,
-            str source_change_vector=None, bint exact=False):
+            str source_change_vector=None, bint exact=False, uint64_t ticks=0):
         """Store a document, given as JSON text.
 
         id: ending in "/", a number and the node's tag are put behind it; empty, a GUID takes its place.
         expected_change_vector: None, do not care; "", must not exist.
         source_change_vector: what the document had seen where it comes from; merged into what it gets here. `exact`:
-        the cluster has agreed on it, and this database adds no entry of its own, only what it takes the place of. When
-        something here has seen it already, nothing is written.
+        the cluster has agreed on it, and this database adds no entry of its own, only what it takes the place of, in
+        whatever collection that stands. When something here has seen it already, nothing is written. ticks: when it was
+        agreed on; 0: now.
         Raises: JsonError, InvalidArgument, TooLarge; nothing is added then.
         """
         cdef size_t size = <size_t>body.shape[0]
+        cdef AgreedOrder agreed
+        agreed.last_modified = ticks
         self.put_text(id, &body[0] if size else <const uint8_t*>b"", size, expected_change_vector, source_change_vector,
-                      exact)
+                      &agreed if exact else NULL)
 
     cdef int put_text(self, str id, const uint8_t* text, size_t size, str expected, str source,
-                      bint exact) except -1:
+                      const AgreedOrder* agreed) except -1:
         cdef Builder* builder = builder_borrow()
         cdef ErrorDetail error
         cdef int code
@@ -301,7 +307,7 @@ cdef class Batch:
                 code = json_parse(builder, text, size, JSON_DOCUMENT, NULL, &error)
             if code != OK:
                 raise_error(&error)
-            return self.add_built(builder, id, expected, source, exact)
+            return self.add_built(builder, id, expected, source, agreed)
         finally:
             builder_return(builder)
 
@@ -321,32 +327,35 @@ cdef class Batch:
             code = builder_copy(builder, &source, BUILDER_DOCUMENT, &error)
             if code != OK:
                 raise_error(&error)
-            self.add_built(builder, id, expected_change_vector, source_change_vector, False)
+            self.add_built(builder, id, expected_change_vector, source_change_vector, NULL)
         finally:
             builder_return(builder)
 
     def delete(self, str id not None, str expected_change_vector=None, *, str source_change_vector=None,
-               bint exact=False):
+               bint exact=False, uint64_t ticks=0):
         """Replace a document by a tombstone; nothing happens when there is none, unless a change vector is expected.
 
-        source_change_vector, exact: as in put.
+        source_change_vector, exact, ticks: as in put.
         Raises: InvalidArgument, TooLarge; nothing is added then.
         """
-        self.add(COMMAND_DELETE, id, expected_change_vector, source_change_vector, exact, NULL, 0, NULL, 0)
+        cdef AgreedOrder agreed
+        agreed.last_modified = ticks
+        self.add(COMMAND_DELETE, id, expected_change_vector, source_change_vector, &agreed if exact else NULL, NULL, 0,
+                 NULL, 0)
 
     def check(self, id: str, expected_change_vector: str):
         """Refuse the batch when the document has another change vector by now; "": when there is one at all.
 
         Raises: InvalidArgument, TooLarge; nothing is added then.
         """
-        self.add(COMMAND_CHECK, id, expected_change_vector, None, False, NULL, 0, NULL, 0)
+        self.add(COMMAND_CHECK, id, expected_change_vector, None, NULL, NULL, 0, NULL, 0)
 
     def set_position(self, str name not None, uint64_t position):
         """Note how far somebody outside has come, in the same transaction as what he brings.
 
         name: 1 to 512 bytes, case does not matter. Raises: InvalidArgument, TooLarge; nothing is added then.
         """
-        self.add(COMMAND_POSITION, name, None, None, False, <const uint8_t*>&position, sizeof(position), NULL, 0)
+        self.add(COMMAND_POSITION, name, None, None, NULL, <const uint8_t*>&position, sizeof(position), NULL, 0)
 
     def purge_tombstones(self, uint64_t etag_max, uint64_t count_max):
         """Drop up to `count_max` of the oldest tombstones whose etag is at most `etag_max`, for good.
@@ -459,15 +468,15 @@ cdef class Batch:
         self.count += 1
         return 0
 
-    cdef int add_built(self, Builder* builder, str id, str expected, str source, bint exact) except -1:
+    cdef int add_built(self, Builder* builder, str id, str expected, str source, const AgreedOrder* agreed) except -1:
         cdef const uint8_t* collection
         cdef size_t collection_size
         command_collection(builder, &collection, &collection_size)
-        return self.add(COMMAND_PUT, id, expected, source, exact, builder.data, builder.size, collection,
+        return self.add(COMMAND_PUT, id, expected, source, agreed, builder.data, builder.size, collection,
                         collection_size)
 
-    cdef int add(self, int kind, str id, str expected, str source, bint exact, const uint8_t* body, size_t body_size,
-                 const uint8_t* collection, size_t collection_size) except -1:
+    cdef int add(self, int kind, str id, str expected, str source, const AgreedOrder* agreed, const uint8_t* body,
+                 size_t body_size, const uint8_t* collection, size_t collection_size) except -1:
         cdef CommandParts parts
         cdef ErrorDetail error
         cdef Py_ssize_t size
@@ -483,7 +492,10 @@ cdef class Batch:
         if source is not None:
             parts.source = <const char*>utf8_of(source, &size)
             parts.source_size = <size_t>size
-            parts.exact = exact
+        if agreed != NULL:
+            parts.exact = True
+            parts.order = <const uint8_t*>agreed
+            parts.order_size = sizeof(AgreedOrder)
         parts.collection = collection
         parts.collection_size = collection_size
         parts.body = body

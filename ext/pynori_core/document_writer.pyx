@@ -429,7 +429,7 @@ cdef class PutStart(WriteStart):
 
     cdef int begin(self, WriteWaiter waiter, str id, const uint8_t* body, size_t body_size) except -1:
         cdef Batch batch = Batch.__new__(Batch)
-        batch.put_text(id, body, body_size, None, None, False)
+        batch.put_text(id, body, body_size, None, None, NULL)
         return self.writer.submit_for(batch, waiter, self.dispatcher, ANSWER_SINGLE)
 
 

@@ -16,5 +16,7 @@ class Outgoing:
     ended: bool
     vector: str
 
-def outgoing(store: DocumentStore, since: int, skip: str, items_max: int, bytes_max: int) -> Outgoing: ...
+def outgoing(
+    store: DocumentStore, since: int, skip: str, items_max: int, bytes_max: int, own: str = ""
+) -> Outgoing: ...  # fmt: skip
 def add_frame(batch: Batch, frame: bytes | bytearray | memoryview, vector: str = "") -> None: ...

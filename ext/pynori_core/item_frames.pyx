@@ -24,7 +24,9 @@ from pynori_core.change_vector cimport (
     vector_compare,
     vector_format,
     vector_parse,
+    vector_raft,
     vector_valid,
+    vector_without,
 )
 from pynori_core.command cimport Batch, command_version
 from pynori_core.errors cimport (
@@ -56,6 +58,7 @@ from pynori_core.tables cimport (
     ITEM_CONFLICT,
     ITEM_DOCUMENT,
     ITEM_FLAGS_KNOWN,
+    ITEM_FROM_CLUSTER,
     ITEM_RESOLVED,
     ITEM_TOMBSTONE,
     CollectionRecord,
@@ -88,6 +91,8 @@ cdef struct Sender:                    # one call of `outgoing`
     uint64_t since
     int skip_count                     # entries of `skip`
     VectorEntry skip[256]              # what the receiver has (VECTOR_ENTRIES_MAX)
+    int own_count                      # entries of `own`
+    VectorEntry own[256]               # counters of cluster-wide transactions that the receiver applies, from there on
     uint64_t items_max
     uint64_t bytes_max
     uint64_t items
@@ -135,11 +140,25 @@ cdef bint known_there(const Sender* sender, const Item* item, const VectorEntry*
     """Whether the receiver has it, or something newer. What was made by a rule counts nothing of its own, so that
     nobody can tell from a vector who has it. And a version in conflict may be a deletion that the receiver has dropped
     since, which it has to hear of again beside the other version."""
-    cdef VectorOrder order
-    if item.header.flags & ITEM_RESOLVED or item.header.kind == ITEM_CONFLICT or sender.skip_count == 0:
+    if item.header.flags & ITEM_RESOLVED or item.header.kind == ITEM_CONFLICT:
         return False
-    order = vector_compare(vector, count, sender.skip, sender.skip_count)
+    if item.header.flags & ITEM_FROM_CLUSTER and sender.own_count and made_there(sender, vector, count):
+        return True
+    return sender.skip_count > 0 and skipped(sender, vector, count)
+
+
+cdef bint skipped(const Sender* sender, const VectorEntry* vector, int count) noexcept nogil:
+    cdef VectorOrder order = vector_compare(vector, count, sender.skip, sender.skip_count)
     return order == VECTOR_OLDER or order == VECTOR_EQUAL
+
+
+cdef bint made_there(const Sender* sender, const VectorEntry* vector, int count) noexcept nogil:
+    """Whether the receiver makes the same by itself of what the cluster has agreed on, upon what it has already."""
+    cdef VectorEntry rest[VECTOR_ENTRIES_MAX]
+    cdef int left
+    memcpy(rest, vector, <size_t>count * sizeof(VectorEntry))
+    left = vector_without(rest, count, sender.own, sender.own_count)
+    return vector_raft(rest, left) < vector_raft(vector, count) and (left == 0 or skipped(sender, rest, left))
 
 
 cdef inline bint is_full(const Sender* sender) noexcept nogil:
@@ -247,11 +266,13 @@ cdef class Outgoing:
         return f"Outgoing(items={self.items}, skipped={self.skipped}, last_etag={self.last_etag}, ended={self.ended})"
 
 
-def outgoing(DocumentStore store not None, uint64_t since, str skip not None, uint64_t items_max, uint64_t bytes_max):
+def outgoing(DocumentStore store not None, uint64_t since, str skip not None, uint64_t items_max, uint64_t bytes_max,
+             str own not None=""):
     """The items behind the etag `since` that a receiver does not have, whose change vector is `skip`.
 
     Whole user transactions, at least one and else at most `items_max` items and `bytes_max` bytes. `last_etag` is where
-    to go on; `ended`: there was nothing behind it, and `vector` is what the database had seen then. Blocks without the
+    to go on; `ended`: there was nothing behind it, and `vector` is what the database had seen then. own: entries of
+    the counters of cluster-wide transactions, from which on the receiver applies them by itself. Blocks without the
     GIL. Raises: InvalidArgument, TooLarge (one transaction is larger than a frame may be), CorruptError.
     """
     cdef Sender sender
@@ -260,13 +281,15 @@ def outgoing(DocumentStore store not None, uint64_t since, str skip not None, ui
     cdef char text[VECTOR_TEXT_MAX]
     cdef ErrorDetail error
     cdef Text skip_text = text_of(skip)
+    cdef Text own_text = text_of(own)
     cdef int vector_count = 0
     cdef int code
     cdef Outgoing made
     memset(&sender, 0, sizeof(Sender))
     error_clear(&error)
     sender.skip_count = vector_parse(<const char*>skip_text.data, skip_text.size, sender.skip, VECTOR_ENTRIES_MAX)
-    if sender.skip_count < 0:
+    sender.own_count = vector_parse(<const char*>own_text.data, own_text.size, sender.own, VECTOR_ENTRIES_MAX)
+    if sender.skip_count < 0 or sender.own_count < 0:
         error_set(&error, E_INVALID, b"what the receiver has is no change vector")
         raise_error(&error)
     sender.since = since

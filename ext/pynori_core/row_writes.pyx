@@ -7,7 +7,7 @@ from libc.string cimport memcmp, memcpy, memset
 from pynori_core.bits cimport likely, unlikely
 from pynori_core.btree cimport INLINE_SIZE_MAX, Value, tree_get64
 from pynori_core.change_vector cimport DATABASE_ID_SIZE, VECTOR_ENTRIES_MAX, tag_format, vector_merge
-from pynori_core.command cimport CommandHeader, ResultHeader
+from pynori_core.command cimport AgreedOrder, CommandHeader, ResultHeader
 from pynori_core.conflicts cimport CONFLICT_VERSIONS_MAX, conflict_delete, conflict_read
 from pynori_core.departures cimport departure_add
 from pynori_core.errors cimport E_CORRUPT, E_INVALID, E_NOT_FOUND, E_TOO_LARGE, OK, error_set
@@ -240,16 +240,28 @@ cdef int subject_start(Writer* writer, const Command* command, Subject* subject)
     subject.id_size = header.id_size
     subject.key = command.key
     subject.key_size = header.key_size
-    subject.flags = ITEM_FROM_CLUSTER if header.exact else 0
     subject.last_modified = writer.now
     subject.body = command.body
     subject.body_size = header.body_size
+    if unlikely(header.exact):
+        subject_agreed(command, subject)
     if header.make_id:
         return subject_make_id(writer, command, subject)
     if header.spelling_known:
         subject.fresh.spelling = header.spelling
         subject.fresh.flags = COVER_SPELLING
     return subject_find(writer, subject)
+
+
+cdef void subject_agreed(const Command* command, Subject* subject) noexcept nogil:
+    """What the cluster has agreed on has the same time on every instance."""
+    cdef AgreedOrder agreed
+    memcpy(&agreed, command.body, sizeof(AgreedOrder))
+    subject.flags = ITEM_FROM_CLUSTER
+    if agreed.last_modified:
+        subject.last_modified = agreed.last_modified
+    subject.body += sizeof(AgreedOrder)
+    subject.body_size -= sizeof(AgreedOrder)
 
 
 cdef int subject_make_id(Writer* writer, const Command* command, Subject* subject) noexcept nogil:

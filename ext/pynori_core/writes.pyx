@@ -245,7 +245,7 @@ cdef int put(Writer* writer, const Command* command, Output* results, CommandFai
         if code != E_NOT_FOUND:
             return code
         code = OK
-    if code == OK:
+    if code == OK and likely(not command.header.exact):
         code = check_collection(writer, command, &subject, collection, failure)
     if code == OK and subject.exists:
         code = subject_keep_spelling(writer, &subject)

@@ -26,6 +26,8 @@ def command(directory: Path) -> None:
     from pynori_core.check import check
     from pynori_core.errors import EngineError
 
+    from pynori.runtime import codecs  # noqa: F401  (hands the engine its LZ4)
+
     problems = 0
     for environment in [*environments(directory), *environments_within(directory / "Indexes")]:
         try:

@@ -11,12 +11,13 @@ being made or removed, and on which nodes), `cluster_transactions` (how many doc
 them), `transactions_applied` (by group, up to where each node has told that it has applied them), `decisions` (the
 supervisor's last ones), `compare_exchange_counts` (values by group), `purging` (groups whose large tables are still to
 be emptied). The large ones, of bytes, stay on disk: `compare_exchange` (by the id of the database's group, "/" and the
-lower-case key) and `transactions` (by that id, "/" and the raft index: what the instances of the database have still
-to apply).
+lower-case key), `compare_exchange_expiry` (by time, "/" and the key of such a value) and `transactions` (by that id,
+"/" and the raft index: what the instances of the database have still to apply).
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -91,8 +92,16 @@ class View:
         return list(found)
 
     def first_keys(self, table: str, prefix: str, count: int) -> list[str]:
-        """The first keys of a large table that begin with `prefix`, as the last transaction left them."""
-        return [key for key, _ in self._large.scan(table, prefix, limit=count)]
+        """The first keys of a large table that begin with `prefix`, in order."""
+        changed: dict[str, Any] = {}
+        for changes in (self._pending, self.changes):
+            changed.update({
+                key: value for (changed_table, key), value in changes.items()
+                if changed_table == table and key.startswith(prefix)
+            })  # fmt: skip
+        known = (key for key, _ in self._large.scan(table, prefix) if key not in changed)
+        added = [key for key, value in changed.items() if value is not None]
+        return sorted([*itertools.islice(known, count), *added])[:count]
 
     def _known(self, table: str, prefix: str) -> Iterable[str]:
         small = self._tables.get(table)
@@ -405,10 +414,13 @@ COMMANDS: dict[tuple[str, int], Command] = {
         Command("cluster.node", 1, _set_node),
         Command("client_configuration.put", 1, _put_client_configuration),
         Command("compare_exchange.put", 1, compare_exchange.put),
+        Command("compare_exchange.put", 2, compare_exchange.put_until),
         Command("compare_exchange.delete", 1, compare_exchange.delete),
         Command("compare_exchange.transact", 1, compare_exchange.transact),
+        Command("compare_exchange.transact", 2, compare_exchange.transact_at),
         Command("compare_exchange.applied", 1, compare_exchange.applied),
         Command("compare_exchange.applied", 2, compare_exchange.applied_on),
+        Command("compare_exchange.expire", 1, compare_exchange.expire),
         Command("compare_exchange.purge", 1, compare_exchange.purge),
         Command("database.create", 1, _create_database),
         Command("database.create", 2, _create_group),

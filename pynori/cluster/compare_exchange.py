@@ -2,6 +2,8 @@
 
 A value stands under a key, which has no case, with the raft index of the command that wrote it last. To change it is to
 name that index, 0 for "must not exist", so that of several who try one wins and the others learn whom they lost to.
+A value may say when it expires; then it lies in a second table by that time, as long as it is that value, and goes with
+one of the commands by which the leader has removed what had expired when it looked.
 
 A cluster-wide transaction changes such values and documents, all or nothing. Its documents are guarded by values of
 their own, `rvn-atomic/<id>`, whose index travels in the document's change vector ("TRXN:<index>-<id of the database's
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 GUARD_PREFIX = "rvn-atomic/"
 TABLE = "compare_exchange"
+EXPIRY = "compare_exchange_expiry"
 _GROUP_ID_SIZE = 22  # characters of base64, among which a "/" may be
 
 
@@ -58,6 +61,7 @@ class Transaction(msgspec.Struct, frozen=True):
     first: int  # number of its first document command among those of all transactions of the database
     guarded: bool
     commands: list[DocumentCommand]
+    ticks: int = 0  # when it was proposed, in units of 100 ns since the year 1; 0: of an earlier version, not known
 
 
 class DocumentCommand(msgspec.Struct, frozen=True):
@@ -73,6 +77,7 @@ class Cell(msgspec.Struct, array_like=True, frozen=True):
     index: int
     key: str
     value: msgspec.Raw
+    expires: int = 0  # ticks of 100 ns since the year 1; 0: never
 
 
 _decode_cell = msgspec.json.Decoder(Cell).decode
@@ -82,6 +87,11 @@ _decode_transaction = msgspec.json.Decoder(Transaction).decode
 def group_id(record: Mapping[str, Any]) -> str:
     """The id under which the values of a database are kept: another one of the same name has another."""
     return str(record["Topology"]["DatabaseTopologyIdBase64"])
+
+
+def expiry_ticks(key: str) -> int:
+    """When the value expires that a key of the table EXPIRY stands for."""
+    return int(key.partition("/")[0], 16)
 
 
 def check_key(key: str) -> str:
@@ -119,12 +129,21 @@ def read_transaction(data: bytes) -> Transaction:
 
 
 def put(view: View, fields: Fields, index: int) -> Outcome:
-    """fields: database, key, index (expected), value (JSON text)."""
+    """As `put_until`, of an earlier version: what is put never expires."""
+    return _put(view, fields, index, 0)
+
+
+def put_until(view: View, fields: Fields, index: int) -> Outcome:
+    """fields: database, key, index (expected), value (JSON text), expires (ticks; 0: never)."""
+    return _put(view, fields, index, fields["expires"])
+
+
+def _put(view: View, fields: Fields, index: int, expires: int) -> Outcome:
     where = place(_record(view, fields), fields["key"])
     current = _find(view, where)
     if (current.index if current else 0) != fields["index"]:
         return _refused(current)
-    _store(view, where, fields["key"], index, fields["value"])
+    _store(view, where, fields["key"], index, fields["value"], expires)
     return Outcome(index, fields["value"].encode(), True)
 
 
@@ -141,11 +160,24 @@ def delete(view: View, fields: Fields, index: int) -> Outcome:
 
 
 def transact(view: View, fields: Fields, index: int) -> None:
-    """fields: database, guarded, changes [{key, index, value or null}], documents [{id, guard, document or null}].
+    """As `transact_at`, of an earlier version.
+
+    Each instance gives its documents a time of its own, and the keys of their guards are spelt as their ids are.
+    """
+    _transact(view, fields, index, 0)
+
+
+def transact_at(view: View, fields: Fields, index: int) -> None:
+    """fields: database, guarded, changes [{key, index, value or null, expires}], documents [{id, guard, document or
+    null}], ticks: when the transaction was proposed; its documents have that time everywhere.
 
     `guard` is the index at which the transaction saw the document's guard, 0: it saw none.
     Raises: ClusterTransactionConcurrency, with everything that contradicts, and nothing is changed.
     """
+    _transact(view, fields, index, fields["ticks"])
+
+
+def _transact(view: View, fields: Fields, index: int, ticks: int) -> None:
     record = _record(view, fields)
     guarded: bool = fields["guarded"]
     violations = [*_check_changes(view, record, fields["changes"])]
@@ -162,7 +194,7 @@ def transact(view: View, fields: Fields, index: int) -> None:
         if change["value"] is None:
             _remove(view, where)
         else:
-            _store(view, where, change["key"], index, change["value"])
+            _store(view, where, change["key"], index, change["value"], change.get("expires", 0))
     documents = fields["documents"]
     if not documents:
         return
@@ -170,7 +202,7 @@ def transact(view: View, fields: Fields, index: int) -> None:
     count: int = view.get("cluster_transactions", key) or 0
     view.put("cluster_transactions", key, count + len(documents))
     commands = [DocumentCommand(each["id"], each["document"]) for each in documents]
-    transaction = Transaction(index, count + 1, guarded, commands)
+    transaction = Transaction(index, count + 1, guarded, commands, ticks)
     view.put("transactions", transaction_place(record, index), msgspec.json.encode(transaction))
     if not guarded:
         return
@@ -180,7 +212,8 @@ def transact(view: View, fields: Fields, index: int) -> None:
             _remove(view, where)
         else:
             value = msgspec.json.encode({"Object": {"Id": each["id"]}}).decode()
-            _store(view, where, GUARD_PREFIX + each["id"], index, value)
+            id = each["id"].lower() if ticks else each["id"]
+            _store(view, where, GUARD_PREFIX + id, index, value, 0)
 
 
 def applied(view: View, fields: Fields, index: int) -> None:
@@ -219,6 +252,22 @@ def drop_applied(view: View, record: Mapping[str, Any]) -> None:
             view.delete("transactions", place_of_one)
 
 
+def expire(view: View, fields: Fields, index: int) -> int:
+    """Remove values that have expired, the oldest first. fields: until (ticks), count_max. Returns how many went."""
+    count = 0
+    for key in view.first_keys(EXPIRY, "", fields["count_max"]):
+        if expiry_ticks(key) > fields["until"]:
+            break
+        where = key.partition("/")[2]
+        count += 1
+        if view.get("purging", _group_of(where)):
+            view.delete(TABLE, where)  # its database is gone, and no values are counted any more
+            view.delete(EXPIRY, key)
+        else:
+            _remove(view, where)
+    return count
+
+
 def forget_database(view: View, record: Mapping[str, Any]) -> None:
     """A database goes. Its values, of which there may be many, follow in steps: see `purge`."""
     group = group_id(record)
@@ -235,6 +284,8 @@ def purge(view: View, fields: Fields, index: int) -> bool:
     left = limits.COMPARE_EXCHANGE_PURGE_STEP
     for table in (TABLE, "transactions"):
         for key in view.first_keys(table, f"{group}/", left):
+            if table == TABLE:
+                _forget_expiry(view, key)
             view.delete(table, key)
             left -= 1
     if left:
@@ -298,7 +349,7 @@ def _refused(current: Stored | None) -> Outcome:
     return Outcome(current.index, current.value, False) if current else Outcome(0, None, False)
 
 
-def _store(view: View, where: str, key: str, index: int, value: str) -> None:
+def _store(view: View, where: str, key: str, index: int, value: str, expires: int) -> None:
     data = value.encode()
     if len(data) > limits.COMPARE_EXCHANGE_VALUE_SIZE_BYTES_MAX:
         raise LimitExceeded(
@@ -307,15 +358,35 @@ def _store(view: View, where: str, key: str, index: int, value: str) -> None:
         )
     if view.get(TABLE, where) is None:
         _count(view, where, 1)
-    view.put(TABLE, where, msgspec.json.encode(Cell(index, key, msgspec.Raw(data))))
+    _forget_expiry(view, where)
+    view.put(TABLE, where, msgspec.json.encode(Cell(index, key, msgspec.Raw(data), expires)))
+    if expires:
+        view.put(EXPIRY, _expiry_place(expires, where), b"1")
 
 
 def _remove(view: View, where: str) -> None:
     if view.get(TABLE, where) is not None:
         _count(view, where, -1)
+        _forget_expiry(view, where)
         view.delete(TABLE, where)
 
 
+def _forget_expiry(view: View, where: str) -> None:
+    """The value is about to go, or to be another one."""
+    data = view.get(TABLE, where)
+    expires = 0 if data is None else _decode_cell(data).expires
+    if expires:
+        view.delete(EXPIRY, _expiry_place(expires, where))
+
+
+def _expiry_place(expires: int, where: str) -> str:
+    return f"{expires:016x}/{where}"
+
+
+def _group_of(where: str) -> str:
+    return where[: where.index("/", _GROUP_ID_SIZE)]
+
+
 def _count(view: View, where: str, change: int) -> None:
-    group = where[: where.index("/", _GROUP_ID_SIZE)]
+    group = _group_of(where)
     view.put("compare_exchange_counts", group, (view.get("compare_exchange_counts", group) or 0) + change)

@@ -48,6 +48,7 @@ from pynori.cluster.raft.types import (
 )
 from pynori.cluster.raft_log import RaftLog
 from pynori.cluster.reads import ReadBarriers
+from pynori.cluster.state_transfer import StateReceiver, StateSender
 from pynori.cluster.store import Loaded, Round, Store, Tables
 from pynori.cluster.topology import apply_change
 from pynori.cluster.transport import Transport
@@ -62,6 +63,7 @@ from pynori.errors import (
     from_engine,
 )
 from pynori.runtime import log
+from pynori.runtime.channel import Channel
 from pynori.runtime.rand import Rand
 from pynori.runtime.tasks import Tasks
 
@@ -116,6 +118,7 @@ class Driver:
             self._log,
         )  # fmt: skip
         self.transport = Transport(self._receive, self._unreachable)
+        self._state_sender = StateSender(store, self.transport.hello, self.transport.url, self._state_sent)
         self._loop = asyncio.get_running_loop()
         self._process = int.from_bytes(rand.random_bytes(7), "big")
         self._last_number = 0
@@ -125,6 +128,7 @@ class Driver:
         self._last_leader = 0
         self.leader_changes = 0  # since the start, the first leader not counted
         self._leaderless_since: float | None = None
+        self._heard_at = 0.0  # when the leader spoke last
         self._taking = False
         self._appends: deque[Message] = deque()
         self._applies: deque[Message] = deque()
@@ -137,6 +141,7 @@ class Driver:
         self._tasks = Tasks()
         # One thread: transactions of the store follow one another by its own rule, a second could only wait.
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="pynori-state")
+        self._state_receiver = StateReceiver(store, self._executor, self._receive_state)
         self._next_tick: asyncio.TimerHandle | None = None
         self._ticked_at = self._loop.time()  # up to where a follower has counted the ticks since its leader spoke
 
@@ -146,6 +151,7 @@ class Driver:
             self._node.campaign()
         self._pump()
         self._arm()
+        self._state_receiver.clear_soon()
 
     # ------------------------------------------------------------ what is known
 
@@ -174,6 +180,23 @@ class Driver:
     def is_busy(self) -> bool:
         """Whether something that was proposed here is still on its way."""
         return bool(self._proposed)
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether a majority may have decided things for a while of which this node does not hear.
+
+        So it is until the first leader is known, and when none is heard of for longer than an election takes.
+        """
+        leader, now = self._node.leader, self._loop.time()
+        if self._failure is not None or self._is_alone():
+            return self._failure is not None
+        if leader == self.node_id:
+            return False  # it leads as long as a majority answers
+        if leader:
+            # Who has no vote stands for no election, and would take a leader that is gone for one for ever.
+            return now - self._heard_at > self._leaderless_wait_s
+        since = self._leaderless_since
+        return not self._last_leader or since is None or now - since > self._leaderless_wait_s
 
     @property
     def failure(self) -> BaseException | None:
@@ -389,7 +412,7 @@ class Driver:
             self._fail(error)
             return
         if message.source == self._node.leader:
-            self._ticked_at = self._loop.time()
+            self._ticked_at = self._heard_at = self._loop.time()
         self._pump()
 
     def _unreachable(self, node_id: int) -> None:
@@ -417,6 +440,8 @@ class Driver:
                     self._appends.append(replace(message, responses=(*message.responses, *votes)) if votes else message)
                 elif message.target == APPLY_THREAD:
                     self._applies.append(message)
+                elif message.kind == MessageKind.SNAPSHOT:
+                    self._state_sender.send(message)
                 elif message not in votes:
                     self.transport.send(message)
             for read in ready.read_states:
@@ -510,7 +535,7 @@ class Driver:
         if applied is not None:
             work.applied, work.applied_term = applied.index, applied.term
             work.changes, work.membership = applied.changes, applied.membership
-            work.before = self._log.due_compaction(applied.index)
+            work.before = self._log.due_compaction(applied.index, self._state_sender.lowest_index)
 
     def _deliver(self, responses: list[Message]) -> None:
         """What is durable may be said: to the core itself and to other nodes."""
@@ -622,13 +647,26 @@ class Driver:
 
     async def _make_snapshot(self) -> None:
         try:
-            index, term, membership, data = await self._loop.run_in_executor(self._executor, self._store.dump)
-            if len(data) > limits.STATE_SNAPSHOT_SIZE_BYTES_MAX:
-                log.error("cluster", f"the state has {len(data)} bytes, too many to be sent as a whole")
-                return
-            self._log.hold(Snapshot(index, term, membership, data))
+            index, term, membership = await self._loop.run_in_executor(self._executor, self._store.position)
+            self._log.hold(Snapshot(index, term, membership))
         finally:
             self._snapshot_wanted = False
+
+    def _state_sent(self, node_id: int, is_there: bool) -> None:
+        if not self._closed and self._failure is None:
+            self._node.report_snapshot(node_id, is_there)
+            self._pump()
+
+    def accept_state(self, hello: dict[str, Any]) -> Channel:
+        """A channel on which another node of this cluster sends its whole state. Raises: Forbidden, Unavailable."""
+        self._check_open()
+        self.transport.check(hello)
+        return self._state_receiver.accept(str(hello.get("node")))
+
+    def _receive_state(self, message: Message) -> bool:
+        """All of another node's state lies beside ours; returns whether the core wants it in the place of ours."""
+        self._receive(message)
+        return any(order.snapshot is not None for order in self._appends)
 
     async def _install(self, order: Message) -> None:
         """The leader's whole state takes the place of ours."""
@@ -637,9 +675,8 @@ class Driver:
         hard_state = _hard_state_of(order)
         try:
             await self._loop.run_in_executor(
-                self._executor, self._store.install, snapshot.index, snapshot.term, snapshot.membership, snapshot.data,
-                hard_state,
-            )  # fmt: skip
+                self._executor, self._store.switch, snapshot.index, snapshot.term, snapshot.membership, hard_state
+            )
             loaded = await self._loop.run_in_executor(self._executor, self._store.load, tuple(self._tables))
         except Exception as error:
             self._fail(error)
@@ -650,6 +687,7 @@ class Driver:
             table.update(loaded.tables[name])
         self._log.restart(replace(snapshot, data=b""))
         self._recent = Recent(loaded.recent)
+        self._state_receiver.installed()
         if order.entries:
             self._appends.appendleft(replace(order, snapshot=None))
         self._moved_to(snapshot.index)
@@ -691,8 +729,12 @@ class Driver:
             self._next_tick.cancel()
         while self._writer is not None:
             await asyncio.wait([self._writer])
+        await self._state_sender.close()
+        await self._state_receiver.close()
         await self.transport.close()
         await self._tasks.cancel()
+        # A part of a state may still be on its way to the disk in the one thread.
+        await self._loop.run_in_executor(self._executor, lambda: None)
         self._executor.shutdown(wait=False)
 
     async def close(self) -> None:

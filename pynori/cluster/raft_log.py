@@ -75,9 +75,15 @@ class RaftLog:
         self._entries = []
         self._snapshot = None
 
-    def due_compaction(self, applied: int) -> tuple[int, int] | None:
-        """Index and term of the last entry that may go, when there are so many that it is worth while."""
-        index = min(applied, self.last_index()) - limits.RAFT_LOG_ENTRIES_KEPT
+    def due_compaction(self, applied: int, needed: int | None) -> tuple[int, int] | None:
+        """Index and term of the last entry that may go, when there are so many that it is worth while.
+
+        needed: a node is getting the state of this index, and needs the entries behind it next.
+        """
+        last = self.last_index()
+        index = min(applied, last) - limits.RAFT_LOG_ENTRIES_KEPT
+        if needed is not None and last - needed < limits.RAFT_LOG_ENTRIES_TRANSFER_MAX:
+            index = min(index, needed)
         if index - self._before[0] < limits.RAFT_LOG_ENTRIES_KEPT:
             return None
         term = self.term(index)

@@ -21,11 +21,13 @@ from pynori import limits
 from pynori.cluster import records, topology
 from pynori.cluster.commands import TABLES, noted_deletions
 from pynori.cluster.compare_exchange import (
+    EXPIRY,
     TABLE,
     Outcome,
     Stored,
     Transaction,
     check_key,
+    expiry_ticks,
     group_id,
     place,
     read_stored,
@@ -48,7 +50,7 @@ from pynori.errors import (
 )
 from pynori.runtime import log
 from pynori.runtime.channel import Channel
-from pynori.runtime.clock import Clock
+from pynori.runtime.clock import Clock, wire_ticks
 from pynori.runtime.rand import Rand, base64_id, guid
 from pynori.runtime.tasks import Tasks
 
@@ -637,6 +639,10 @@ class ClusterState:
         """Another node opens a channel for Raft. Raises: Forbidden when it is not of this cluster."""
         return self._driver.transport.accept(hello, topology.is_removed(self.topology, hello.get("id")))
 
+    def accept_state(self, hello: dict[str, Any]) -> Channel:
+        """Another node is about to send its whole state. Raises: Forbidden, Unavailable."""
+        return self._driver.accept_state(hello)
+
     def _leader_changed(self) -> None:
         self._leader_since_ms = self._clock.monotonic_ms()
         self.on_nodes()
@@ -681,10 +687,10 @@ class ClusterState:
         counted = self._tables["compare_exchange_counts"].get(group_id(self._record(db)))
         return 0 if counted is None else int(counted)
 
-    async def put_compare_exchange(self, db: str, key: str, index: int, value: bytes) -> Outcome:
-        """Write a value if its present index is `index`; 0: if there is none. value: JSON text."""
-        fields = {"database": db, "key": check_key(key), "index": index, "value": value.decode()}
-        _, outcome = await self._driver.propose("compare_exchange.put", fields)
+    async def put_compare_exchange(self, db: str, key: str, index: int, value: bytes, expires: int = 0) -> Outcome:
+        """Write a value if its present index is `index`; 0: if there is none. value: JSON text; expires: ticks."""
+        fields = {"database": db, "key": check_key(key), "index": index, "value": value.decode(), "expires": expires}
+        _, outcome = await self._driver.propose("compare_exchange.put", fields, 2)
         assert isinstance(outcome, Outcome)
         return outcome
 
@@ -694,6 +700,15 @@ class ClusterState:
         _, outcome = await self._driver.propose("compare_exchange.delete", fields)
         assert isinstance(outcome, Outcome)
         return outcome
+
+    async def expire_compare_exchange(self) -> int:
+        """Have the values removed that have expired, a bounded number by each command; how many went."""
+        until, removed = wire_ticks(self._clock.now()), 0
+        # Nobody is asked when nothing is due, which is so nearly always.
+        while any(expiry_ticks(key) <= until for key, _ in self._store.scan(EXPIRY, "", limit=1)):
+            fields = {"until": until, "count_max": limits.COMPARE_EXCHANGE_EXPIRE_STEP}
+            removed += (await self._driver.propose("compare_exchange.expire", fields))[1]
+        return removed
 
     async def transact(
         self, db: str, changes: list[dict[str, Any]], documents: list[dict[str, Any]], guarded: bool
@@ -705,8 +720,9 @@ class ClusterState:
         """
         for change in changes:
             check_key(change["key"])
-        fields = {"database": db, "changes": changes, "documents": documents, "guarded": guarded}
-        index, _ = await self._driver.propose("compare_exchange.transact", fields)
+        ticks = wire_ticks(self._clock.now())
+        fields = {"database": db, "changes": changes, "documents": documents, "guarded": guarded, "ticks": ticks}
+        index, _ = await self._driver.propose("compare_exchange.transact", fields, 2)
         return index
 
     def transactions(self, db: str, count: int, above: int) -> list[Transaction]:
@@ -715,6 +731,10 @@ class ClusterState:
         after = transaction_place(record, above + 1)
         found = self._store.scan("transactions", place(record, ""), limit=count, start=after)
         return [read_transaction(data) for _, data in found]
+
+    def transaction_commands(self, db: str) -> int:
+        """How many document commands a database got by cluster-wide transactions."""
+        return int(self._tables["cluster_transactions"].get(group_id(self._record(db))) or 0)
 
     async def transactions_applied(self, db: str, until: int) -> None:
         """Note that the instance on this node has applied the transactions of its database up to a raft index."""

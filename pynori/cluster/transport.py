@@ -24,6 +24,8 @@ _MESSAGE = 1  # a message of Raft
 _REPORT = 2  # what a node tells the leader: see `reports.py`
 _REMOVED = 3  # the answer to a node that has left the cluster and may not know
 _GOSSIP = 4  # see `gossip.py`
+# What goes between a node and its own storage; and a snapshot comes with the state, see `state_transfer.py`.
+_NEVER_SENT = (MessageKind.STORAGE_APPEND, MessageKind.STORAGE_APPLY, MessageKind.SNAPSHOT)
 _COMPRESSED_FROM = 16 * 1024  # bytes of a message
 
 
@@ -98,8 +100,7 @@ class Transport:
 
         is_removed: it was of it; then the channel says so, and ends.
         """
-        if hello.get("topology") != self._hello()["topology"]:
-            raise Forbidden(f"node {hello.get('node')} belongs to another cluster")
+        self.check(hello)
         if is_removed:
             return _Farewell()
         node_id, url = hello.get("id"), hello.get("url")
@@ -113,6 +114,11 @@ class Transport:
         channel = Channel(self._take, lost)
         self._incoming[channel] = node_id
         return channel
+
+    def check(self, hello: dict[str, Any]) -> None:
+        """Raises: Forbidden when the caller is not of this cluster."""
+        if hello.get("topology") != self._hello()["topology"]:
+            raise Forbidden(f"node {hello.get('node')} belongs to another cluster")
 
     def _meet(self, node_id: int, url: str) -> None:
         """A node says where it is reached."""
@@ -163,6 +169,14 @@ class Transport:
             peer.next_try = 0.0
             self._open(node_id, peer)
 
+    def hello(self) -> dict[str, Any]:
+        return self._hello()
+
+    def url(self, node_id: int) -> str | None:
+        """Where a node is reached."""
+        peer = self._peers.get(node_id)
+        return None if peer is None else peer.url
+
     def connected(self) -> dict[int, bool]:
         """Whether there is a channel, by raft id."""
         return {node_id: peer.channel is not None and peer.channel.is_open for node_id, peer in self._peers.items()}
@@ -196,7 +210,7 @@ class Transport:
             self.on_gossip(payload)
             return
         message = decode_message(payload)
-        if kind != _MESSAGE or message.kind in (MessageKind.STORAGE_APPEND, MessageKind.STORAGE_APPLY):
+        if kind != _MESSAGE or message.kind in _NEVER_SENT:
             raise ValueError(f"a frame of kind {kind} with {message.kind.name}")
         self._receive(message)
 

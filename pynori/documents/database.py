@@ -441,12 +441,13 @@ class Database:
     # ---- other instances
 
     @with_our_errors
-    def outgoing(self, since: int, skip: str, items_max: int, bytes_max: int) -> Outgoing:
+    def outgoing(self, since: int, skip: str, items_max: int, bytes_max: int, own: str = "") -> Outgoing:
         """Items behind the etag `since` for an instance whose change vector is `skip`, of one snapshot. Blocks.
 
-        Whole user transactions, at least one, up to the bounds. What the instance has already is skipped.
+        Whole user transactions, at least one, up to the bounds. What the instance has already is skipped, and
+        what it makes itself: `own` counts from which cluster-wide transaction on.
         """
-        return outgoing(self._store, since, skip, items_max, bytes_max)
+        return outgoing(self._store, since, skip, items_max, bytes_max, own)
 
     def replicated_position(self, source: str) -> int:
         """Etag of the instance `source` up to which it was taken in here; 0: nothing yet."""

@@ -1,12 +1,15 @@
 """Documents that travel along with results: their ids are gathered from each result, the documents written at the end.
 
-A document that is a result itself is not included again; one that is not there is left out.
+A document that is a result itself is not included again; one that is not there is left out; of one in conflict that is
+said, and a client that loads it asks for it and learns more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
+
+from pynori_core.errors import ConflictError
 
 from pynori.errors import LimitExceeded
 from pynori.limits import QUERY_INCLUDED_DOCUMENTS_MAX
@@ -94,10 +97,16 @@ class Includes:
         for lowered, id in self._ids.items():
             if lowered in self._results:
                 continue
-            found = snapshot.get(id)
-            if found is not None:
-                yield separator + quoted(id) + b":" + found.json
-                separator = b","
+            try:
+                found = snapshot.get(id, conflict_raises=True)
+            except ConflictError:
+                included = b'{"@metadata":{"@id":%b,"@conflict":true}}' % quoted(id)
+            else:
+                if found is None:
+                    continue
+                included = found.json
+            yield separator + quoted(id) + b":" + included
+            separator = b","
 
 
 def ids_at(fields: RawObject, parts: tuple[str, ...]) -> Iterator[str]:

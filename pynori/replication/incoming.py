@@ -34,8 +34,12 @@ class IncomingLink:
         clock: Clock,
         on_conflicts: Callable[[Sequence[str]], None],
         on_end: Callable[[IncomingLink], None],
+        own: str,
     ) -> None:
-        """on_conflicts: ids that are in conflict since a batch. Raises: InvalidArgument."""
+        """on_conflicts: ids that are in conflict since a batch; own: what need not be sent, see `messages`.
+
+        Raises: InvalidArgument.
+        """
         source = hello.get("source")
         if not isinstance(source, str) or not source:
             raise InvalidArgument("who replicates must say which instance he is")
@@ -54,6 +58,7 @@ class IncomingLink:
         self._database = database
         self._on_conflicts = on_conflicts
         self._on_end = on_end
+        self._own = own if hello.get("knows_own") else ""
         self._came = asyncio.Event()
         self._is_lost = False
         self._receiver: Receiver | None = None
@@ -75,6 +80,8 @@ class IncomingLink:
             self._refuse(error.message)
             return
         self._receiver = Receiver(self.position)
+        if self._own:
+            self.channel.send(messages.OWN, messages.encode_own(self._own))
         self._accept()
         self._task = asyncio.get_running_loop().create_task(self._run(), name=f"replication from {self.source_node}")
 

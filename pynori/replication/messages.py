@@ -3,6 +3,7 @@
     Batch (1)    position u64 | flags u8 | vector size u16 | vector | items
     Accepted (2) position u64 | vector size u16 | vector
     Refused (3)  why, UTF-8
+    Own (4)      vector of counters, ASCII
 
 All integers are little endian. `items` is a frame of the engine's, which is checked where it is applied.
 """
@@ -12,10 +13,13 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from pynori import limits
-from pynori.errors import InvalidArgument
+from pynori_core import change_vector
+from pynori_core.errors import EngineError
 
-BATCH, ACCEPTED, REFUSED = 1, 2, 3
+from pynori import limits
+from pynori.errors import InvalidArgument, from_engine
+
+BATCH, ACCEPTED, REFUSED, OWN = 1, 2, 3, 4
 _IS_END = 1  # flag of a batch: with it the receiver has all that the sender had when it read it
 _BATCH = struct.Struct("<QBH")
 _ACCEPTED = struct.Struct("<QH")
@@ -75,6 +79,20 @@ def encode_refused(reason: str) -> bytes:
 
 def decode_refused(payload: bytes) -> str:
     return payload.decode("utf-8", "replace")
+
+
+def encode_own(vector: str) -> bytes:
+    return vector.encode("ascii")
+
+
+def decode_own(payload: bytes) -> str:
+    """Raises: InvalidArgument."""
+    vector = _vector(payload)
+    try:
+        change_vector.parse(vector)
+    except EngineError as error:
+        raise from_engine(error) from error
+    return vector
 
 
 def _vector(data: bytes) -> str:

@@ -56,7 +56,7 @@ class OutgoingLink:
         self.destination = destination
         self.accepted = 0  # etag up to which the receiver has all, as it said last
         self.sent = 0  # etag up to which everything is on its way
-        self.failure = ""  # why there is no link now
+        self._failure = ""  # why there is no link now
         self.connected_at: datetime | None = None
         self.sent_items = 0
         self.sent_batches = 0
@@ -68,6 +68,8 @@ class OutgoingLink:
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
         self._connection = _Connection(self._changed)
+        self._pause = ""  # why the link stands still; "": it does not
+        self._resumed = asyncio.Event()
         self._told = ""  # the last failure that was logged: retries do not repeat it
         self._owner = f"replication to {destination.name}"
         database.tombstones.hold(self._owner, 0)
@@ -82,6 +84,25 @@ class OutgoingLink:
         if for_good:
             self._database.tombstones.release(self._owner)
 
+    def pause(self, reason: str) -> None:
+        """Stand still for a reason, or go on, for "". What the receiver has not accepted is kept for it meanwhile."""
+        if reason != self._pause:
+            self._pause = reason
+            if reason:
+                self._resumed.clear()
+            else:
+                self._resumed.set()
+            self._changed.set()
+
+    @property
+    def is_paused(self) -> bool:
+        return bool(self._pause)
+
+    @property
+    def failure(self) -> str:
+        """Why there is no link now, or ""."""
+        return self._pause or self._failure
+
     @property
     def is_connected(self) -> bool:
         return self.connected_at is not None
@@ -91,6 +112,9 @@ class OutgoingLink:
     async def _run(self) -> None:
         pause_ms = 0
         while True:
+            if self._pause:
+                log.info("replication", f"{self._owner} {self._pause}", db=self._database.name)
+                await self._resumed.wait()
             try:
                 await self._link(await self._address())
             except PynoriError as error:
@@ -100,10 +124,10 @@ class OutgoingLink:
                     self._told = error.message
                     log.warn("replication", f"no link to {self.destination.name}: {error.message}",
                              db=self._database.name)  # fmt: skip
-                self.failure = error.message
+                self._failure = error.message
             except Exception as error:
                 # A mistake of ours must not end the link in silence; the next try may find other items.
-                self.failure = str(error)
+                self._failure = str(error)
                 log.error("replication", f"the link to {self.destination.name} failed: {error}",
                           db=self._database.name, error=error)  # fmt: skip
             finally:
@@ -120,7 +144,9 @@ class OutgoingLink:
     async def _link(self, url: str) -> None:
         destination = self.destination
         kind = INTERNAL if destination.is_internal else EXTERNAL
-        hello = {**self._hello(), "version": VERSION, "kind": kind, "database": destination.database}
+        hello = {
+            **self._hello(), "version": VERSION, "kind": kind, "database": destination.database, "knows_own": True,
+        }  # fmt: skip
         # A connection whose peer hangs may end long after it was given up: what it says then is not of the next one.
         self._connection = connection = _Connection(self._changed)
         channel = await connect(url, OPERATION, hello, connection.take, connection.end)
@@ -128,7 +154,7 @@ class OutgoingLink:
             async with asyncio.timeout(limits.CHANNEL_OPEN_MS / 1_000):
                 start = await self._start()
             sender = Sender(start, self._database.last_etag)
-            self.failure = ""
+            self._failure = ""
             self._told = ""
             self.connected_at = self._clock.now()
             self._note(sender)
@@ -155,6 +181,8 @@ class OutgoingLink:
         while True:
             self._changed.clear()
             connection.raise_if_lost()
+            if self._pause:
+                return
             if connection.replies:
                 for accepted in connection.replies:
                     sender.accept(accepted)
@@ -186,7 +214,7 @@ class OutgoingLink:
 
     def _items(self, sender: Sender, items_max: int) -> Outgoing:
         return self._database.outgoing(
-            sender.position, sender.vector, items_max, limits.REPLICATION_BATCH_SIZE_BYTES_MAX
+            sender.position, sender.vector, items_max, limits.REPLICATION_BATCH_SIZE_BYTES_MAX, self._connection.own
         )
 
     async def _send(self, channel: Channel, batch: Batch) -> None:
@@ -220,16 +248,19 @@ class OutgoingLink:
 class _Connection:
     """What came on one connection and was not looked at yet."""
 
-    __slots__ = ("_changed", "lost", "replies")
+    __slots__ = ("_changed", "lost", "own", "replies")
 
     def __init__(self, changed: asyncio.Event) -> None:
         self.replies: list[Accepted] = []
         self.lost = ""  # why it has ended
+        self.own = ""  # counters of cluster-wide transactions that the receiver applies by itself, from there on
         self._changed = changed
 
     def take(self, kind: int, payload: bytes) -> None:
         if kind == messages.ACCEPTED:
             self.replies.append(messages.decode_accepted(payload))
+        elif kind == messages.OWN:
+            self.own = messages.decode_own(payload)
         elif kind == messages.REFUSED:
             self.end(messages.decode_refused(payload))
         else:

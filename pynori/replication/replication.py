@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pynori import limits
@@ -11,7 +11,7 @@ from pynori.errors import InvalidArgument, LimitExceeded, TimeoutExpired
 from pynori.js.scripts import Scripts
 from pynori.replication.conflicts import ConflictRules
 from pynori.replication.incoming import IncomingLink
-from pynori.replication.outgoing import VERSION, Destination, OutgoingLink
+from pynori.replication.outgoing import INTERNAL, VERSION, Destination, OutgoingLink
 from pynori.replication.resolver import Resolver
 from pynori.runtime.channel import Channel
 from pynori.runtime.clock import Clock
@@ -31,14 +31,20 @@ class Replication:
         clock: Clock,
         rules: ConflictRules,
         introduce: Callable[[], Mapping[str, Any]],
+        own: Callable[[], str],
     ) -> None:
-        """introduce: what other instances have to know of this node when a link opens: node, url, group."""
+        """introduce: what other instances have to know of this node when a link opens: node, url, group.
+
+        own: counters of cluster-wide transactions which this instance applies by itself, from there on.
+        """
         self.resolver = Resolver(database, scripts, rules)
         self._database = database
         self._clock = clock
         self._introduce = introduce
+        self._own = own
         self._outgoing: dict[Destination, OutgoingLink] = {}
         self._incoming: dict[str, IncomingLink] = {}  # by id of the instance at the other end
+        self._holders: frozenset[str] = frozenset()
         self._progress: set[asyncio.Event] = set()  # of saves that wait
         self._tasks = Tasks()
         self._closed = False
@@ -57,10 +63,18 @@ class Replication:
 
     # ---- links
 
-    def follow(self, destinations: Iterable[Destination], rules: ConflictRules) -> None:
-        """Send to these from now on, and resolve conflicts by these rules."""
+    def follow(
+        self, destinations: Iterable[Destination], rules: ConflictRules, holders: Collection[str], pause: str = ""
+    ) -> None:
+        """Send to these from now on, and resolve conflicts by these rules.
+
+        holders: the tags of the other instances that had all documents at some time, whether this one sends to them
+        or not: a save that waits counts on them. pause: why external links stand still; "": they do not.
+        """
         if self._closed:
             return
+        self._holders = frozenset(holders)
+        self._accepted()
         self.resolver.follow(rules)
         wanted = dict.fromkeys(destinations)
         names = {destination.name for destination in wanted}
@@ -74,6 +88,8 @@ class Replication:
                 self._outgoing[destination] = OutgoingLink(
                     self._database, destination, self._hello, self._clock, self._accepted
                 )
+            if not destination.is_internal:
+                self._outgoing[destination].pause(pause)
 
     def accept(self, hello: dict[str, Any]) -> Channel:
         """A channel on which another instance sends. Raises: InvalidArgument, LimitExceeded: he is not taken."""
@@ -81,7 +97,8 @@ class Replication:
             raise InvalidArgument(f"replication of version {hello.get('version')}; this node speaks {VERSION}")
         if len(self._incoming) >= limits.REPLICATION_LINKS_MAX:
             raise LimitExceeded(f"REPLICATION_LINKS_MAX: {limits.REPLICATION_LINKS_MAX} links lead to this database")
-        link = IncomingLink(self._database, hello, self._clock, self.resolver.found, self._ended)
+        own = self._own() if hello.get("kind") == INTERNAL else ""
+        link = IncomingLink(self._database, hello, self._clock, self.resolver.found, self._ended, own)
         older = self._incoming.get(link.source)
         if older is not None:
             self._tasks.start("end of an older link", older.close("the same instance has opened another link"))
@@ -106,35 +123,43 @@ class Replication:
     # ---- write assurance
 
     async def wait_for_replicas(self, etag: int, count: int | None, wait_ms: float, *, throw: bool) -> int:
-        """Wait until `count` other instances (None: a majority of all) have all up to `etag` on disk; how many have.
+        """Wait until `count` other instances have all up to `etag` on disk; how many have.
 
+        None: so many that they are a majority of the group together with this one. Members and Rehabs are counted: a
+        Rehab has the documents of old, and a majority that shrank with each lost Member would be none. A Promotable,
+        which is still fed for the first time, neither counts nor is counted.
         Raises: TimeoutExpired, if `throw`; what was written stays written and goes on to be sent.
         """
-        siblings = [link for link in self._outgoing.values() if link.destination.is_internal]
-        needed = (len(siblings) + 1) // 2 if count is None else count
         changed = asyncio.Event()
         self._progress.add(changed)
         try:
             async with asyncio.timeout(min(wait_ms, limits.REPLICAS_WAIT_MS_MAX) / 1_000):
                 # Siblings that are not there cannot confirm: waiting for them would only be slow.
-                while self._confirmed(etag) < needed <= len(siblings):
+                while self._confirmed(etag) < self._needed(count) <= len(self._holders):
                     changed.clear()
                     await changed.wait()
         except TimeoutError:
             pass
         finally:
             self._progress.discard(changed)
-        confirmed = self._confirmed(etag)
+        confirmed, needed = self._confirmed(etag), self._needed(count)
         if confirmed < needed and throw:
-            known = f", which has {len(siblings)} other instances" if needed > len(siblings) else ""
+            known = f", which has {len(self._holders)} other instances" if needed > len(self._holders) else ""
             raise TimeoutExpired(
                 f"Could not verify that etag {etag} of database '{self._database.name}'{known} was replicated to "
                 f"{needed} servers in {wait_ms / 1_000:g} s; it was replicated to {confirmed}. It is stored here"
             )
         return confirmed
 
+    def _needed(self, count: int | None) -> int:
+        return (len(self._holders) + 1) // 2 if count is None else count
+
     def _confirmed(self, etag: int) -> int:
-        return sum(link.accepted >= etag for link in self._outgoing.values() if link.destination.is_internal)
+        return sum(
+            link.accepted >= etag
+            for link in self._outgoing.values()
+            if link.destination.is_internal and link.destination.name in self._holders
+        )
 
     def _accepted(self) -> None:
         for changed in self._progress:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
+
+_FIRST_DAY = datetime(1, 1, 1, tzinfo=UTC)
 
 
 class Clock(Protocol):
@@ -55,3 +57,8 @@ class ManualClock:
 def wire_time(moment: datetime) -> str:
     """A moment as the protocol writes it: seven fraction digits and Z, `2026-11-20T21:17:16.2673140Z`."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds")[:26] + "0Z"
+
+
+def wire_ticks(moment: datetime) -> int:
+    """A moment in units of 100 ns since the year 1, as documents keep it."""
+    return (moment - _FIRST_DAY) // timedelta(microseconds=1) * 10

@@ -2,15 +2,15 @@
 
 What the cluster has agreed on is kept in its state until all instances have applied it. The database notes the raft
 index of the last one in the same transaction as its documents, so that neither a restart nor a second look applies it
-again. Documents get the change vector that all instances of the database give them, whose number grows with each
-document command: one that came from a sibling and has seen a command is not set back to it.
+again. Documents get the change vector and the time that all instances of the database give them, upon the same version
+the same bytes, and siblings do not send them to each other. The vector's number grows with each document command: a
+version that came from a sibling and has seen a command is not set back to it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from pynori import limits
 from pynori.cluster.compare_exchange import DocumentCommand, Transaction, group_id
 from pynori.cluster.records import instances
-from pynori.errors import ConcurrencyError, DocumentConflict, OperationFailed, PynoriError
+from pynori.errors import ConcurrencyError, DocumentConflict, PynoriError
 from pynori.runtime import log
 from pynori.runtime.tasks import Tasks
 
@@ -77,6 +77,19 @@ class ClusterTransactions:
         except PynoriError as error:
             log.error("cluster", f"cluster-wide transactions of {self._name} cannot be applied: {error}", db=self._name)
 
+    @property
+    def own(self) -> str:
+        """Counters from which on this instance applies by itself what the cluster agrees on: siblings need not send it.
+
+        What the cluster's state holds and is not applied here stays there until it is, and so does all that comes.
+        """
+        record = self._state.record(self._name)
+        if record is None:
+            return ""
+        left = self._state.transactions(self._name, 1, self._applied)
+        first = left[0].first if left else self._state.transaction_commands(self._name) + 1
+        return f"RAFT:{first}-{group_id(record)}, TRXN:1-{record['Topology']['ClusterTransactionIdBase64']}"
+
     async def close(self) -> None:
         """End what is under way; the database is about to be closed."""
         await self._tasks.cancel()
@@ -119,12 +132,7 @@ class ClusterTransactions:
             vectors = self._present([command.id for command in transaction.commands])
         numbered = list(enumerate(transaction.commands, transaction.first))
         due = [each for each in numbered if counted(vectors.get(each[1].id, ""), group) < each[0]]
-        made = functools.partial(self._batch, transaction, record, due, vectors)
-        try:
-            results = await self._database.submit(made(delete_first=False))
-        except OperationFailed:
-            # Only a document that stands in another collection is refused; it makes room then, on every instance.
-            results = await self._database.submit(made(delete_first=True))
+        results = await self._database.submit(self._batch(transaction, record, due, vectors))
         applied = dict(zip((number for number, _ in due), results[-len(due) :] if due else (), strict=True))
         return [
             applied.get(number) or Seen(command.id, command.document is None, vectors[command.id])
@@ -142,24 +150,24 @@ class ClusterTransactions:
 
     def _batch(
         self, transaction: Transaction, record: Record, due: list[tuple[int, DocumentCommand]],
-        vectors: Mapping[str, str], delete_first: bool,
+        vectors: Mapping[str, str],
     ) -> Batch:  # fmt: skip
         batch = self._database.batch()
         batch.set_position(POSITION, transaction.index)
         # A document may stand in a transaction more than once; what is expected of it holds before the first.
         expected = dict(vectors)
-        if delete_first:
-            for _, command in due:
-                batch.delete(command.id, expected.pop(command.id, None))
         for number, command in due:
             vector = f"RAFT:{number}-{group_id(record)}"
             if transaction.guarded:
                 vector += f", TRXN:{transaction.index}-{record['Topology']['ClusterTransactionIdBase64']}"
             before = expected.pop(command.id, None)
             if command.document is None:
-                batch.delete(command.id, before, source_change_vector=vector, exact=True)
+                batch.delete(command.id, before, source_change_vector=vector, exact=True, ticks=transaction.ticks)
             else:
-                batch.put(command.id, command.document.encode(), before, source_change_vector=vector, exact=True)
+                body = command.document.encode()
+                batch.put(
+                    command.id, body, before, source_change_vector=vector, exact=True, ticks=transaction.ticks
+                )  # fmt: skip
         return batch
 
 

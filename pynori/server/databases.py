@@ -78,6 +78,7 @@ class Databases:
         self._tasks = Tasks()
         self._open: dict[str, OpenDatabase] = {}  # by lower-case name
         self._groups: dict[str, str] = {}  # ids of the groups of those that are or were open, by the same name
+        self._is_cut_off = state.driver.is_cut_off  # as all open databases were told
         self._failures: dict[str, PynoriError] = {}  # why a database that should be open is not
         self._restarts: dict[str, int] = {}  # how often a database was opened again after a failed sync
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -254,7 +255,7 @@ class Databases:
         everywhere = ("cluster", "topology") in changed
         for key in self._open if everywhere else [key for table, key in changed if table == "records"]:
             if key in self._open:
-                follow(self._open[key], self._state)
+                follow(self._open[key], self._state, self._is_cut_off)
         for table, key in changed:
             if table in ("records", "deleting") and not self._closing:
                 if not self._is_wanted(key):
@@ -263,6 +264,13 @@ class Databases:
                     self._tasks.start(f"record of {key}", self._follow(key))
             elif table == "transactions":
                 self._apply_transactions(key)
+
+    def look_at_majority(self) -> None:
+        """Let tasks that one member of a group does pause while nobody can know here who that is, and go on then."""
+        if self._is_cut_off != self._state.driver.is_cut_off:
+            self._is_cut_off = not self._is_cut_off
+            for each in self._open.values():
+                follow(each, self._state, self._is_cut_off)
 
     def _apply_transactions(self, place: str) -> None:
         """A cluster-wide transaction is agreed on. Where there is one instance, whoever has asked for it applies it."""
@@ -517,10 +525,10 @@ class Databases:
         self._groups[name.lower()] = self._state.group_id(name)
         transactions = ClusterTransactions(database, name, self._state)
         operations = Operations(self._clock)
-        replication = new_replication(database, name, self._state, database.scripts, self._clock)
+        replication = new_replication(database, name, self._state, transactions, self._clock)
         opened = OpenDatabase(database, name, operations, self._state, indexes, transactions, replication)
         self._open[name.lower()] = opened
-        follow(opened, self._state)
+        follow(opened, self._state, self._is_cut_off)
         await transactions.catch_up_at_start()
 
     def _index_path(self, name: str) -> Path | None:

@@ -21,23 +21,34 @@ if TYPE_CHECKING:
     from pynori.cluster.records import Record
     from pynori.cluster.state import ClusterState
     from pynori.documents.database import Database
-    from pynori.js.scripts import Scripts
     from pynori.runtime.clock import Clock
+    from pynori.server.cluster_transactions import ClusterTransactions
     from pynori.server.databases import Databases
     from pynori.server.open_database import OpenDatabase
 
-def new_replication(database: Database, name: str, state: ClusterState, scripts: Scripts, clock: Clock) -> Replication:
+CUT_OFF = (
+    "paused: this node hears of no majority of its cluster, so another one may do this task by now; "
+    "it goes on when there is a majority"
+)
+
+
+def new_replication(
+    database: Database, name: str, state: ClusterState, transactions: ClusterTransactions, clock: Clock
+) -> Replication:
     """Replication of a database that is being opened; it does nothing before it is told to `follow`."""
 
     def introduce() -> Mapping[str, Any]:
         record = state.record(name)
         return {"node": state.node_tag, "url": state.url, "group": "" if record is None else group_of(record)}
 
-    return Replication(database, scripts, clock, ConflictRules(), introduce)
+    return Replication(database, database.scripts, clock, ConflictRules(), introduce, lambda: transactions.own)
 
 
-def follow(found: OpenDatabase, state: ClusterState) -> None:
-    """Bring links and rules of an open database in line with its record and the cluster's topology."""
+def follow(found: OpenDatabase, state: ClusterState, is_cut_off: bool) -> None:
+    """Bring links and rules of an open database in line with its record and the cluster's topology.
+
+    is_cut_off: this node does not hear what a majority decides, so it cannot know which tasks are still its own.
+    """
     record = state.record(found.name)
     if record is None:
         return
@@ -50,7 +61,9 @@ def follow(found: OpenDatabase, state: ClusterState) -> None:
     for task in external_replications(record):
         if not task.disabled and task.urls and responsible_node(record, task.task_id) == state.node_tag:
             wanted.append(task.destination)
-    found.replication.follow(wanted, ConflictRules.of_record(record))
+    holders = (*record["Topology"]["Members"], *record["Topology"]["Rehabs"])
+    others = [tag for tag in holders if tag != state.node_tag]
+    found.replication.follow(wanted, ConflictRules.of_record(record), others, CUT_OFF if is_cut_off else "")
 
 
 def accept(databases: Databases, hello: dict[str, Any]) -> Channel:

@@ -34,7 +34,7 @@ from pynori.server.operations import Operations
 from pynori.server.replication import accept
 from pynori.server.scrubber import Scrubber
 from pynori.server.server_metrics import server_families
-from pynori.server.supervision import Supervision
+from pynori.server.supervision import Supervision, run_expiry
 
 
 class Server:
@@ -77,6 +77,7 @@ class Server:
         self.nodes = Nodes(state)
         self.channels = {
             "raft": state.accept,
+            "state": state.accept_state,
             "join": self.nodes.accept,
             "replication": lambda hello: accept(self.databases, hello),
         }
@@ -129,6 +130,7 @@ class Server:
         server.nodes.start()
         server.tasks.start("watch over databases", server.databases.watch())
         server.tasks.start("supervision", server.supervision.run())
+        server.tasks.start("expiry", run_expiry(server.state, settings.compare_exchange_expiry_seconds))
         if server.disk_watch is not None:
             await server.disk_watch.look()
             server.tasks.start("watch over the disk", server.disk_watch.run())

@@ -25,6 +25,17 @@ from pynori.server.open_database import OpenDatabase
 Disk = Callable[[], tuple[int, int]]  # free and total bytes
 
 
+async def run_expiry(state: ClusterState, every_seconds: int) -> None:
+    """Remove compare-exchange values that have expired, again and again while this node leads, until cancelled."""
+    while True:
+        await asyncio.sleep(every_seconds)
+        if state.driver.is_leader:
+            try:
+                await state.expire_compare_exchange()
+            except PynoriError as error:
+                log.warn("cluster", f"values that have expired were not removed: {error}")
+
+
 class Supervision:
     """This node's reports and, while it leads, its decisions. Belongs to one event loop."""
 
@@ -54,6 +65,7 @@ class Supervision:
         """Report and decide, again and again, until cancelled."""
         while True:
             await asyncio.sleep(limits.REPORT_MS / 1_000)
+            self._databases.look_at_majority()
             if len(topology.nodes(self._state.topology)) > 1:
                 try:
                     await self.round()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pynori import limits
 from pynori.documents.database import Database
 from pynori.errors import DatabaseNotRelevant, InvalidArgument
 from tests.cluster.cluster_of_nodes import Cluster, Node, run, until
@@ -182,6 +183,40 @@ def test_cluster_transactions_on_all_instances(tmp_path: Path) -> None:
         for number in range(150, 300):
             await transact(number)
         await until(lambda: len(nodes[0].state.transactions("db", 1_000, 0)) < 150)
+
+    run(tmp_path, steps)
+
+
+def test_a_transaction_makes_the_same_items_everywhere(tmp_path: Path) -> None:
+    """Instances with the same versions make the same bytes, vectors and times of a transaction, and send none of it."""
+
+    async def steps(cluster: Cluster) -> None:
+        nodes = await cluster.of(3)
+        await nodes[0].server.databases.create({"DatabaseName": "db"}, 3)
+        links = [node.server.databases.find("db").replication for node in nodes]
+        await until(lambda: all(link.is_connected for each in links for link in each.outgoing))
+        await database(nodes[0]).put("users/1", DOCUMENT)
+        await until(lambda: all(database(node).get("users/1") is not None for node in nodes))
+        await until(lambda: len({database(node).change_vector for node in nodes}) == 1)
+        await asyncio.sleep(3 * limits.REPLICATION_NEWS_MS / 1_000)  # until all have told each other what they have
+        sent = [sum(link.sent_items for link in each.outgoing) for each in links]
+        changed = [("users/1", '{"Name":"Bea"}'), ("users/2", "{}"), ("users/1", '{"Name":"Cid"}'), ("users/2", None)]
+        for number, (id, body) in enumerate(changed):
+            node = nodes[number % 3]
+            transactions = node.server.databases.find("db").transactions
+            documents = [{"id": id, "document": body}, {"id": f"new/{number}", "document": "{}"}]
+            await transactions.run(node.state.transact("db", [], documents, False))
+        await until(lambda: all(database(node).get("new/3") is not None for node in nodes))
+        for id in ("users/1", "new/0", "new/1", "new/2", "new/3"):
+            found = [database(node).get(id) for node in nodes]
+            assert len({(each.json, each.change_vector, each.last_modified) for each in found if each}) == 1
+        assert all(database(node).get("users/2") is None for node in nodes)
+        await asyncio.sleep(0.4)
+        assert [sum(link.sent_items for link in each.outgoing) for each in links] == sent
+        assert not any(database(node).conflict_count for node in nodes)
+        # What is written upon it travels as ever.
+        await database(nodes[1]).put("users/1", b'{"Name":"Dan"}')
+        await until(lambda: all(b"Dan" in database(node).get("users/1").json for node in nodes))
 
     run(tmp_path, steps)
 

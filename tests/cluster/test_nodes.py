@@ -10,7 +10,15 @@ import pytest
 
 from pynori import limits
 from pynori.cluster import topology
-from pynori.errors import DatabaseNotRelevant, InvalidArgument, NoLeader, OperationFailed, RequestTimeout
+from pynori.cluster.store import Store
+from pynori.errors import (
+    DatabaseNotRelevant,
+    InvalidArgument,
+    NoLeader,
+    OperationFailed,
+    RequestTimeout,
+    StorageFailed,
+)
 from tests.cluster.cluster_of_nodes import Cluster, Node, roles, run, until
 
 VALUE = b'{"Object":1}'
@@ -116,6 +124,44 @@ def test_a_node_far_behind_gets_the_whole_state(tmp_path: Path, monkeypatch: pyt
         await nodes[2].server.nodes.add(late.server.url)
         await until(lambda: late.state.raft_index >= nodes[2].state.raft_index)
         assert late.server.node_tag == "D" and late.state.compare_exchange_value("db", "after a restart") is not None
+
+    run(tmp_path, steps)
+
+
+def test_a_large_state_goes_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A state of many parts reaches a node, also when the transfer breaks in between; until then its own one holds."""
+    monkeypatch.setattr(limits, "RAFT_LOG_ENTRIES_KEPT", 20)
+    monkeypatch.setattr(limits, "RAFT_REPEAT_WINDOW", 20)
+    monkeypatch.setattr(limits, "STATE_PART_SIZE_BYTES", 4_096)
+
+    async def steps(cluster: Cluster) -> None:
+        nodes = await cluster.of(3)
+        await nodes[0].server.databases.create({"DatabaseName": "db"}, 1)
+        await put(nodes[0], "k/000")
+        await nodes[2].state.wait_for_index(nodes[0].state.raft_index, 10)
+        await nodes[2].stop()
+        for number in range(1, 120):
+            await put(nodes[0], f"k/{number:03}", b'{"Object":"%s"}' % (b"x" * 1_000))
+        staged = []
+        stage = Store.stage
+
+        def broken(store: Store, part: bytes) -> None:
+            staged.append(len(part))
+            if len(staged) == 10:
+                raise StorageFailed("the disk is away for a moment")
+            stage(store, part)
+
+        monkeypatch.setattr(Store, "stage", broken)
+        await nodes[2].start()
+        known = nodes[2].state.compare_exchange_values("db", "k/", 0, 1000)
+        assert len(known) == 1
+        await nodes[2].state.wait_for_index(nodes[0].state.raft_index, 10)
+        assert len(staged) > 35 and max(staged) < 6_000, "the first transfer, and another one from its begin"
+        assert len(nodes[2].state.compare_exchange_values("db", "k/", 0, 1000)) == 120
+        await put(nodes[2], "after")
+        await nodes[2].stop()
+        await nodes[2].start()
+        assert len(nodes[2].state.compare_exchange_values("db", "", 0, 1000)) == 121
 
     run(tmp_path, steps)
 

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pynori_core.check import check
 from pynori_core.env import Env
 
 from pynori import limits
-from pynori.cluster.commands import COMMANDS
+from pynori.cluster.commands import COMMANDS, View
 from pynori.cluster.raft.types import HardState, Membership
 from pynori.cluster.state import ClusterState
 from pynori.cluster.store import Round, Store
@@ -175,11 +176,22 @@ def test_a_state_that_comes_as_a_whole_keeps_the_vote(tmp_path: Path) -> None:
     store.load(("cluster",))
     store.begin({"id": 7}, Membership(frozenset((7,))), 1)
     store.write(Round(hard_state=HardState(9, 5, 1)))
-    _, _, membership, data = store.dump()
-    store.install(40, 3, membership, data, None)
+    dump = store.dump()
+    part = dump.next_part()
+    assert part is not None and dump.next_part() is None
+    membership = dump.membership
+    dump.close()
+
+    def install(index: int, term: int, hard_state: HardState | None) -> None:
+        while not store.clear_next():
+            pass
+        store.stage(part)
+        store.switch(index, term, membership, hard_state)
+
+    install(40, 3, None)
     loaded = store.load(("cluster",))
     assert loaded.hard_state == HardState(9, 5, 40) and (loaded.applied, loaded.before) == (40, (40, 3))
-    store.install(50, 9, membership, data, HardState(10, 0, 50))
+    install(50, 9, HardState(10, 0, 50))
     assert store.load(("cluster",)).hard_state == HardState(10, 0, 50)
     store.close()
 
@@ -470,3 +482,66 @@ def test_what_was_answered_survives_a_kill(tmp_path: Path) -> None:
         assert await state.next_identity("shop", "users") > last_value
 
     run(steps, directory)
+
+
+def big_state(store: Store, count: int, size: int) -> Membership:
+    """A state of so many values of that size each."""
+    store.load(("cluster",))
+    membership = Membership(frozenset((7,)))
+    store.begin({"id": 7}, membership, 1)
+    changes: dict[tuple[str, str], Any] = {
+        ("compare_exchange", f"{number:06}"): bytes([number % 250]) * size for number in range(count)
+    }
+    store.write(Round(applied=9, applied_term=2, changes={**changes, ("cluster", "identity"): {"topology_id": "x"}}))
+    return membership
+
+
+def test_a_state_in_parts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Each part is bounded; the old state holds until the new one is whole, and then it is that one, byte for byte."""
+    monkeypatch.setattr(limits, "STATE_PART_SIZE_BYTES", 5_000)
+    monkeypatch.setattr(limits, "STATE_CLEAR_STEP", 7)
+    source, target = Store.open(tmp_path / "source"), Store.open(tmp_path / "target")
+    membership = big_state(source, 40, 1_000)
+    big_state(target, 10, 300)
+    old = list(target.scan("compare_exchange", ""))
+    dump = source.dump()
+    source.write(Round(applied=10, applied_term=2, changes={("compare_exchange", "000001"): b"later"}))
+    parts = []
+    while (part := dump.next_part()) is not None:
+        parts.append(part)
+    dump.close()
+    assert (dump.index, dump.term) == (9, 2) and len(parts) == 8 and max(map(len, parts)) < 6_500
+    for part in parts[:5]:
+        target.stage(part)
+    target.close()
+    target = Store.open(tmp_path / "target")
+    assert target.load(("cluster",)).applied == 9 and list(target.scan("compare_exchange", "")) == old
+    while not target.clear_next():
+        pass
+    for part in parts:
+        target.stage(part)
+    assert list(target.scan("compare_exchange", "")) == old
+    target.switch(9, 2, membership, None)
+    expected = [(f"{number:06}", bytes([number % 250]) * 1_000) for number in range(40)]
+    assert list(target.scan("compare_exchange", "")) == expected
+    while not target.clear_next():
+        pass
+    target.close()
+    target = Store.open(tmp_path / "target")
+    assert target.load(("cluster",)).tables == {"cluster": {"identity": {"topology_id": "x"}}}
+    assert list(target.scan("compare_exchange", "")) == expected and target.position() == (9, 2, membership)
+    for store in (source, target):
+        store.close()
+    assert check(tmp_path / "target") == []
+
+
+def test_first_keys_are_those_of_all_commands_before() -> None:
+    """What commands before in the same transaction have removed and put counts: grouping must not matter."""
+    store = Store.open(None)
+    big_state(store, 5, 10)
+    pending: dict[tuple[str, str], Any] = {("compare_exchange", "000000"): None, ("compare_exchange", "0000005"): b"x"}
+    view = View({}, pending, store, 1)
+    view.delete("compare_exchange", "000002")
+    assert view.first_keys("compare_exchange", "", 2) == ["0000005", "000001"]
+    assert view.first_keys("compare_exchange", "00000", 9) == ["0000005", "000001", "000003", "000004"]
+    store.close()

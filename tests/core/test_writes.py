@@ -617,6 +617,25 @@ def test_an_exact_vector_is_taken_as_it_is(engine: Engine) -> None:
     assert engine.writer.execute(batch)[0].change_vector == vector
 
 
+def test_what_is_agreed_on_has_its_time_and_its_collection(engine: Engine) -> None:
+    """An exact write bears the time that it is given, and takes the place of a document in whatever collection."""
+    vector = "RAFT:1-AAAAAAAAAAAAAAAAAAAAAA"
+    engine.put("users/1", {"@metadata": {"@collection": "Others"}})
+    batch = Batch()
+    body = b'{"@metadata":{"@collection":"Users"}}'
+    batch.put("users/1", body, source_change_vector=vector, exact=True, ticks=639_000_000_000_000_000)
+    (written,) = engine.writer.execute(batch)
+    assert (written.collection, written.last_modified) == ("Users", "2025-11-29T08:00:00.0000000Z")
+    assert written.change_vector.startswith("A:1-") and written.change_vector.endswith(vector)
+    batch = Batch()
+    later = vector.replace(":1-", ":2-")
+    batch.delete("users/1", source_change_vector=later, exact=True, ticks=639_000_000_000_000_001)
+    assert engine.writer.execute(batch)[0].last_modified == "2025-11-29T08:00:00.0000001Z"
+    batch = Batch()
+    with pytest.raises(EngineError, match="must have a source change vector"):
+        batch.put("users/2", b"{}", exact=True)
+
+
 def test_a_position_moves_with_what_it_speaks_of(engine: Engine) -> None:
     """A position is set with the documents of its batch or not at all, is there after a restart, and has no case."""
     assert engine.store.position("from B") == 0

@@ -160,9 +160,9 @@ class Api:
 
 
 @asynccontextmanager
-async def opened_api(limits: ListenerLimits | None = None) -> AsyncIterator[Api]:
+async def opened_api(limits: ListenerLimits | None = None, **settings: Any) -> AsyncIterator[Api]:
     """A server with one database named `db`."""
-    server = await Server.start(Settings(run_in_memory=True))
+    server = await Server.start(Settings(run_in_memory=True, **settings))
     listener = await listen(server, "127.0.0.1", 0, limits=limits)
     server.announce(listener.url, "tcp://127.0.0.1:4711")
     try:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from pynori import limits
 from pynori.http.handlers import compare_exchange
+from pynori.runtime.clock import wire_time
 
 VALUES = "/databases/db/cmpxchg"
 BATCH = "/databases/db/bulk_docs"
@@ -179,6 +182,18 @@ def test_what_a_cluster_wide_batch_cannot_hold(run, open_api) -> None:
     run(main())
 
 
+def test_a_guard_is_spelt_in_lower_case(run, open_api) -> None:
+    """Whoever lists the values finds guards under keys that do not depend on how the ids are spelt."""
+
+    async def main() -> None:
+        async with open_api() as api:
+            await api.json("POST", BATCH, cluster_wide(put("Users/1-A")), 201)
+            (guard,) = (await api.json("GET", f"{VALUES}?startsWith=rvn-atomic"))["Results"]
+            assert guard["Key"] == "rvn-atomic/users/1-a" and guard["Value"]["Object"] == {"Id": "Users/1-A"}
+
+    run(main())
+
+
 def test_values_travel_with_documents_and_queries(run, open_api) -> None:
     """A load and a query bring the values whose keys the documents name, and a query compares with one."""
 
@@ -227,5 +242,81 @@ def test_json_of_a_value_is_kept(run, open_api) -> None:
             await api.json("PUT", f"{VALUES}?key=k&index=0", text.encode())
             (found,) = (await api.json("GET", f"{VALUES}?key=k"))["Results"]
             assert found["Value"] == json.loads(text)
+
+    run(main())
+
+
+def moment(seconds: float) -> str:
+    return wire_time(datetime.now(UTC) + timedelta(seconds=seconds))
+
+
+def test_values_expire(run, open_api) -> None:
+    """A value goes at its time, if it is still that value: one that was written again has the time it got then."""
+
+    async def main() -> None:
+        async with open_api() as api:
+            state = api.server.state
+
+            async def store(key: str, index: int, seconds: float | None) -> int:
+                metadata = {} if seconds is None else {"@metadata": {"@expires": moment(seconds)}}
+                answer = await api.json("PUT", f"{VALUES}?key={key}&index={index}", {"Object": key, **metadata})
+                assert answer["Successful"]
+                return int(answer["Index"])
+
+            await store("past", 0, -5)
+            await store("future", 0, 3_600)
+            await store("kept", await store("kept", 0, -5), None)
+            await store("longer", await store("longer", 0, -5), 3_600)
+            await store("shorter", await store("shorter", 0, 3_600), -5)
+            gone = await store("gone", 0, -5)
+            await api.json("DELETE", f"{VALUES}?key=gone&index={gone}")
+            claimed = {"Type": "CompareExchangePUT", "Id": "batch", "Index": 0, "Document": {
+                "Object": 1, "@metadata": {"@expires": moment(-5)}}}  # fmt: skip
+            await api.json("POST", BATCH, cluster_wide(claimed), 201)
+            assert await state.expire_compare_exchange() == 3
+            found = await api.json("GET", f"{VALUES}?startsWith=")
+            assert [each["Key"] for each in found["Results"]] == ["future", "kept", "longer"]
+            assert found["Results"][0]["Value"]["@metadata"]["@expires"] > moment(0)
+            assert await state.expire_compare_exchange() == 0
+            left = [key for key, _ in state._store.scan("compare_exchange_expiry", "")]
+            assert len(left) == 2 and state.compare_exchange_count("db") == 3
+            await api.server.databases.delete(["db"], hard=True)
+            assert list(state._store.scan("compare_exchange_expiry", "")) == []
+
+    run(main())
+
+
+def test_many_values_expire_in_steps(run, open_api, monkeypatch) -> None:
+    """More values than one command removes go by several, the server's own task by itself, as configured."""
+    monkeypatch.setattr(limits, "COMPARE_EXCHANGE_EXPIRE_STEP", 4)
+
+    async def main() -> None:
+        async with open_api(compare_exchange_expiry_seconds=1) as api:
+            metadata = {"@metadata": {"@expires": moment(-1)}}
+            for number in range(10):
+                await api.json("PUT", f"{VALUES}?key=k{number}&index=0", {"Object": number, **metadata})
+            before = api.server.state.raft_index
+            async with asyncio.timeout(10):
+                while api.server.state.compare_exchange_count("db"):
+                    await asyncio.sleep(0.05)
+            assert api.server.state.raft_index - before == 3
+
+    run(main())
+
+
+def test_a_time_that_is_none_is_refused(run, open_api) -> None:
+    """What stands in @expires is a moment, with a zone or in UTC; else the value is refused."""
+
+    async def main() -> None:
+        async with open_api() as api:
+            for text in ('"soon"', "7", '"2026-13-01"', "{}"):
+                body = {"Object": 1, "@metadata": {"@expires": json.loads(text)}}
+                answer = await api.call("PUT", f"{VALUES}?key=k&index=0", body)
+                assert answer.status == 400 and b"@expires" in answer.body, text
+            for text in ("2999-01-01T00:00:00", "2999-01-01T00:00:00.1234567Z", "2999-01-01T00:00:00+02:00"):
+                body = {"Object": 1, "@metadata": {"@expires": text}}
+                await api.json("PUT", f"{VALUES}?key={len(text)}&index=0", body)
+            known = [int(key[:16], 16) for key, _ in api.server.state._store.scan("compare_exchange_expiry", "")]
+            assert known[1] - known[0] == 2 * 3_600 * 10**7 and known[2] - known[1] == 1_234_560
 
     run(main())

@@ -151,6 +151,8 @@ def test_rolling_deployment(open_api: Callable[..., Any], run: Run) -> None:
             assert found["ActiveDeployments"]["A"]["State"] == "Done" and found["RaftIndexChange"] > 0
             record = await api.json("GET", "/admin/databases?name=db")
             assert record["RollingIndexes"]["People"] == found
+            (entry,) = record["IndexesHistory"]["People"]
+            assert entry["RollingDeployment"] == found["ActiveDeployments"]
             assert (await api.json("GET", f"{DB}/indexes/rolling?name=none"))["RollingIndexes"] == {}
             await api.call("DELETE", f"{DB}/indexes?name=People")
             assert (await api.json("GET", f"{DB}/indexes/rolling"))["RollingIndexes"] == {}

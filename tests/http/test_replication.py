@@ -198,6 +198,21 @@ def test_a_conflict_is_shown_and_ended_by_a_write(run, open_api) -> None:
     run(main())
 
 
+def test_an_included_document_in_conflict_says_so(run, open_api) -> None:
+    """A query that includes a document in conflict answers, with its id and that it is in conflict."""
+
+    async def main() -> None:
+        async with open_api() as api:
+            await conflict(api)
+            order = {"User": "users/1", "@metadata": {"@collection": "Orders"}}
+            await done(api, "PUT", "/databases/copy/docs?id=orders/1", order)
+            query = {"Query": "from Orders include User"}
+            found = await done(api, "POST", "/databases/copy/queries", query)
+            assert found["Includes"] == {"users/1": {"@metadata": {"@id": "users/1", "@conflict": True}}}
+
+    run(main())
+
+
 def test_conflicts_are_listed_a_page_at_a_time(run, open_api, monkeypatch) -> None:
     """Pages come in order of the ids, whatever number is read at once."""
 

@@ -19,6 +19,7 @@ def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of one `pynori serve` process; at the end it must drain and exit with 0, and its files must check clean."""
     folder = tmp_path_factory.mktemp("server")
     command = [sys.executable, "-m", "pynori", "serve", "--url", "http://127.0.0.1:0", "--data-dir", str(folder)]
+    command += ["--compare-exchange-expiry", "1"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     url = ""

@@ -2,15 +2,23 @@
 
 import json
 import threading
+import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import requests
 from ravendb import DocumentStore
+from ravendb.documents.operations.compare_exchange.operations import (
+    GetCompareExchangeValueOperation,
+    GetCompareExchangeValuesOperation,
+    PutCompareExchangeValueOperation,
+)
 from ravendb.documents.operations.identities import GetIdentitiesOperation, NextIdentityForOperation
 from ravendb.documents.operations.statistics import GetCollectionStatisticsOperation, GetStatisticsOperation
 from ravendb.documents.session.misc import SessionOptions, TransactionMode
 from ravendb.exceptions.exceptions import DatabaseDoesNotExistException
 from ravendb.exceptions.raven_exceptions import ConcurrencyException
+from ravendb.json.metadata_as_dictionary import MetadataAsDictionary
 from ravendb.serverwide.database_record import DatabaseRecord
 from ravendb.serverwide.operations.common import (
     CreateDatabaseOperation,
@@ -233,3 +241,18 @@ def test_unique_names_by_cluster_wide_sessions(store: DocumentStore) -> None:
         session.save_changes()
     with store.open_session() as session:
         assert session.load("users/1", User).age == 5
+
+
+def test_a_value_expires(store: DocumentStore) -> None:
+    """A value with @expires in its metadata is there until then, and gone soon after it; another one stays."""
+    soon = datetime.now(UTC) + timedelta(seconds=1)
+    for key, moment in (("soon", soon), ("late", soon + timedelta(hours=1))):
+        metadata = MetadataAsDictionary({"@expires": moment.strftime("%Y-%m-%dT%H:%M:%S.%f0Z")})
+        assert store.operations.send(PutCompareExchangeValueOperation(key, "x", 0, metadata)).successful
+    assert set(store.operations.send(GetCompareExchangeValuesOperation(["soon", "late"], str))) == {"soon", "late"}
+    deadline = time.monotonic() + 10
+    while store.operations.send(GetCompareExchangeValueOperation("soon", str)) is not None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert datetime.now(UTC) >= soon
+    assert store.operations.send(GetCompareExchangeValueOperation("late", str)).value == "x"

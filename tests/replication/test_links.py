@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from pynori import limits
+from pynori.cluster import database_topology as groups
 from pynori.documents.database import Database
 from pynori.errors import TimeoutExpired
 from pynori.server.server import Server
@@ -237,5 +238,92 @@ def test_a_database_is_compacted_while_it_is_linked(tmp_path: Path) -> None:
         await put(nodes[1], "users/21", n=21)
         await until(lambda: has(nodes[1], "users/20", n=20) and has(nodes[0], "users/21", n=21))
         assert [database(node).statistics().documents for node in nodes] == [22, 22]
+
+    run(tmp_path, steps)
+
+
+def test_external_replication_pauses_without_a_majority(tmp_path: Path) -> None:
+    """Its node cannot know whether the task is still its own: it stands still, says why, and goes on by itself."""
+
+    async def steps(cluster: Cluster) -> None:
+        nodes = await cluster.of(3)
+        target = await cluster.add()
+        await target.server.databases.create({"DatabaseName": "copy"}, 1)
+        group = {"Members": ["A", "B", "C"]}
+        await nodes[0].server.databases.create({"DatabaseName": "db", "Topology": group}, 3)
+
+        def change(record: dict[str, Any]) -> None:
+            urls = [target.server.url]
+            record["RavenConnectionStrings"] = {"there": {"Database": "copy", "TopologyDiscoveryUrls": urls}}
+            task = {"TaskId": 1, "Name": "out", "ConnectionStringName": "there", "MentorNode": "A"}
+            record["ExternalReplications"] = [task]
+
+        await nodes[0].state.update_record("db", change)
+
+        def link() -> Any:
+            links = nodes[0].server.databases.find("db").replication.outgoing
+            return next(each for each in links if not each.destination.is_internal)
+
+        def arrived(id: str) -> bool:
+            return target.server.databases.find("copy").database.get(id) is not None
+
+        await put(nodes[0], "users/1", n=1)
+        await until(lambda: arrived("users/1"))
+        for node in nodes[1:]:
+            await node.stop()
+        await until(lambda: link().is_paused and not link().is_connected)
+        assert "no majority" in link().failure
+        await put(nodes[0], "users/2", n=2)
+        await database(nodes[0]).delete("users/1")
+        await asyncio.sleep(0.3)
+        assert not arrived("users/2") and arrived("users/1")
+        # A node that starts without a majority does not begin either.
+        await nodes[0].stop()
+        await nodes[0].start()
+        await until(lambda: is_linked(nodes[0], 0) and link().is_paused)
+        await asyncio.sleep(0.7)
+        assert not arrived("users/2")
+        await nodes[1].start()
+        await until(lambda: arrived("users/2") and not arrived("users/1"))
+        assert link().is_connected and not link().is_paused
+        await nodes[2].start()
+
+    run(tmp_path, steps)
+
+
+def test_a_majority_counts_members_and_not_who_is_still_fed(tmp_path: Path) -> None:
+    """A save that waits for a majority needs one of the whole group, lost members too, and none of a newcomer."""
+
+    async def steps(cluster: Cluster) -> None:
+        nodes = await cluster.of(5)
+        await nodes[0].state.suspend(True)
+        await nodes[0].server.databases.create({"DatabaseName": "db", "Topology": {"Members": ["A"]}}, 1)
+        replication = nodes[0].server.databases.find("db").replication
+        await nodes[0].server.databases.add_instance("db", "B", None)
+        await until(lambda: is_linked(nodes[0], 1))
+        await put(nodes[0], "users/1", n=1)
+        etag = database(nodes[0]).last_etag
+        assert await replication.wait_for_replicas(etag, None, 5_000, throw=True) == 0
+        with pytest.raises(TimeoutExpired, match="which has 0 other instances"):
+            await replication.wait_for_replicas(etag, 1, 5_000, throw=True)
+        for tag in "CDE":
+            await nodes[0].server.databases.add_instance("db", tag, None)
+        for tag in "BCDE":
+            await nodes[0].state.change_topology("db", lambda topology, tag=tag: groups.promote(topology, tag))
+        await until(lambda: is_linked(nodes[0], 4))
+        await put(nodes[0], "users/1", n=2)
+        assert await replication.wait_for_replicas(database(nodes[0]).last_etag, None, 5_000, throw=True) >= 2
+        for tag in "DE":
+            await nodes[0].state.change_topology("db", lambda topology, tag=tag: groups.demote(topology, tag, "lost"))
+        await nodes[3].stop()
+        await nodes[4].stop()
+        await put(nodes[0], "users/1", n=3)
+        assert await replication.wait_for_replicas(database(nodes[0]).last_etag, None, 5_000, throw=True) == 2
+        await nodes[2].stop()
+        await put(nodes[0], "users/1", n=4)
+        with pytest.raises(TimeoutExpired, match=r"replicated to 2 servers in 0\.3 s; it was replicated to 1"):
+            await replication.wait_for_replicas(database(nodes[0]).last_etag, None, 300, throw=True)
+        for node in nodes[2:]:
+            await node.start()
 
     run(tmp_path, steps)

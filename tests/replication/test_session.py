@@ -11,8 +11,10 @@ from pynori.replication.messages import (
     Batch,
     decode_accepted,
     decode_batch,
+    decode_own,
     encode_accepted,
     encode_batch,
+    encode_own,
 )
 from pynori.replication.session import NEVER, Receiver, Sender, SetBack, Step
 
@@ -104,6 +106,10 @@ def test_messages_come_back_as_they_went() -> None:
         assert decode_batch(encode_batch(batch)) == batch
     for accepted in (Accepted(0, ""), Accepted(7, f"A:1-{X}")):
         assert decode_accepted(encode_accepted(accepted)) == accepted
+    own = f"RAFT:7-{X}, TRXN:1-{Y}"
+    assert decode_own(encode_own(own)) == own
+    with pytest.raises(InvalidArgument):
+        decode_own(b"no vector")
     whole = encode_batch(Batch(1, f"A:1-{X}", b""))
     for size in range(len(whole)):
         with pytest.raises(InvalidArgument):

@@ -64,7 +64,7 @@ class Stage:
         """Start nodes, or start them again on their files."""
         for node in nodes:
             place = () if self.network is None else self.network.command(node)
-            words = ("--url", self.url(node), "--data-dir", str(self._directory / f"node{node}"), *SETTINGS)
+            words = ("--url", self.url(node), "--data-dir", str(self.directory(node)), *SETTINGS)
             process = subprocess.Popen(
                 [*place, sys.executable, "-m", "pynori", "serve", *words], cwd=ROOT, stdout=subprocess.PIPE,
                 stderr=self._logs, text=True,
@@ -91,6 +91,12 @@ class Stage:
 
     def thaw(self, node: int) -> None:
         self._processes[node].send_signal(signal.SIGCONT)
+
+    def directory(self, node: int) -> Path:
+        return self._directory / f"node{node}"
+
+    def process_id(self, node: int) -> int:
+        return self._processes[node].pid
 
     @property
     def running(self) -> list[int]:

@@ -9,7 +9,7 @@ import msgspec
 
 from pynori.cluster.compare_exchange import GUARD_PREFIX
 from pynori.errors import BadRequest, InvalidArgument
-from pynori.http.handlers.compare_exchange import value_text
+from pynori.http.handlers.compare_exchange import value_of
 from pynori.http.request import Request
 from pynori.http.response import Response, encode_json
 from pynori.http.shapes import command_result
@@ -70,8 +70,10 @@ def change_of(command: Command) -> dict[str, Any]:
         raise InvalidArgument(f"a {command.Type} command has no 'Id'")
     if command.Id.lower().startswith(GUARD_PREFIX):
         raise InvalidArgument(f"You cannot manipulate the atomic guard '{command.Id}' via the cluster-wide session")
-    value = value_text(bytes(command.Document)).decode() if command.Type == "CompareExchangePUT" else None
-    return {"key": command.Id, "index": command.Index or 0, "value": value}
+    if command.Type == "CompareExchangeDELETE":
+        return {"key": command.Id, "index": command.Index or 0, "value": None}
+    text, expires = value_of(bytes(command.Document))
+    return {"key": command.Id, "index": command.Index or 0, "value": text.decode(), "expires": expires}
 
 
 def document_of(command: Command, transactions_id: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from pynori.cluster.compare_exchange import Outcome, Stored
 from pynori.errors import InvalidArgument, InvalidJson
 from pynori.http.request import Request
 from pynori.http.response import Response, StreamResponse, encode_json, json_response
+from pynori.runtime.clock import wire_ticks
 
 if TYPE_CHECKING:
     from pynori.cluster.state import ClusterState
@@ -25,6 +27,10 @@ class ValueBody(msgspec.Struct, omit_defaults=True):
 
     Object: msgspec.Raw = msgspec.Raw(b"null")
     metadata: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="@metadata")
+
+
+class ExpiringMetadata(msgspec.Struct):
+    expires: str | None = msgspec.field(default=None, name="@expires")
 
 
 async def get(request: Request) -> Response | StreamResponse:
@@ -62,8 +68,9 @@ def listed(read: Callable[[int, int, str], list[Stored]], skip: int, size: int) 
 async def put(request: Request) -> Response:
     """Write a value if its index is still `index`; 0: if there is none."""
     request.open_database()
+    text, expires = value_of(request.body)
     outcome = await request.server.state.put_compare_exchange(
-        request.database_name, request.required("key"), request.number("index", 0), value_text(request.body)
+        request.database_name, request.required("key"), request.number("index", 0), text, expires
     )
     return json_response(outcome_shape(outcome))
 
@@ -77,15 +84,32 @@ async def delete(request: Request) -> Response:
     return json_response(outcome_shape(outcome))
 
 
-def value_text(body: bytes) -> bytes:
-    """The JSON text to keep for a value that was sent. Raises: InvalidJson, InvalidArgument."""
+def value_of(body: bytes) -> tuple[bytes, int]:
+    """The JSON text to keep for a value that was sent, and when it expires, in ticks; 0: never.
+
+    Raises: InvalidJson, InvalidArgument.
+    """
     try:
         value = msgspec.json.decode(body, type=ValueBody)
     except msgspec.ValidationError as error:
         raise InvalidArgument(f'the value is not of the form {{"Object": ...}}: {error}') from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidJson(f"the request body is not valid JSON: {error}") from None
-    return msgspec.json.encode(value)
+    return msgspec.json.encode(value), expiry_of(value)
+
+
+def expiry_of(value: ValueBody) -> int:
+    """A moment without a zone is in UTC."""
+    if b"@expires" not in bytes(value.metadata):
+        return 0
+    try:
+        text = msgspec.json.decode(value.metadata, type=ExpiringMetadata).expires
+        if text is None:
+            return 0
+        moment = datetime.fromisoformat(text)
+        return wire_ticks(moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC))
+    except (msgspec.ValidationError, ValueError, OverflowError) as error:
+        raise InvalidArgument(f"'@expires' of the value's metadata must be a moment in time: {error}") from None
 
 
 def finder(state: ClusterState, database_name: str) -> Callable[[str], dict[str, Any] | None]:

@@ -84,12 +84,22 @@ def name_list(body: dict[str, Any]) -> list[str]:
 def record(request: Request) -> Response:
     """The complete record of a database."""
     found = request.server.state.record(request.required("name"))
-    return Response(404) if found is None else json_response(found)
+    return Response(404) if found is None else json_response(with_deployments(found))
 
 
 def record_of_path(request: Request) -> Response:
     """The complete record of the database in the path."""
-    return json_response(record_of(request))
+    return json_response(with_deployments(record_of(request)))
+
+
+def with_deployments(record: dict[str, Any]) -> dict[str, Any]:
+    """A record as clients read it: the last entry of an index's history tells how far its deployment is."""
+    history = dict(record["IndexesHistory"])
+    for name, rolling in record["RollingIndexes"].items():
+        if history.get(name):
+            latest = {**history[name][0], "RollingDeployment": rolling["ActiveDeployments"]}
+            history[name] = [latest, *history[name][1:]]
+    return {**record, "IndexesHistory": history}
 
 
 def record_of(request: Request) -> dict[str, Any]:

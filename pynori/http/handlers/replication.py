@@ -142,7 +142,7 @@ def outgoing_shape(link: OutgoingLink) -> dict[str, Any]:
         "Database": link.destination.database,
         "Urls": list(link.destination.urls),
         "TaskId": link.destination.task_id,
-        "State": "Connected" if link.is_connected else "Disconnected",
+        "State": "Paused" if link.is_paused else "Connected" if link.is_connected else "Disconnected",
         "ConnectedAt": None if link.connected_at is None else wire_time(link.connected_at),
         "LastAcceptedEtag": link.accepted,
         "LastSentEtag": link.sent,

@@ -204,7 +204,7 @@ def external_shape(request: Request, record: Record, task_id: int) -> dict[str, 
         link = next((each for each in links if each.destination.task_id == task_id), None)
     status = "None" if task.disabled else "NotOnThisNode"
     if link is not None:
-        status = "Active" if link.is_connected else "Reconnect"
+        status = "NotActive" if link.is_paused else "Active" if link.is_connected else "Reconnect"
     return {
         "TaskId": task_id,
         "TaskName": task.name,
@@ -216,6 +216,7 @@ def external_shape(request: Request, record: Record, task_id: int) -> dict[str, 
         "PinToMentorNode": False,
         "ConnectionStringName": task.connection_string,
         "DestinationDatabase": task.database,
+        "DelayReplicationFor": "00:00:00",
         "DestinationUrl": task.urls[0] if task.urls else None,
         "TopologyDiscoveryUrls": list(task.urls),
         "Error": None if link is None else link.failure or None,
