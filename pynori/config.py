@@ -53,6 +53,7 @@ class Settings:
     scrub_megabytes_per_second: int = 4
     features_availability: str = "Stable"
     election_timeout_ms: int = limits.RAFT_ELECTION_MS
+    probe_period_ms: int = limits.SWIM_PERIOD_MS
     rotate_after_seconds: int = 5
     rehab_after_seconds: int = 60
     replace_after_seconds: int = 900
@@ -296,6 +297,15 @@ OPTIONS: tuple[Option, ...] = (
         ("election-timeout-ms",),
         "Without a word from the leader for so long up to twice that, a node stands for election; a leader speaks "
         "three times as often. Several times the delay between the nodes: 600 near by, 3000 between regions.",
+        "milliseconds",
+    ),
+    Option(
+        "Cluster.ProbePeriodInMs",
+        "probe_period_ms",
+        _integer(50, 60_000),
+        ("probe-period-ms",),
+        "How often each node probes another one, so that it is known which nodes can be reached by anybody. One that "
+        "does not answer anybody is suspected after this time, and failed some times this time later.",
         "milliseconds",
     ),
     Option(

@@ -75,7 +75,7 @@ OWNED_LIBRARIES = {
 }  # fmt: skip
 
 
-# What the raft core may not even take from the standard library: whatever is not a function of its input.
+# What the raft core and SWIM may not even take from the standard library: whatever is not a function of its input.
 IMPURE = {"time", "datetime", "random", "secrets", "socket", "select", "asyncio", "threading", "os", "sys", "uuid"}
 
 
@@ -162,15 +162,20 @@ def test_server_packages_use_lower_floors_only() -> None:
     assert not wrong, "\n".join(wrong)
 
 
-def test_raft_core_is_pure() -> None:
-    """The raft core imports the standard library and itself, and nothing that knows time, chance or the world."""
+def test_raft_and_swim_are_pure() -> None:
+    """They import the standard library and themselves, and nothing that knows time, chance or the world."""
     wrong = []
-    paths = sorted((SERVER / "cluster" / "raft").glob("*.py"))
-    assert paths
-    for path in paths:
-        for line, module in server_imports(path):
-            top = module.split(".")[0]
-            is_own = module == "pynori.cluster.raft" or module.startswith("pynori.cluster.raft.")
-            if not is_own and (top not in sys.stdlib_module_names or top in IMPURE):
-                wrong.append(f"{path.relative_to(ROOT)}:{line} imports {module}")
+    cluster = SERVER / "cluster"
+    groups = (
+        ("pynori.cluster.raft", sorted((cluster / "raft").glob("*.py"))),
+        ("pynori.cluster.swim_types", [cluster / "swim.py", cluster / "swim_types.py"]),
+    )
+    for own, paths in groups:
+        assert paths
+        for path in paths:
+            for line, module in server_imports(path):
+                top = module.split(".")[0]
+                is_own = module == own or module.startswith(own + ".")
+                if not is_own and (top not in sys.stdlib_module_names or top in IMPURE):
+                    wrong.append(f"{path.relative_to(ROOT)}:{line} imports {module}")
     assert not wrong, "\n".join(wrong)

@@ -7,7 +7,7 @@ cimport cython
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from pynori_core.bits cimport atomic_load32, atomic_store32, load64, load64_be, store64_be
+from pynori_core.bits cimport atomic_load32, atomic_store32, load64_be, store64_be
 from pynori_core.btree cimport (
     INLINE_SIZE_MAX, PUT_APPEND, PUT_INSERT, PUT_UPSERT, Tree, Value, tree_get, tree_get64, tree_put,
 )
@@ -24,8 +24,8 @@ from pynori_core.errors cimport (
 from pynori_core.identifier cimport ID_KEY_SIZE_MAX, identifier_key
 from pynori_core.items cimport Snapshot, snapshot_begin, snapshot_end, store_enter_or_raise, store_leave
 from pynori_core.table cimport (
-    SET_ALL, SET_BITMAP_SIZE, IndexEntry, RowScan, scan_next, scan_start, set_add, set_contains, set_remove,
-    table_append, table_delete, table_find, table_index_put, table_row_offset,
+    SET_ALL, SET_BITMAP_SIZE, IndexEntry, RowScan, scan_next, scan_start, set_add, set_contains, set_members,
+    set_remove, table_append, table_delete, table_find, table_index_put, table_row_offset,
 )
 from pynori_core.tables cimport (
     COVER_LARGE, INDEX_ID, ITEM_CONFLICT, ITEM_DOCUMENT, ITEM_TOMBSTONE, Cover, DatabaseState, Item, cover_set_offset,
@@ -58,6 +58,7 @@ cdef extern from *:
 
 cdef enum:
     COPY_STEP_ENTRIES = 4096           # departures that one transaction forgets at most
+    BITMAP_WORDS = 8                   # of a bitmap of SET_BITMAP_SIZE
 
 cdef struct Copier:
     Env* target
@@ -154,19 +155,21 @@ cdef int copy_index_entry(Copier* copier, Cursor* cursor, Value* value) noexcept
 
 
 cdef int copy_set_entry(Copier* copier, Cursor* cursor, Value* value) noexcept nogil:
-    """A bitmap as it is; in the set of all rows only live rows are stored from now on."""
-    cdef uint8_t both[2 * SET_BITMAP_SIZE]
-    cdef uint64_t alive = 0
-    cdef int offset
-    if cursor.key_size != 16 or value.size > sizeof(both):
+    """The members among a bitmap's rows; in the set of all rows only live rows are stored from now on."""
+    cdef uint64_t both[2 * BITMAP_WORDS]
+    cdef uint64_t any = 0
+    cdef int word, code
+    if cursor.key_size != 16 or value.size < SET_BITMAP_SIZE or value.size > sizeof(both):
         return E_INVALID
-    memcpy(both, value.data, value.size)
-    if load64_be(cursor.key) == SET_ALL:
-        for offset in range(0, SET_BITMAP_SIZE, 8):
-            alive |= load64(both + offset)
-        if alive == 0:
-            return OK
-        memcpy(both + SET_BITMAP_SIZE, both, SET_BITMAP_SIZE)
+    code = set_members(&copier.source.tables.items, load64_be(cursor.key), load64_be(cursor.key + 8), value.data, both)
+    if code != OK:
+        copier.error = copier.source.txn.error
+        return code
+    for word in range(BITMAP_WORDS):
+        any |= both[word]
+    if any == 0:
+        return OK
+    memcpy(both + BITMAP_WORDS, both, SET_BITMAP_SIZE)
     return tree_put(&copier.tables.items.sets, cursor.key, cursor.key_size, both, value.size, PUT_INSERT | PUT_APPEND)
 
 
@@ -238,8 +241,6 @@ cdef int follow_versions(Copier* copier, const uint8_t* key, size_t key_size) no
                 or not set_contains(&copier.tables.items, SET_ALL, etags[index]):
             continue
         code = tree_get64(&copier.tables.items.rows, etags[index], &row)
-        if code == OK:
-            code = set_remove(&copier.tables.items, tables_set(0, ITEM_CONFLICT), etags[index])
         if code == OK and row.size + 8 > INLINE_SIZE_MAX:
             code = table_delete(&copier.tables.items, etags[index])
         elif code == OK:
@@ -255,11 +256,10 @@ cdef int follow_retire(Copier* copier, const uint8_t* key, size_t key_size, cons
         return follow_versions(copier, key, key_size)
     if not set_contains(&copier.tables.items, SET_ALL, entry.row_id):
         return OK                  # it left with another version of a conflict
-    code = set_remove(&copier.tables.items, tables_set(cover.collection, cover.kind), entry.row_id)
-    if code == OK and cover.kind == ITEM_TOMBSTONE:
+    if cover.kind == ITEM_TOMBSTONE:
         code = set_remove(&copier.tables.items, tables_set(0, ITEM_TOMBSTONE), entry.row_id)
-    if code != OK:
-        return code
+        if code != OK:
+            return code
     if cover.flags & COVER_LARGE:
         return table_delete(&copier.tables.items, entry.row_id)
     return set_remove(&copier.tables.items, SET_ALL, entry.row_id)

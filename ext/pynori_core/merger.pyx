@@ -101,6 +101,8 @@ cdef UserTxn* user_create(uint8_t* commands, size_t size, uint32_t count) noexce
     cdef UserTxn* user = <UserTxn*>calloc(1, sizeof(UserTxn))
     if user != NULL:
         output_init(&user.results, 0)
+        # Taken here, by who hands the commands over: the writer's time is the dearest.
+        output_expect(&user.results, count * RESULT_BYTES_EXPECTED)
         user.commands = commands
         user.commands_size = size
         user.command_count = count
@@ -260,7 +262,6 @@ cdef int execute_user(Merger* merger, Txn* txn, UserTxn* user) noexcept nogil:
     user.failure.code = OK
     user.failure.actual_count = 0
     error_clear(&user.failure.detail)
-    output_expect(&user.results, user.command_count * RESULT_BYTES_EXPECTED)
     user.number = merger.next_user_txn
     writer.user_txn = user.number
     if several:

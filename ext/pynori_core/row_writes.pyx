@@ -32,7 +32,7 @@ from pynori_core.tables cimport (
     ITEM_DOCUMENT,
     ITEM_FROM_CLUSTER,
     ITEM_TOMBSTONE,
-    TABLES_FORMAT_ALONE,
+    TABLES_FORMAT,
     ItemHeader,
     collection_create,
     collection_find,
@@ -95,7 +95,8 @@ cdef int writer_reload(Writer* writer) noexcept nogil:
     writer.known_count = 0
     writer.known_dirty = False
     cdef int code = state_read(&writer.tables, &writer.state)
-    if code == OK and writer.state.format != TABLES_FORMAT_ALONE:
+    if code == OK:
+        writer.state.format = TABLES_FORMAT
         writer.known_count = known_read(&writer.tables, writer.known)
         if writer.known_count < 0:
             code = -writer.known_count
@@ -430,8 +431,8 @@ cdef int subject_leave(Writer* writer, Subject* subject) noexcept nogil:
 cdef int row_retire(Writer* writer, Subject* subject) noexcept nogil:
     """The cleaner takes its bytes, or, when it has pages of its own, we do."""
     cdef uint64_t etag = subject.entry.row_id
-    cdef int code = set_remove(&writer.tables.items, tables_set(subject.cover.collection, subject.cover.kind), etag)
-    if code == OK and subject.cover.kind == ITEM_TOMBSTONE:
+    cdef int code = OK
+    if subject.cover.kind == ITEM_TOMBSTONE:
         code = set_remove(&writer.tables.items, tables_set(0, ITEM_TOMBSTONE), etag)
     if code == OK:
         if subject.cover.flags & COVER_LARGE:
@@ -466,8 +467,6 @@ cdef int version_append(Writer* writer, Subject* subject, uint32_t collection, i
 cdef int version_retire(Writer* writer, uint64_t etag) noexcept nogil:
     cdef Value row
     cdef int code = tree_get64(&writer.tables.items.rows, etag, &row)
-    if code == OK:
-        code = set_remove(&writer.tables.items, tables_set(0, ITEM_CONFLICT), etag)
     if code == OK:
         if row.size + 8 > INLINE_SIZE_MAX:
             code = table_delete(&writer.tables.items, etag)

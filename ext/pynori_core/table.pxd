@@ -1,11 +1,13 @@
 """Tables: rows written once in row-id order, unique indexes over them, and sets that say which rows are alive.
 
 Row ids only grow (for documents they are the etags), so rows are appended at the right edge of one integer-keyed tree
-and never changed in place: a new version of a document is a new row, and the old one dies by leaving the sets. Its
-bytes go when the leaves around it are cleaned.
+and never changed in place: a new version of a document is a new row, and the old one dies by leaving set 0 (SET_ALL).
+Its bytes go when the leaves around it are cleaned.
 
-Who appends a row owns it in all sets: set 0 (SET_ALL) takes it at birth, a row is a member of other sets only while it
-is in set 0, and leaves set 0 last. Codes are as in btree: E_NOT_FOUND and E_INVALID are answers and change nothing.
+Set 0 takes a row at birth. A row is a member of another set while its bit is there and it is in set 0: a dead row's bit
+means nothing. So a row need not be taken out of its home, the one other set that a row itself tells (TableSchema.home):
+a death changes one page of bitmaps in place of two, and the bit goes with the row's bytes. From all further sets its
+owner takes it by hand, before it dies. Codes are as in btree: E_NOT_FOUND and E_INVALID are answers and change nothing.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
@@ -28,11 +30,15 @@ cdef packed struct IndexEntry:     # 32 bytes, value of a unique index
     uint64_t page                  # hint: leaf of the rows tree where the row was put
     uint8_t cover[16]              # what the owner wants to know without reading the row
 
+# The set that a stored row is a member of until it dies, besides SET_ALL; SET_ALL: there is none.
+ctypedef uint64_t (*RowHome)(const Value* row) noexcept nogil
+
 cdef struct TableSchema:
     const char* rows               # tree names
     const char* sets
     const char* indexes[4]
     int index_count
+    RowHome home                   # NULL: rows have none
 
 cdef struct Table:
     Txn* txn
@@ -40,6 +46,7 @@ cdef struct Table:
     Tree sets
     Tree indexes[4]
     int index_count
+    RowHome home
 
 cdef int table_create(Txn* txn, const TableSchema* schema, Table* table) noexcept nogil        # or opens
 cdef int table_open(Txn* txn, const TableSchema* schema, Table* table) noexcept nogil
@@ -54,7 +61,8 @@ cdef void table_row_ask(Table* table, uint64_t page_hint, uint32_t offset_hint) 
 cdef uint32_t table_row_offset(Table* table, uint64_t page, const uint8_t* row) noexcept nogil
 # The hints say where the row was put; it may have moved since. 0: not known. E_NOT_FOUND.
 cdef int table_row(Table* table, uint64_t row_id, uint64_t page_hint, uint32_t offset_hint, Value* row) noexcept nogil
-# Take a dead or live row away at once, for large ones whose run should not wait for the cleaner. It leaves SET_ALL.
+# Take a dead or live row away at once, for large ones whose run should not wait for the cleaner. It leaves SET_ALL and
+# its home.
 cdef int table_delete(Table* table, uint64_t row_id) noexcept nogil                                # E_NOT_FOUND
 cdef int table_find(Table* table, int index, const void* key, size_t key_size, IndexEntry* entry) noexcept nogil
 cdef int table_index_put(Table* table, int index, const void* key, size_t key_size,
@@ -73,6 +81,9 @@ cdef int set_previous(Table* table, uint64_t set_id, uint64_t row_id, uint64_t* 
 cdef int set_skip(Table* table, uint64_t set_id, uint64_t row_id, uint64_t count, bint backwards,
                   uint64_t* found) noexcept nogil
 cdef uint64_t set_count(Table* table, uint64_t set_id) noexcept nogil
+# The members of a set among the rows of a group, 64 a word, from the bitmap that the set's tree has for the group.
+cdef int set_members(Table* table, uint64_t set_id, uint64_t group, const uint8_t* bitmap,
+                     uint64_t* members) noexcept nogil
 
 # Walks rows of a set in row-id order, reading neighbours from the same leaf without a new descent. A write to the table
 # makes it stale.

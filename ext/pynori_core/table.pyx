@@ -2,8 +2,8 @@
 
 The sets tree maps (set id, row id >> 9), both big endian, to a bitmap of 512 bits, bit i of which is row
 (group << 9) + i. In SET_ALL a second bitmap follows the first: the rows that are stored, dead or alive. `stored and not
-alive` is what the cleaner looks for, so it reads 128 bytes for 512 rows and no row; and a group all of whose rows died
-is still found.
+alive` is what the cleaner looks for, so it reads 128 bytes for 512 rows; and a group all of whose rows died is still
+found. A bitmap of another set may name dead rows until they are cleaned; `alive` is what makes members of its bits.
 """
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
@@ -31,6 +31,7 @@ cdef enum:
     GROUP_MASK = SET_GROUP_ROWS - 1
     # Groups that one step of the cleaner looks at, beside one for each row that it may delete, which costs as much.
     CLEAN_LOOKS_MIN = 64
+    HOMES_MAX = 8                      # sets whose bits of a group are cleared together
 
 
 # Tables
@@ -59,6 +60,7 @@ cdef int table_trees(Txn* txn, const TableSchema* schema, Table* table, bint cre
     memset(table, 0, sizeof(Table))
     table.txn = txn
     table.index_count = schema.index_count
+    table.home = schema.home
     code = table_tree(table, schema.rows, TREE_INTEGER | TREE_ROWS, &table.rows, create)
     if code == OK:
         code = table_tree(table, schema.sets, TREE_SETS, &table.sets, create)
@@ -110,13 +112,23 @@ cdef int table_row(Table* table, uint64_t row_id, uint64_t page_hint, uint32_t o
 
 
 cdef int table_delete(Table* table, uint64_t row_id) noexcept nogil:
+    cdef uint64_t members[BITMAP_WORDS]
+    cdef uint64_t home = SET_ALL
     cdef uint8_t key[8]
-    cdef int code
+    cdef Value row
+    cdef int code = OK
     store64_be(key, row_id)
-    code = tree_delete(&table.rows, key, sizeof(key))
-    if code != OK:
-        return code
-    return row_unstore(table, row_id)
+    if table.home != NULL:
+        code = tree_get(&table.rows, key, sizeof(key), &row)
+        if code == OK:
+            home = table.home(&row)
+    if code == OK:
+        code = tree_delete(&table.rows, key, sizeof(key))
+    if code == OK and home != SET_ALL:
+        memset(members, 0, BITMAP_SIZE)
+        members[(row_id & GROUP_MASK) >> 6] = <uint64_t>1 << (row_id & 63)
+        code = set_clear(table, home, row_id >> SET_GROUP_SHIFT, members)
+    return row_unstore(table, row_id) if code == OK else code
 
 
 cdef int row_unstore(Table* table, uint64_t row_id) noexcept nogil:
@@ -228,23 +240,54 @@ cdef int set_remove(Table* table, uint64_t set_id, uint64_t row_id) noexcept nog
     return set_group_trim(table, set_id, row_id >> SET_GROUP_SHIFT, bitmap)
 
 
+cdef int set_clear(Table* table, uint64_t set_id, uint64_t group, const uint64_t* rows) noexcept nogil:
+    """Take rows of a group out of a set that may have them."""
+    cdef int word
+    cdef uint8_t* bitmap = set_group(table, set_id, group, False)
+    if bitmap == NULL:
+        return table.txn.error.code
+    for word in range(BITMAP_WORDS):
+        store64(bitmap + 8 * word, load64(bitmap + 8 * word) & ~rows[word])
+    return set_group_trim(table, set_id, group, bitmap)
+
+
 cdef bint set_contains(Table* table, uint64_t set_id, uint64_t row_id) noexcept nogil:
     cdef uint8_t key[SET_KEY_SIZE]
     cdef Value value
     set_key(key, set_id, row_id >> SET_GROUP_SHIFT)
     if tree_get(&table.sets, key, SET_KEY_SIZE, &value) != OK or value.size != bitmap_size(set_id):
         return False
-    return bit_test(value.data, row_id)
+    return bit_test(value.data, row_id) and (set_id == SET_ALL or set_contains(table, SET_ALL, row_id))
+
+
+cdef int set_members(Table* table, uint64_t set_id, uint64_t group, const uint8_t* bitmap,
+                     uint64_t* members) noexcept nogil:
+    cdef uint8_t key[SET_KEY_SIZE]
+    cdef Value alive
+    cdef int word, code
+    memcpy(members, bitmap, BITMAP_SIZE)
+    if set_id == SET_ALL:
+        return OK
+    set_key(key, SET_ALL, group)
+    code = tree_get(&table.sets, key, SET_KEY_SIZE, &alive)
+    if unlikely(code == E_NOT_FOUND or (code == OK and alive.size != bitmap_size(SET_ALL))):
+        return tree_corrupt(&table.sets, table.sets.last_page, "a set names rows that are not stored")
+    if code == OK:
+        for word in range(BITMAP_WORDS):
+            members[word] &= load64(alive.data + 8 * word)
+    return code
 
 
 # Walks over the bitmaps of a set
 
 cdef struct GroupWalk:
+    Table* table
     uint64_t set_id
     bint backwards
     Cursor cursor
     uint64_t group                 # current
     const uint8_t* bitmap          # its bitmap, two of them in SET_ALL
+    uint64_t members[BITMAP_WORDS]  # of the set in the group, possibly none
 
 
 cdef int walk_load(GroupWalk* walk, int code) noexcept nogil:
@@ -263,12 +306,13 @@ cdef int walk_load(GroupWalk* walk, int code) noexcept nogil:
         return tree_corrupt(walk.cursor.tree, walk.cursor.tree.last_page, "a set bitmap of the wrong size")
     walk.group = load64_be(walk.cursor.key + 8)
     walk.bitmap = value.data
-    return OK
+    return set_members(walk.table, walk.set_id, walk.group, walk.bitmap, walk.members)
 
 
 cdef int walk_start(GroupWalk* walk, Table* table, uint64_t set_id, uint64_t group, bint backwards) noexcept nogil:
     """To the first group at or after `group`, or the last one at or before."""
     cdef uint8_t key[SET_KEY_SIZE]
+    walk.table = table
     walk.set_id = set_id
     walk.backwards = backwards
     set_key(key, set_id, group)
@@ -282,10 +326,6 @@ cdef int walk_next(GroupWalk* walk) noexcept nogil:
     if walk.backwards:
         return walk_load(walk, cursor_previous(&walk.cursor))
     return walk_load(walk, cursor_next(&walk.cursor))
-
-
-cdef void members_load(uint64_t* members, const uint8_t* bitmap) noexcept nogil:
-    memcpy(members, bitmap, BITMAP_SIZE)
 
 
 cdef void members_bound(uint64_t* members, uint64_t row_id, bint backwards) noexcept nogil:
@@ -326,18 +366,16 @@ cdef int members_take(uint64_t* members, bint backwards) noexcept nogil:
 cdef int set_skip(Table* table, uint64_t set_id, uint64_t row_id, uint64_t count, bint backwards,
                   uint64_t* found) noexcept nogil:
     cdef GroupWalk walk
-    cdef uint64_t members[BITMAP_WORDS]
     cdef uint64_t here, _step
     cdef int position = 0
     cdef int code = walk_start(&walk, table, set_id, row_id >> SET_GROUP_SHIFT, backwards)
     while code == OK:
-        members_load(members, walk.bitmap)
         if walk.group == row_id >> SET_GROUP_SHIFT:
-            members_bound(members, row_id, backwards)
-        here = members_count(members)
+            members_bound(walk.members, row_id, backwards)
+        here = members_count(walk.members)
         if count < here:
             for _step in range(count + 1):
-                position = members_take(members, backwards)
+                position = members_take(walk.members, backwards)
             found[0] = (walk.group << SET_GROUP_SHIFT) + <uint64_t>position
             return OK
         count -= here
@@ -355,12 +393,10 @@ cdef int set_previous(Table* table, uint64_t set_id, uint64_t row_id, uint64_t* 
 
 cdef uint64_t set_count(Table* table, uint64_t set_id) noexcept nogil:
     cdef GroupWalk walk
-    cdef uint64_t members[BITMAP_WORDS]
     cdef uint64_t count = 0
     cdef int code = walk_start(&walk, table, set_id, 0, False)
     while code == OK:
-        members_load(members, walk.bitmap)
-        count += members_count(members)
+        count += members_count(walk.members)
         code = walk_next(&walk)
     return count
 
@@ -373,7 +409,7 @@ cdef int scan_group(RowScan* scan, uint64_t group) noexcept nogil:
     cdef int code = walk_start(&walk, scan.table, scan.set_id, group, scan.backwards)
     if code == OK:
         scan.group = walk.group
-        members_load(scan.members, walk.bitmap)
+        memcpy(scan.members, walk.members, BITMAP_SIZE)
     return code
 
 
@@ -419,6 +455,59 @@ cdef uint64_t rows_pages(Table* table) noexcept nogil:
     return header.branch_pages + header.leaf_pages + header.run_pages if header != NULL else 0
 
 
+cdef struct Homes:                     # rows of one group, by their home
+    uint64_t set_ids[HOMES_MAX]
+    uint64_t rows[HOMES_MAX][BITMAP_WORDS]
+    int count
+
+
+cdef int homes_leave(Table* table, uint64_t group, Homes* homes) noexcept nogil:
+    cdef int index
+    cdef int code = OK
+    for index in range(homes.count):
+        if code == OK:
+            code = set_clear(table, homes.set_ids[index], group, homes.rows[index])
+    homes.count = 0
+    return code
+
+
+cdef int homes_add(Table* table, uint64_t row_id, const Value* row, Homes* homes) noexcept nogil:
+    """A row will leave its home with the next homes_leave, or does so here, with others."""
+    cdef uint64_t home = table.home(row)
+    cdef int index = 0
+    cdef int code = OK
+    if home == SET_ALL:
+        return OK
+    while index < homes.count and homes.set_ids[index] != home:
+        index += 1
+    if index == HOMES_MAX:
+        code = homes_leave(table, row_id >> SET_GROUP_SHIFT, homes)
+        index = 0
+    if index == homes.count:
+        homes.set_ids[index] = home
+        memset(homes.rows[index], 0, BITMAP_SIZE)
+        homes.count += 1
+    homes.rows[index][(row_id & GROUP_MASK) >> 6] |= <uint64_t>1 << (row_id & 63)
+    return code
+
+
+cdef int row_forget(Table* table, uint64_t row_id, Homes* homes) noexcept nogil:
+    """Delete a dead row; `homes` learns where it is named still."""
+    cdef uint8_t key[8]
+    cdef Value row
+    cdef int code = OK
+    store64_be(key, row_id)
+    if table.home != NULL:
+        code = tree_get(&table.rows, key, sizeof(key), &row)
+        if code == OK:
+            code = homes_add(table, row_id, &row, homes)
+    if code == OK:
+        code = tree_delete(&table.rows, key, sizeof(key))
+    if unlikely(code == E_NOT_FOUND):
+        return tree_corrupt(&table.rows, table.rows.last_page, "a stored row is not there")
+    return code
+
+
 cdef int group_clean(Table* table, uint64_t group, uint64_t* dead) noexcept nogil:
     """Delete the dead rows of a group, pack the leaves that held them, and forget that they were stored."""
     cdef uint8_t first[8]
@@ -426,17 +515,19 @@ cdef int group_clean(Table* table, uint64_t group, uint64_t* dead) noexcept nogi
     cdef uint8_t* bitmap
     cdef uint64_t start = group << SET_GROUP_SHIFT
     cdef uint64_t deleted[BITMAP_WORDS]
+    cdef Homes homes
     cdef int word, position, code
+    homes.count = 0
     memcpy(deleted, dead, BITMAP_SIZE)
     position = members_take(deleted, False)
     while position >= 0:
-        store64_be(first, start + <uint64_t>position)
-        code = tree_delete(&table.rows, first, sizeof(first))
-        if code == E_NOT_FOUND:
-            return tree_corrupt(&table.rows, table.rows.last_page, "a stored row is not there")
+        code = row_forget(table, start + <uint64_t>position, &homes)
         if code != OK:
             return code
         position = members_take(deleted, False)
+    code = homes_leave(table, group, &homes)
+    if code != OK:
+        return code
     store64_be(first, start)
     store64_be(last, start + GROUP_MASK)
     code = tree_pack(&table.rows, first, sizeof(first), last, sizeof(last))
@@ -453,7 +544,6 @@ cdef int group_clean(Table* table, uint64_t group, uint64_t* dead) noexcept nogi
 
 cdef int table_clean(Table* table, uint64_t* position, uint64_t rows_max, int bar, uint64_t* freed) noexcept nogil:
     cdef GroupWalk walk
-    cdef uint64_t alive[BITMAP_WORDS]
     cdef uint64_t dead[BITMAP_WORDS]
     cdef uint64_t before = rows_pages(table)
     cdef uint64_t looks = CLEAN_LOOKS_MIN + rows_max
@@ -463,11 +553,10 @@ cdef int table_clean(Table* table, uint64_t* position, uint64_t rows_max, int ba
     while code == OK and looks > 0 and cleaned < rows_max:
         looks -= 1
         position[0] = walk.group + 1
-        members_load(alive, walk.bitmap)
-        members_load(dead, walk.bitmap + STORED_OFFSET)
+        memcpy(dead, walk.bitmap + STORED_OFFSET, BITMAP_SIZE)
         for word in range(BITMAP_WORDS):
-            dead[word] &= ~alive[word]
-        if members_count(dead) * bar > 2 * members_count(alive):
+            dead[word] &= ~walk.members[word]
+        if members_count(dead) * bar > 2 * members_count(walk.members):
             cleaned += members_count(dead)
             code = group_clean(table, walk.group, dead)
             if code == OK:

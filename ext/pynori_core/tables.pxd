@@ -20,7 +20,9 @@ from pynori_core.table cimport IndexEntry, Table
 from pynori_core.txn cimport Txn
 
 cdef enum:
-    TABLES_FORMAT = 2
+    # Format 3: bits of dead rows stay in the sets of their collections until the rows are cleaned. Older databases get
+    # it with the first transaction.
+    TABLES_FORMAT = 3
     TABLES_FORMAT_ALONE = 1            # nothing ever came from another instance: the state ends before `conflicts`
     INDEX_ID = 0                       # the unique index by key
     COLLECTION_NAME_SIZE_MAX = 512     # bytes
@@ -77,13 +79,13 @@ cdef packed struct CollectionRecord:   # tree "collections", key "i" + number (u
     uint64_t last_etag                 # of the last item written to it, or departure from it
 
 cdef packed struct DatabaseState:      # tree "database", key "state"
-    uint32_t format                    # TABLES_FORMAT or TABLES_FORMAT_ALONE
+    uint32_t format                    # TABLES_FORMAT; before the first write also an older one
     uint32_t collections               # numbers given so far; the next one is one higher
     uint8_t database_id[16]
     uint64_t last_etag
     uint64_t documents
     uint64_t tombstones
-    uint64_t conflicts                 # ids in conflict; from here on only of format 2
+    uint64_t conflicts                 # ids in conflict; from here on not in format 1
     uint64_t versions                  # of them: rows of kind 3
     uint64_t purged_etag               # of the last tombstone that was dropped
 
@@ -110,7 +112,8 @@ cdef int tables_create(Txn* txn, const uint8_t* database_id, uint32_t tag, Docum
 cdef int tables_open(Txn* txn, uint32_t tag, DocumentTables* tables) noexcept nogil
 
 # Members of a collection (0: of all collections) of one kind. SET_ALL of table.pxd holds all live rows. Documents of
-# all collections have no set of their own: they are all live rows but the tombstones and the conflicts.
+# all collections have no set of their own: they are all live rows but the tombstones and the conflicts. A row's home is
+# the set of its collection and kind, that of a version in conflict the set of all of them: it leaves them by dying.
 cdef inline uint64_t tables_set(uint32_t collection, uint8_t kind) noexcept nogil:
     return (<uint64_t>collection << 8) | kind
 

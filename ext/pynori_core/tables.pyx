@@ -10,7 +10,7 @@ from pynori_core.btree cimport PUT_INSERT, PUT_UPSERT, tree_create, tree_get, tr
 from pynori_core.change_vector cimport DATABASE_ID_SIZE, VECTOR_ENTRIES_MAX, vector_merge, vector_valid
 from pynori_core.errors cimport E_CORRUPT, E_NOT_FOUND, E_TOO_LARGE, E_VERSION, OK, error_set
 from pynori_core.identifier cimport ID_KEY_SIZE_MAX
-from pynori_core.table cimport TableSchema, table_create, table_open
+from pynori_core.table cimport SET_ALL, TableSchema, table_create, table_open
 
 cdef const char* STATE_KEY = "state"
 cdef const char* KNOWN_KEY = "vector"
@@ -31,8 +31,16 @@ def verify_documents(bint on):
     documents_verified = on
 
 
+cdef uint64_t row_home(const Value* row) noexcept nogil:
+    cdef const ItemHeader* header = <const ItemHeader*>row.data
+    if unlikely(row.size < sizeof(ItemHeader)):
+        return SET_ALL
+    return tables_set(0 if header.kind == ITEM_CONFLICT else header.collection, header.kind)
+
+
 cdef void schema_fill(TableSchema* schema) noexcept nogil:
     memset(schema, 0, sizeof(TableSchema))
+    schema.home = row_home
     schema.rows = b"items"
     schema.sets = b"items.sets"
     schema.indexes[INDEX_ID] = b"items.id"
@@ -53,11 +61,11 @@ cdef int tables_create(Txn* txn, const uint8_t* database_id, uint32_t tag, Docum
         code = tree_create(txn, b"database", 8, 0, &tables.database)
     if code != OK:
         return code
-    state.format = TABLES_FORMAT_ALONE
+    state.format = TABLES_FORMAT
     memcpy(state.database_id, database_id, DATABASE_ID_SIZE)
     memcpy(tables.database_id, database_id, DATABASE_ID_SIZE)
     tables.tag = tag
-    return tree_put(&tables.database, STATE_KEY, STATE_KEY_SIZE, &state, STATE_SIZE_ALONE, PUT_INSERT)
+    return tree_put(&tables.database, STATE_KEY, STATE_KEY_SIZE, &state, sizeof(DatabaseState), PUT_INSERT)
 
 
 cdef int tables_open(Txn* txn, uint32_t tag, DocumentTables* tables) noexcept nogil:
@@ -79,8 +87,8 @@ cdef int tables_open(Txn* txn, uint32_t tag, DocumentTables* tables) noexcept no
     if code != OK:
         return code
     if not TABLES_FORMAT_ALONE <= state.format <= TABLES_FORMAT:
-        error_set(&txn.error, E_VERSION, b"the database's tables have format %u, this build knows 1 and 2",
-                  state.format)
+        error_set(&txn.error, E_VERSION, b"the database's tables have format %u, this build knows 1 to %d",
+                  state.format, <int>TABLES_FORMAT)
         return E_VERSION
     memcpy(tables.database_id, state.database_id, DATABASE_ID_SIZE)
     tables.tag = tag
@@ -266,7 +274,7 @@ cdef int tables_vector(DocumentTables* tables, VectorEntry* entries) noexcept no
     cdef int code = state_read(tables, &state)
     if code != OK:
         return -code
-    count = known_read(tables, entries) if state.format != TABLES_FORMAT_ALONE else 0
+    count = known_read(tables, entries)
     if count < 0 or state.last_etag == 0:
         return count
     own.etag = state.last_etag

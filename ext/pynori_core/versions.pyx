@@ -61,7 +61,6 @@ from pynori_core.tables cimport (
     ITEM_FROM_CLUSTER,
     ITEM_RESOLVED,
     ITEM_TOMBSTONE,
-    TABLES_FORMAT,
     CollectionRecord,
     Item,
     collection_read,
@@ -408,7 +407,6 @@ cdef int store(Writer* writer, const Command* command, Subject* subject, Settled
         code = collection_add(writer, command, &settled.winner.collection)
     if code != OK:
         return code
-    writer.state.format = TABLES_FORMAT
     if settled.left == 0:
         return store_alone(writer, subject, settled)
     return store_conflict(writer, subject, settled, versions, count)
@@ -559,5 +557,4 @@ cdef int known_merge(Writer* writer, const Command* command, Output* results,
         memcpy(writer.known, merged, <size_t>count * sizeof(VectorEntry))
         writer.known_count = count
         writer.known_dirty = True
-        writer.state.format = TABLES_FORMAT
     return result_nothing(command, results)

@@ -1,7 +1,7 @@
 """Trees and tables as Python sees them: views of one transaction, for tools and tests. Values come out as copies."""
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 from pynori_core.bits cimport load64_be, store64_be
 from pynori_core.btree cimport (
     PUT_APPEND, PUT_INSERT, PUT_UPSERT, Value, tree_create, tree_delete, tree_drop, tree_get, tree_header, tree_open,
@@ -218,6 +218,7 @@ cdef class TableView:
         if len(names) > TABLE_INDEXES_MAX:
             raise ValueError(f"more than {TABLE_INDEXES_MAX} indexes")
         self.owner = txn
+        memset(&schema, 0, sizeof(schema))
         schema.rows = rows
         schema.sets = sets
         schema.index_count = <int>len(names)

@@ -111,4 +111,15 @@ def _reached(status: Any) -> str:
     if status and status.get("Connected"):
         return "reached"
     since = status.get("SilentForMs") if status else None
-    return "not reached" if since is None else f"not reached for {since / 1_000:.0f} s"
+    told = "not reached" if since is None else f"not reached for {since / 1_000:.0f} s"
+    return told + _others(status.get("Gossip") if status else None)
+
+
+def _others(gossip: Any) -> str:
+    """What the other nodes know of one that is not reached from here."""
+    if not gossip:
+        return ""
+    names = ", ".join(gossip["ReachedBy"] if gossip["State"] == "Alive" else gossip["MissedBy"])
+    if gossip["State"] == "Alive":
+        return f"; reached by {names}" if names else ""
+    return f"; {gossip['State'].lower()}" + (f", nor by {names}" if names else "")

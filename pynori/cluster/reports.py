@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from pynori.cluster.swim_types import Sight
+
 _VECTORS_KEPT = 3  # of an instance: the last one and two before it, if it changes with each frame
 OPEN, OPENING, FAILED, FULL = "open", "opening", "failed", "full"
 
@@ -66,6 +68,7 @@ class NodeHealth:
     free_bytes: int = 0
     total_bytes: int = 0
     instances: dict[str, Instance] = field(default_factory=dict)
+    sight: Sight | None = None  # what the nodes tell each other about it
 
     def instance(self, name: str, group: str) -> Instance | None:
         """The instance of a group; None when the node has not told of it."""

@@ -36,6 +36,7 @@ from pynori.cluster.compare_exchange import (
 )
 from pynori.cluster.database_topology import Topology
 from pynori.cluster.driver import Changed, Driver
+from pynori.cluster.gossip import Gossip
 from pynori.cluster.raft.types import Membership
 from pynori.cluster.store import Loaded, Store
 from pynori.cluster.supervisor import Change
@@ -62,7 +63,7 @@ class ClusterState:
 
     def __init__(
         self, store: Store, driver: Driver, node: dict[str, Any], tables: dict[str, dict[str, Any]], clock: Clock,
-        rand: Rand, election_ms: int,
+        rand: Rand, election_ms: int, probe_ms: int,
     ) -> None:  # fmt: skip
         self.on_change: Callable[[Changed], None] = lambda changed: None
         self.on_report: Callable[[bytes], None] = lambda payload: None
@@ -78,27 +79,30 @@ class ClusterState:
         self._election_ms = election_ms
         self._leader_since_ms = clock.monotonic_ms()
         self._driver = driver
+        self.gossip = Gossip(clock, rand, probe_ms)
         # Changes of one record take turns here, so that they do not have to be repeated; gone when nobody holds one.
         self._record_locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @classmethod
     async def open(
-        cls, directory: Path | None, clock: Clock, rand: Rand, election_ms: int = limits.RAFT_ELECTION_MS
-    ) -> ClusterState:
+        cls, directory: Path | None, clock: Clock, rand: Rand, election_ms: int = limits.RAFT_ELECTION_MS,
+        probe_ms: int = limits.SWIM_PERIOD_MS,
+    ) -> ClusterState:  # fmt: skip
         """Open the state in `directory`, made when it is not there; None: in memory."""
         store = await asyncio.get_running_loop().run_in_executor(None, Store.open, directory)
-        return await cls.over(store, clock, rand, election_ms)
+        return await cls.over(store, clock, rand, election_ms, probe_ms)
 
     @classmethod
     async def over(
-        cls, store: Store, clock: Clock, rand: Rand, election_ms: int = limits.RAFT_ELECTION_MS
-    ) -> ClusterState:
+        cls, store: Store, clock: Clock, rand: Rand, election_ms: int = limits.RAFT_ELECTION_MS,
+        probe_ms: int = limits.SWIM_PERIOD_MS,
+    ) -> ClusterState:  # fmt: skip
         """The state that `store` holds; a node that is new is passive. The state closes the store."""
         loop = asyncio.get_running_loop()
         loaded = await loop.run_in_executor(None, _opened, store, rand)
         assert loaded.node is not None
         driver = Driver(store, loaded, loaded.node["id"], rand, election_ms)
-        state = cls(store, driver, loaded.node, loaded.tables, clock, rand, election_ms)
+        state = cls(store, driver, loaded.node, loaded.tables, clock, rand, election_ms, probe_ms)
         state.take_part()
         if loaded.membership.members() == {loaded.node["id"]}:
             await state.purge()
@@ -112,6 +116,7 @@ class ClusterState:
         driver.transport.on_removed = self._removed
         driver.transport.on_report = lambda payload: self.on_report(payload)
         driver.transport.introduce(self._hello)
+        self.gossip.begin(driver.node_id, driver.transport)
         self._name_peers()
         driver.start()
 
@@ -136,6 +141,7 @@ class ClusterState:
 
     async def close(self) -> None:
         await self._tasks.finish()
+        self.gossip.end()
         await self._driver.close()
 
     # ------------------------------------------------------------ identity of this node and of the cluster
@@ -501,8 +507,25 @@ class ClusterState:
                 "SilentForMs": None if is_connected or since_s is None else int(since_s * 1_000),
                 "EntriesBehind": self._driver.behind(node["id"]),
                 "ErrorDetails": None if is_connected else f"node {tag} at {node['url']} cannot be reached",
+                "Gossip": self._seen(node["id"]),
             }
         return found
+
+    def _seen(self, node_id: int) -> dict[str, Any] | None:
+        """What the nodes tell each other about one of them."""
+        sight = self.gossip.sight(node_id)
+        if sight is None:
+            return None
+        now_ms = self._clock.monotonic_ms()
+        return {
+            "State": sight.state.name.capitalize(),
+            "SinceMs": int(now_ms - sight.since_ms),
+            "Incarnation": sight.incarnation,
+            "AnsweredMsAgo": None if sight.answered_ms is None else int(now_ms - sight.answered_ms),
+            "ReachedBy": list(sight.reached_by),
+            "MissedBy": list(sight.missed_by),
+            "RoundTripMs": None if sight.round_trip_ms is None else round(sight.round_trip_ms, 3),
+        }
 
     def node_info(self) -> dict[str, Any]:
         """What `/cluster/node-info` answers. Needs no database and costs little: test drivers poll it."""
@@ -600,9 +623,12 @@ class ClusterState:
         self._tasks.start("turning passive", self.turn_passive())
 
     def _name_peers(self) -> None:
-        nodes = topology.nodes(self.topology).values()
-        others = {node["id"]: node["url"] for node in nodes if node["id"] != self._driver.node_id and node["url"]}
-        self._driver.transport.set_peers(others)
+        nodes = topology.nodes(self.topology)
+        others = {
+            tag: node for tag, node in nodes.items() if node["id"] != self._driver.node_id and node["url"]
+        }  # fmt: skip
+        self._driver.transport.set_peers({node["id"]: node["url"] for node in others.values()})
+        self.gossip.set_nodes({node["id"]: tag for tag, node in others.items()})
 
     def announced(self, url: str) -> None:
         """This node listens at `url`: now others can be told where it is reached."""

@@ -13,6 +13,14 @@ one that it was made from comes to nothing, and the next round decides anew. The
    period is replaced by another one, and once there are enough Members again, one too many goes. It goes in two steps:
    it is retired, which means that it only sends; and when all Members have what it had, its instance is deleted.
 
+6. A node whose reports do not come but which was seen to live since, by an answer to another node or to the leader,
+   and lately, is not silent for rules 1 to 3: it is the leader's link that is broken, and clients may well reach the
+   node. So it is for as long as the replacement period (or the rehab period, if that is longer): its disk may fill
+   meanwhile, and nobody learns of it. It is not so for an instance which had told that it cannot serve.
+
+That nodes take another one to have failed is no reason to do anything before its period is over: the periods are how
+long a restart may take. It is told with the reason of what is done then.
+
 A group never loses its last Member. Who leads has heard itself, so that a leader without followers could decide; it
 stops to lead before any period has passed, and what it may have proposed is bound to its term.
 """
@@ -27,6 +35,7 @@ from pynori.cluster import database_topology as groups
 from pynori.cluster import vectors
 from pynori.cluster.database_topology import Topology
 from pynori.cluster.reports import FAILED, FULL, OPEN, Instance, NodeHealth
+from pynori.cluster.swim_types import State
 from pynori.errors import InvalidArgument
 
 # What is shown of an instance that is not a Member yet.
@@ -82,6 +91,29 @@ def decide(
         if group.change.decisions:
             changes.append(group.change)
     return changes
+
+
+def lives_unheard(node: NodeHealth, now_ms: float, periods: Periods) -> bool:
+    """Whether a node that the leader does not hear of is seen to live all the same, and may be left alone: rule 6."""
+    sight = node.sight
+    if sight is None or sight.state is not State.ALIVE or not sight.is_fresh or sight.answered_ms is None:
+        return False
+    # Two reports were due between the last one that came and its sign of life.
+    outlived = sight.answered_ms - node.seen_ms > 2 * limits.REPORT_MS
+    return outlived and now_ms - node.seen_ms <= max(periods.rehab_ms, periods.replace_ms)
+
+
+def others_say(node: NodeHealth) -> str:
+    """What other nodes know of a node, in words; "" when it is nothing."""
+    sight = node.sight
+    if sight is None:
+        return ""
+    if sight.state is State.ALIVE:
+        names, verb = sight.reached_by, ("reaches it", "reach it")
+    else:
+        names, verb = sight.missed_by, ("cannot reach it either", "cannot reach it either")
+    listed = " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+    return f"{listed} {verb[len(names) > 1]}" if names else ""
 
 
 class _Group:
@@ -147,7 +179,7 @@ class _Group:
         """Why the instance is taken to be lost; None when it is not."""
         silent_ms = self.silent_ms(tag)
         if silent_ms > self.periods.rehab_ms:
-            return "its node is none of the cluster's" if tag not in self.nodes else "its node is not heard of"
+            return None if self.is_spared(tag) else self.silence(tag)
         found = self.instance(tag)
         if silent_ms > limits.REPORT_FRESH_MS or found is None or found.report.state not in (FAILED, FULL):
             return None
@@ -155,6 +187,20 @@ class _Group:
             return None
         state = "it takes no documents" if found.report.state == FULL else "it cannot be served"
         return f"{state}: {found.report.reason}" if found.report.reason else state
+
+    def is_spared(self, tag: str) -> bool:
+        """Whether the node's silence does not count: see rule 6."""
+        node, found = self.nodes.get(tag), self.instance(tag)
+        has_failed = found is not None and found.report.state in (FAILED, FULL)
+        return node is not None and not has_failed and lives_unheard(node, self.now_ms, self.periods)
+
+    def silence(self, tag: str) -> str:
+        """That the node is silent, for how long, and what others know of it."""
+        node = self.nodes.get(tag)
+        if node is None:
+            return "its node is none of the cluster's"
+        told = f"its node was not heard of for {self.silent_ms(tag) / 1_000:.1f} s"
+        return "; ".join(filter(None, (told, others_say(node))))
 
     def fresh_members(self) -> list[str]:
         return [tag for tag in self.topology["Members"] if self.is_fresh(tag)]
@@ -196,12 +242,12 @@ class _Group:
 
     def rotate(self) -> None:
         members = self.topology["Members"]
-        if not members or self.silent_ms(members[0]) <= self.periods.rotate_ms:
+        if not members or self.silent_ms(members[0]) <= self.periods.rotate_ms or self.is_spared(members[0]):
             return
         fresh = self.fresh_members()
         if fresh:
             order = [*fresh, *(tag for tag in members if tag not in fresh)]
-            reason = "the preferred node is not heard of"
+            reason = f"it is the preferred one, and {self.silence(members[0])}"
             self.done({**self.topology, "Members": order}, "Rotate", members[0], reason)
 
     def promote_the_complete(self) -> None:

@@ -1,8 +1,8 @@
-"""Raft messages to and from the other nodes: a channel to each, which is open as long as both are up.
+"""Messages of Raft, reports and gossip to and from the other nodes: a channel to each, open as long as both are up.
 
 A message that cannot be sent now is dropped and the core is told, as Raft allows; nothing is heaped up for a node that
 is away. A channel that breaks is opened again, with pauses that grow: whether there is one says whether a node can be
-reached.
+reached. Whoever has seen that it is back need not wait for the pause: `hurry`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ OPERATION = "raft"
 _MESSAGE = 1  # a message of Raft
 _REPORT = 2  # what a node tells the leader: see `reports.py`
 _REMOVED = 3  # the answer to a node that has left the cluster and may not know
+_GOSSIP = 4  # see `gossip.py`
 # What goes between a node and its own storage; and a snapshot comes with the state, see `state_transfer.py`.
 _NEVER_SENT = (MessageKind.STORAGE_APPEND, MessageKind.STORAGE_APPLY, MessageKind.SNAPSHOT)
 _COMPRESSED_FROM = 16 * 1024  # bytes of a message
@@ -54,6 +55,7 @@ class Transport:
         self._incoming: dict[Channel, object] = {}  # with the raft ids of the callers
         self._hello: Callable[[], dict[str, Any]] = dict
         self.on_report: Callable[[bytes], None] = lambda payload: None
+        self.on_gossip: Callable[[bytes], None] = lambda payload: None
         self.on_removed: Callable[[], None] = lambda: None  # another node says that this one has left the cluster
         self._tasks = Tasks()
         self._closed = False
@@ -154,6 +156,19 @@ class Transport:
         """Send a report of this node on a channel of `channel`."""
         channel.send(_REPORT, payload, compress=len(payload) >= _COMPRESSED_FROM)
 
+    def gossip(self, node_id: int, payload: bytes) -> None:
+        """Send a message of SWIM, if the node takes something now."""
+        channel = self.channel(node_id)
+        if channel is not None:
+            channel.send(_GOSSIP, payload)
+
+    def hurry(self, node_id: int) -> None:
+        """A node lives: open a channel to it now, if there is none."""
+        peer = self._peers.get(node_id)
+        if peer is not None and not peer.is_guest and (peer.channel is None or not peer.channel.is_open):
+            peer.next_try = 0.0
+            self._open(node_id, peer)
+
     def hello(self) -> dict[str, Any]:
         return self._hello()
 
@@ -190,6 +205,9 @@ class Transport:
     def _take(self, kind: int, payload: bytes) -> None:
         if kind == _REPORT:
             self.on_report(payload)
+            return
+        if kind == _GOSSIP:
+            self.on_gossip(payload)
             return
         message = decode_message(payload)
         if kind != _MESSAGE or message.kind in _NEVER_SENT:

@@ -111,7 +111,9 @@ class Server:
         state = None
         try:
             system = None if directory is None else directory.system
-            state = await ClusterState.open(system, clock, rand, settings.election_timeout_ms)
+            state = await ClusterState.open(
+                system, clock, rand, settings.election_timeout_ms, settings.probe_period_ms
+            )
             if settings.node_id is not None:
                 await state.found()  # who gives it a name wants a cluster
             server = cls(settings, clock, rand, directory, state)

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
+from pynori.cluster.gossip import Gossip
 from pynori.cluster.state import ClusterState
+from pynori.cluster.swim_types import State
 from pynori.errors import PynoriError
 from pynori.server.databases import Databases
 from pynori.server.disk_watch import DiskWatch
@@ -55,6 +57,7 @@ def server_families(databases: Databases, state: ClusterState, disk: DiskWatch |
     changes = CounterMetricFamily("raft_leader_changes", "Changes of leader by group.", labels=["group"])
     changes.add_metric(["cluster"], state.driver.leader_changes)
     yield changes
+    yield from _gossip_families(state.gossip)
     if disk is not None:
         space = disk.measure()
         for name, sentence, value in (
@@ -95,6 +98,39 @@ _LINK_COUNTERS = (
     ("batches", "Batches sent to another instance.", "sent_batches"),
     ("sent_bytes", "Bytes of batches sent to another instance, as they were sent.", "sent_bytes"),
 )
+
+
+def _gossip_families(gossip: Gossip) -> Iterator[Metric]:
+    sights = gossip.sights()
+    nodes = GaugeMetricFamily(
+        "pynori_swim_nodes", "Other nodes of the cluster, by what this node believes of them.", labels=["state"]
+    )
+    for state in State:
+        nodes.add_metric([state.name.lower()], sum(each.state is state for each in sights.values()))
+    yield nodes
+    times = GaugeMetricFamily(
+        "pynori_swim_round_trip_seconds", "How soon a node answers probes, smoothed.", labels=["node"]
+    )
+    for tag, sight in sights.items():
+        if sight.round_trip_ms is not None:
+            times.add_metric([tag], sight.round_trip_ms / 1_000)
+    yield times
+    counts = gossip.counts
+    probes = CounterMetricFamily(
+        "pynori_swim_probes", "Probes of nodes: answered, answered to another node, or not at all.", labels=["answered"]
+    )
+    for end, count in (("yes", counts.answered), ("other", counts.answered_to_others), ("no", counts.missed)):
+        probes.add_metric([end], count)
+    yield probes
+    for name, sentence, value in (
+        ("refuted", "Suspicions of this node that it has refuted.", counts.refuted),
+        ("sent", "Messages of probes that were sent.", gossip.sent),
+        ("sent_bytes", "Payload of these messages.", gossip.sent_bytes),
+    ):
+        yield CounterMetricFamily(f"pynori_swim_{name}", sentence, value=value)
+    yield GaugeMetricFamily(
+        "pynori_swim_score", "How unwell this node is: its probes take so many periods more.", value=gossip.score
+    )
 
 
 def _replication_families(opened: list[OpenDatabase]) -> Iterator[Metric]:

@@ -14,7 +14,7 @@ from pynori import limits
 from pynori.cluster import reports, topology
 from pynori.cluster.reports import FAILED, FULL, OPEN, OPENING, InstanceReport, NodeHealth, Sender
 from pynori.cluster.state import ClusterState
-from pynori.cluster.supervisor import Change, Periods, decide
+from pynori.cluster.supervisor import Change, Periods, decide, lives_unheard, others_say
 from pynori.config import Settings
 from pynori.errors import InvalidArgument, PynoriError
 from pynori.runtime import log
@@ -58,6 +58,7 @@ class Supervision:
         self._term = 0  # in which this node leads; 0: it does not
         self._leads_since_ms = 0.0
         self._nodes: dict[str, NodeHealth] = {}  # while it leads
+        self._unheard: set[str] = set()  # of them, those that are left alone although they are silent
         state.on_report = self._take
 
     async def run(self) -> None:
@@ -137,6 +138,8 @@ class Supervision:
             self._term = term
             self._leads_since_ms = self._clock.monotonic_ms()
             self._nodes = {}
+            self._unheard = set()
+            self._state.gossip.watch(())
         if not term:
             return
         tags = topology.nodes(self._state.topology)
@@ -152,7 +155,23 @@ class Supervision:
         if node is not None:
             node.take(report, self._clock.monotonic_ms())
 
+    def _ask_others(self) -> None:
+        """See what the nodes tell each other about each, and have the silent looked at."""
+        gossip, nodes = self._state.gossip, topology.nodes(self._state.topology)
+        now_ms = self._clock.monotonic_ms()
+        silent = [tag for tag, health in self._nodes.items() if now_ms - health.seen_ms > 2 * limits.REPORT_MS]
+        gossip.watch(nodes[tag]["id"] for tag in silent)
+        for tag, health in self._nodes.items():
+            health.sight = gossip.sight(nodes[tag]["id"])
+        late = (tag for tag in silent if now_ms - self._nodes[tag].seen_ms > self._periods.rotate_ms)
+        unheard = {tag for tag in late if lives_unheard(self._nodes[tag], now_ms, self._periods)}
+        for tag in sorted(unheard - self._unheard):
+            others = others_say(self._nodes[tag]) or "it answers"
+            log.warn("supervisor", f"node {tag} is not heard of, but lives: {others}; it is left as it is")
+        self._unheard = unheard
+
     async def _decide(self) -> None:
+        self._ask_others()
         changes = decide(self._state.groups(), self._nodes, self._clock.monotonic_ms(), self._periods)
         for start in range(0, len(changes), limits.DECISIONS_STEP):
             step = changes[start : start + limits.DECISIONS_STEP]
@@ -185,6 +204,7 @@ class Supervision:
         return {
             "Status": "OK" if node.number and silent_ms <= limits.REPORT_FRESH_MS else "NotSeen",
             "SilentForMs": int(silent_ms),
+            "OthersSay": others_say(node),
             "FreeBytes": node.free_bytes,
             "TotalBytes": node.total_bytes,
             "Report": {

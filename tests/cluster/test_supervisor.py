@@ -11,6 +11,7 @@ from pynori.cluster import database_topology as dt
 from pynori.cluster import vectors
 from pynori.cluster.reports import FAILED, FULL, OPEN, OPENING, InstanceReport, NodeHealth, NodeReport, Sender
 from pynori.cluster.supervisor import Change, Periods, decide
+from pynori.cluster.swim_types import Sight, State
 from pynori.errors import InvalidArgument
 
 PERIODS = Periods(5_000, 60_000, 900_000)
@@ -27,7 +28,7 @@ def group(members: str, promotables: str = "", rehabs: str = "", factor: int = 0
 
 def node(
     silent_s: float = 0.1, state: str = OPEN, vector: str = "", before: str | None = None, stale: int = 0,
-    since_s: float = 1_000, stamp: int = 0,
+    since_s: float = 1_000, stamp: int = 0, sight: Sight | None = None,
 ) -> NodeHealth:  # fmt: skip
     """What the leader knows of a node with one instance, of the database `db`."""
     health = NodeHealth(NOW - silent_s * 1_000)
@@ -36,7 +37,14 @@ def node(
         report = InstanceReport("g", state, reason, text, 0, stamp, stale)
         at_ms = NOW - (silent_s if number else since_s) * 1_000
         health.take(NodeReport("", not number, 0, 0, {"db": report}, []), at_ms)
+    health.sight = sight
     return health
+
+
+def alive(answered_s: float = 0.5, fresh: bool = True, state: State = State.ALIVE, by: str = "B") -> Sight:
+    """What others say of a node: that it has answered so long ago."""
+    reached, missed = ((*by,), ()) if state is State.ALIVE else ((), (*by,))
+    return Sight(state, 0.0, 0, NOW - answered_s * 1_000, fresh, reached, missed, None)
 
 
 def decided(topology: dt.Topology, nodes: dict[str, NodeHealth]) -> Change | None:
@@ -113,6 +121,32 @@ TABLE: list[tuple[str, dt.Topology, dict[str, NodeHealth], str, str]] = [
 ]  # fmt: skip
 
 
+LONG_GONE = {"A": node(silent_s=61, sight=alive()), "B": node()}
+UNHEARD: list[tuple[str, dt.Topology, dict[str, NodeHealth], str, str]] = [
+    ("the first is late, and others reach it", group("AB"),
+     {"A": node(silent_s=6, sight=alive()), "B": node()}, "", "AB//"),
+    ("one is gone for the leader alone", group("AB"), LONG_GONE, "", "AB//"),
+    ("its life is no news", group("AB"), {"A": node(silent_s=61, sight=alive(60.5)), "B": node()}, "Demote A", "B//A"),
+    ("its life was long ago", group("AB"), {"A": node(silent_s=61, sight=alive(20, False)), "B": node()},
+     "Demote A", "B//A"),
+    ("somebody suspects it", group("AB"),
+     {"A": node(silent_s=61, sight=alive(state=State.SUSPECT)), "B": node()}, "Demote A", "B//A"),
+    ("others have lost it too", group("AB"),
+     {"A": node(silent_s=61, sight=alive(30, False, State.FAILED)), "B": node()}, "Demote A", "B//A"),
+    ("others have lost it too, and it is not yet time", group("AB"),
+     {"A": node(silent_s=4.9, sight=alive(30, False, State.FAILED)), "B": node()}, "", "AB//"),
+    ("it had told that its disk is full", group("AB"),
+     {"A": node(silent_s=61, state=FULL, sight=alive()), "B": node()}, "Demote A", "B//A"),
+    ("a new leader has never heard of it", group("AB"),
+     {"A": NodeHealth(NOW - 61_000, sight=alive()), "B": node()}, "", "AB//"),
+    ("not for ever", group("AB"), {"A": node(silent_s=901, sight=alive()), "B": node()}, "Demote A", "B//A"),
+    ("a member that only others reach keeps a rehab waiting",
+     group("A", "", "B", PromotablesStatus={"B": "WaitingForMentor"}), LONG_GONE, "", "A//B"),
+    ("no copy elsewhere before its time", group("AB", dynamic=True), {**LONG_GONE, "C": node()}, "", "AB//"),
+    ("after its time a copy elsewhere", group("AB", dynamic=True),
+     {"A": node(silent_s=901, sight=alive()), "B": node(), "C": node()}, "Demote A, Add C", "B/C/A"),
+]  # fmt: skip
+
 COLUMNS = ("topology", "nodes", "kinds", "after")
 
 
@@ -161,6 +195,28 @@ DYNAMIC: list[tuple[str, dt.Topology, dict[str, NodeHealth], str, str]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize(COLUMNS, [row[1:] for row in UNHEARD], ids=[row[0] for row in UNHEARD])
+def test_nodes_that_others_reach(topology: dt.Topology, nodes: dict[str, NodeHealth], kinds: str, after: str) -> None:
+    """Who is silent for the leader alone is left as it is, for a time, and unless something else speaks against it."""
+    test_situations(topology, nodes, kinds, after)
+
+
+@pytest.mark.parametrize(
+    ("sight", "words"),
+    [
+        (None, "61.0 s"),
+        (alive(30, False, State.FAILED, "BC"), "61.0 s; B and C cannot reach it either"),
+        (alive(30, False, State.FAILED, "BCD"), "61.0 s; B, C and D cannot reach it either"),
+        (alive(30, False, State.FAILED, ""), "61.0 s"),
+        (alive(60.5, True), "61.0 s; B reaches it"),
+    ],
+)
+def test_reasons_name_the_evidence(sight: Sight | None, words: str) -> None:
+    """How long a node was silent, and what others know of it, is told with the decision."""
+    change = decided(group("BA"), {"A": node(silent_s=61, sight=sight), "B": node()})
+    assert change is not None and change.decisions[0].reason == f"its node was not heard of for {words}"
+
+
 @pytest.mark.parametrize(COLUMNS, [row[1:] for row in DYNAMIC], ids=[row[0] for row in DYNAMIC])
 def test_groups_that_move(topology: dt.Topology, nodes: dict[str, NodeHealth], kinds: str, after: str) -> None:
     """A node that stays away is replaced; one too many goes when it has handed over what it alone had."""
@@ -186,6 +242,7 @@ def test_any_reports(seed: int) -> None:
             tag: node(
                 chance.choice([0.1, 0.1, 0.1, 3, 6, 61, 901]), chance.choice([OPEN, OPEN, OPEN, FAILED, FULL, OPENING]),
                 chance.choice(texts), chance.choice(texts), chance.choice([0, 0, 1]), chance.choice([1, 10, 1_000]),
+                sight=chance.choice([None, alive(), alive(50, False), alive(50, False, State.FAILED)]),
             )
             for tag in "ABCDE"
         }  # fmt: skip

@@ -26,7 +26,7 @@ from pynori.runtime import codecs  # noqa: F401  (hands the engine its LZ4)
 from tests.damage.sample import read_files
 
 HERE = Path(__file__).resolve().parent / "tables"
-FORMAT = 2  # TABLES_FORMAT of the engine
+FORMAT = 3  # TABLES_FORMAT of the engine
 SIZE_BYTES_MAX = 100 * 1024
 GROUP = f"{'R' * 21}A"
 

@@ -48,7 +48,7 @@ def change_headers(directory: Path, offset: int, value: int) -> None:
 
 @pytest.mark.parametrize("golden", VERSIONS, indirect=True)
 def test_golden_files(golden: Path, request: pytest.FixtureRequest) -> None:
-    """Open, read every document, check, write, open again."""
+    """Open, read every document, check, write, overwrite and delete what an older build wrote, open again."""
     version = request.node.callspec.params["golden"]
     truth = json.loads((HERE / version / "documents.json").read_text())
     assert check(golden) == []
@@ -62,11 +62,21 @@ def test_golden_files(golden: Path, request: pytest.FixtureRequest) -> None:
     batch = Batch()
     batch.put("written/1", b'{"a":1,"@metadata":{"@collection":"Users"}}', None)
     assert writer.execute(batch)[0].change_vector.startswith(f"A:{truth['last_etag'] + 1}-")
+    deleted, *overwritten = truth["documents"]
+    collections = {id: json.loads(reader.get(id).json)["@metadata"]["@collection"] for id in overwritten}
+    batch = Batch()
+    batch.delete(deleted)
+    for id in overwritten:
+        batch.put(id, json.dumps({"n": 1, "@metadata": {"@collection": collections[id]}}).encode())
+    writer.execute(batch)
     writer.close()
     store.close()
     assert check(golden) == []
     store = DocumentStore.open(str(golden), "A")
-    assert DocumentReader(store).get("written/1") is not None
+    reader = DocumentReader(store)
+    assert reader.get("written/1") is not None and reader.get(deleted) is None
+    assert all(json.loads(reader.get(id).json)["n"] == 1 for id in overwritten)
+    assert store.counts()[:2] == (len(overwritten) + 1, truth["tombstones"] + 1)
     store.close()
 
 

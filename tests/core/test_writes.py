@@ -574,6 +574,24 @@ def test_dead_rows_are_cleaned(engine: Engine) -> None:
     assert len(list(DocumentStream.items_since(engine.store, 0))) == 500
 
 
+def test_dead_rows_leave_the_sets_of_many_collections(engine: Engine) -> None:
+    """Rows of 20 collections in every group: updated ones are in no listing, cleaned ones in no bitmap (T15)."""
+    documents = [(f"{index % 20}/{index}", f"C{index % 20}") for index in range(1000)]
+    for round_number in range(20):
+        batch = Batch()
+        for index, (id, collection) in enumerate(documents):
+            if round_number < 2 or index % 10:  # a tenth stays, so that groups are cleaned around it
+                body = {"n": round_number, "pad": "p" * 200, "@metadata": {"@collection": collection}}
+                batch.put(id, json.dumps(body).encode())
+        engine.writer.execute(batch)
+        for name in ("C0", "C7", "C19"):
+            listed = [each["@metadata"]["@id"] for each in
+                      json.loads(engine.reader.list_collection(name, page_size=1000))["Results"]]  # fmt: skip
+            assert sorted(listed) == sorted(id for id, collection in documents if collection == name)
+    assert engine.writer.counters()["pages_cleaned"] > 0
+    engine.reopen()
+
+
 def test_a_closed_store_refuses(engine: Engine) -> None:
     """After close, reads and writes say so; closing again does no harm."""
     other = Engine()

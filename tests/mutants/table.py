@@ -355,4 +355,15 @@ VERSIONS = (
         "version_order(writer, command, arriving, here) <= 0):\n", "True):\n"),
 )
 
-MUTANTS: tuple[Mutant, ...] = (*JOURNAL, *RECORD, *RECOVERY, *CHECKPOINT, *PAGER, *ENV, *TXN, *REST, *VERSIONS)
+SETS = (
+    one("dead rows are members of their home", "table", "            members[word] &= load64(alive.data + 8 * word)\n",
+        "            pass\n"),
+    one("cleaned rows stay in their home", "table", "    code = homes_leave(table, group, &homes)\n", "    code = OK\n"),
+    one("homes beyond the eighth are forgotten", "table",
+        "        code = homes_leave(table, row_id >> SET_GROUP_SHIFT, homes)\n        index = 0\n",
+        "        homes.count = 0\n        index = 0\n"),
+    one("a deleted row stays in its home", "table",
+        "        code = set_clear(table, home, row_id >> SET_GROUP_SHIFT, members)\n", "        code = OK\n"),
+)
+
+MUTANTS: tuple[Mutant, ...] = (*JOURNAL, *RECORD, *RECOVERY, *CHECKPOINT, *PAGER, *ENV, *TXN, *REST, *VERSIONS, *SETS)
