@@ -23,8 +23,6 @@ LEDGER = ROOT / "tests" / "ledger" / "damage.md"
 STRIDE = 1_000_003  # prime, and so coprime to every count of bits: steps of it visit each bit once
 
 
-
-
 class Judge:
     """`judge` with the truth of one sample."""
 
