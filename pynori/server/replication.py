@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pynori.cluster.database_topology import destinations
+from pynori.cluster.records import instances
 from pynori.errors import Forbidden, InvalidArgument
 from pynori.replication.conflicts import ConflictRules
 from pynori.replication.outgoing import INTERNAL, Destination
@@ -50,7 +51,8 @@ def follow(found: OpenDatabase, state: ClusterState) -> None:
     for task in external_replications(record):
         if not task.disabled and task.urls and responsible_node(record, task.task_id) == state.node_tag:
             wanted.append(task.destination)
-    found.replication.follow(wanted, ConflictRules.of_record(record))
+    siblings = [tag for tag in instances(record) if tag != state.node_tag]
+    found.replication.follow(wanted, siblings, ConflictRules.of_record(record))
 
 
 def accept(databases: Databases, hello: dict[str, Any]) -> Channel:

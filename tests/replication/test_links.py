@@ -10,8 +10,12 @@ from typing import Any
 import pytest
 
 from pynori import limits
-from pynori.documents.database import Database
+from pynori.documents.database import Database, DatabaseOptions
 from pynori.errors import TimeoutExpired
+from pynori.replication.conflicts import ConflictRules
+from pynori.replication.outgoing import Destination, owner_of
+from pynori.replication.replication import Replication
+from pynori.runtime.clock import SystemClock
 from pynori.server.server import Server
 from tests.cluster.cluster_of_nodes import Cluster, Node, run, until
 
@@ -239,3 +243,27 @@ def test_a_database_is_compacted_while_it_is_linked(tmp_path: Path) -> None:
         assert [database(node).statistics().documents for node in nodes] == [22, 22]
 
     run(tmp_path, steps)
+
+
+def test_deletions_wait_for_a_sibling_that_gets_nothing_at_present() -> None:
+    """An instance that is taken to be lost loses its links and comes back: what was deleted meanwhile is kept for it."""
+
+    async def steps() -> None:
+        opened = await Database.create(None, "db", DatabaseOptions())
+        replication = Replication(opened, opened.scripts, SystemClock(), ConflictRules(), dict)
+        near, far = (Destination(tag, "db", (f"http://127.0.0.1:1/{tag}",)) for tag in "BC")
+        try:
+            replication.follow([near, far], ["B", "C"], ConflictRules())
+            opened.tombstones.hold(owner_of("B"), 7)
+            replication.follow([near], ["B", "C"], ConflictRules())
+            await asyncio.sleep(0.01)
+            assert opened.tombstones.etag_max == 0
+            replication.follow([near], ["B"], ConflictRules())
+            assert opened.tombstones.etag_max == 7
+            replication.follow([near], ["B", "D"], ConflictRules())  # D was never sent anything from here
+            assert opened.tombstones.etag_max == 0
+        finally:
+            await replication.close()
+            await opened.close()
+
+    asyncio.run(steps())

@@ -117,12 +117,13 @@ class Clients:
         try:
             document = database.get(id)
         except DocumentConflict:
+            # What ends a conflict counts nothing of its own: whoever sees the same must make the same of it.
             versions = database.conflicts(id)
-            seen = {number}.union(*(seen_in(version.json) for version in versions))
-            result = await database.resolve(id, body_of(seen), [version.change_vector for version in versions])
-        else:
-            seen = {number} | seen_in(None if document is None else document.json)
-            result = await database.put(id, body_of(seen), "" if document is None else document.change_vector)
+            seen = set().union(*(seen_in(version.json) for version in versions))
+            await database.resolve(id, body_of(seen), [version.change_vector for version in versions])
+            document = database.get(id)
+        seen = {number} | seen_in(None if document is None else document.json)
+        result = await database.put(id, body_of(seen), "" if document is None else document.change_vector)
         write = Write(number, group, id, database.id, self._world.time.now)
         self.work.writes.append(write)
         self._world.note(node.name, f"write {number} of {id} in {db} as {result.change_vector}")
@@ -139,7 +140,8 @@ class Clients:
         document = database.get(id)
         if document is not None:
             self.work.deleted |= seen_in(document.json)
-            await database.delete(id, document.change_vector)
+            deleted = await database.delete(id, document.change_vector)
+            self._world.note(node.name, f"deleted {id} in {db} as {deleted.change_vector}")
 
     # ---- compare exchange
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+ROUNDING_S = 1e-9  # by which a timer is late, so that it is not early for a loop whose clock drifts
 TURNS_MAX = 20_000  # of all loops, within one moment: more, and time stands still for good
 
 
@@ -84,7 +85,7 @@ class NodeLoop(asyncio.BaseEventLoop):
         self._world_base = time.now
         super().__init__()
         self._selector = _NothingToWaitFor()
-        self._clock_resolution = 1e-9
+        self._clock_resolution = 0.0  # no timer is early
         self.name = name
         self.rate = rate  # of its clock; 1.0: as fast as the world's
         self.failures: list[str] = []  # what ended as no production code should
@@ -114,7 +115,7 @@ class NodeLoop(asyncio.BaseEventLoop):
             heapq.heappop(timers)._scheduled = False
         if not timers:
             return float("inf")
-        return self._world_base + (timers[0].when() - self._clock_base) / self.rate
+        return self._world_base + (timers[0].when() - self._clock_base) / self.rate + ROUNDING_S
 
     @property
     def is_ready(self) -> bool:
@@ -190,10 +191,14 @@ class NodeLoop(asyncio.BaseEventLoop):
 
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
         future: asyncio.Future[Any] = self.create_future()
-        if self.is_dead:
-            future.cancel()
+        if not self.is_dead:
+            self.threads.hand_over(executor, lambda: func(*args), future)
             return future
-        self.threads.hand_over(executor, lambda: func(*args), future)
+        # What ends with the process may still give back what it holds.
+        try:
+            future.set_result(func(*args))
+        except Exception as error:
+            future.set_exception(error)
         return future
 
     async def create_connection(

@@ -126,14 +126,12 @@ class Node:
         loop, storage = self.loop, self.storage
         threads: Threads = loop.threads
         self._end_of_start()
-        server, self.server, self._starting = self.server, None, None
+        self.server = self._starting = None
         self.is_paused = False
         # A kill leaves what was written, synced or not; what is under way may be done in part in both cases.
         storage.crash(threads.under_way(), lost_power)
         self._network.lose(loop, is_told=not lost_power)
         loop.end()
-        if server is not None and server.data_directory is not None:
-            server.data_directory.release()
         threads.close()
         self.failures += loop.failures
         if lost_power:
@@ -183,8 +181,6 @@ class Node:
             threads: Threads = self.loop.threads
             self._network.lose(self.loop, is_told=False)
             self.loop.end()
-            if self.server is not None and self.server.data_directory is not None:
-                self.server.data_directory.release()
             try:
                 threads.close()
             except EngineError as error:

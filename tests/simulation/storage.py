@@ -29,6 +29,7 @@ from pynori_core.sim_disk import MODES, SimDisk
 from pynori_core.timestamp import hold_clock
 
 from pynori.documents.database import Database
+from pynori.server.data_directory import DataDirectory
 from tests.simulation.loop import NodeLoop
 
 MARK = "disk"  # a file in a folder that says which simulated disk belongs there
@@ -47,6 +48,7 @@ class Storage:
         self.slow_factor = 1.0
         self.ticks: Callable[[], int] = lambda: 0  # the node's wall clock
         self.threads: Threads
+        self.held: HeldDirectory | None = None
         self._disks: dict[str, SimDisk] = {}
         self._chance = chance
         self._note = note
@@ -138,7 +140,9 @@ class Threads:
         return self.storage._chance.choice(found) if found else None
 
     def close(self) -> None:
-        """Give back what the engine holds for a process that is gone."""
+        """Give back what is held for a process that is gone."""
+        if self.storage.held is not None:
+            self.storage.held.release()
         for writer in self.writers:
             writer.real.close()
         for each in (*self.stores, *self.environments):
@@ -355,6 +359,23 @@ class _Stores:
         return store
 
 
+class HeldDirectory(DataDirectory):
+    """A data directory that is let go once, by the process that holds it or by its crash."""
+
+    __slots__ = ("is_held",)
+
+    def __init__(self, path: Path, lock: int) -> None:
+        super().__init__(path, lock)
+        self.is_held = True
+        storage, _ = _place(str(path))
+        storage.held = self
+
+    def release(self) -> None:
+        if self.is_held:
+            self.is_held = False
+            super().release()
+
+
 class _NoShortCut:
     """In place of the engine's PutStart, which clients over HTTP use."""
 
@@ -384,6 +405,7 @@ def simulated_engine() -> Iterator[None]:
         mock.patch("pynori.documents.database.DocumentWriter", Writer),
         mock.patch("pynori.documents.database.Dispatcher", Dispatcher),
         mock.patch("pynori.documents.database.PutStart", _NoShortCut),
+        mock.patch("pynori.server.server.DataDirectory", HeldDirectory),
         mock.patch.object(Database, "last_etag", _stirred(Database.last_etag)),
         mock.patch.object(Database, "change_vector", _stirred(Database.change_vector)),
         mock.patch("pynori.server.disk_watch.shutil", SimpleNamespace(disk_usage=lambda path: usage)),

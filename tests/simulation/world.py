@@ -244,6 +244,7 @@ def _told_resolve(world: World) -> Any:
         there = [version for version in self.conflicts(id) if version.change_vector in versions]
         lost = set().union(*(seen_in(version.json) for version in there)) - seen_in(body)
         world.clients.work.resolved_away |= lost
+        world.note("", f"{id} of {self.options.node_tag}: {list(versions)} end as {sorted(seen_in(body))}")
         return plain(self, id, body, versions)
 
     return resolve
