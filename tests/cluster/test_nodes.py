@@ -369,3 +369,22 @@ def test_a_node_that_has_moved(tmp_path: Path) -> None:
         await until(lambda: not any(node.state.away() for node in nodes))
 
     run(tmp_path, steps)
+
+
+@pytest.mark.parametrize("is_same", [True, False], ids=["of the same cluster", "of another cluster"])
+def test_a_node_whose_invitation_came_to_nothing_can_be_invited_again(tmp_path: Path, is_same: bool) -> None:
+    """Its inviter ended before it proposed anything: the node waits, and the next invitation gets it in."""
+
+    async def steps(cluster: Cluster) -> None:
+        first, other = await cluster.add(), await cluster.add()
+        await first.state.found()
+        topology_id = first.state.topology_id if is_same else "00000000-0000-4000-8000-000000000000"
+        invited = await other.state.begin_anew(topology_id, "X")
+        assert not other.state.is_passive and other.state.topology_id == ""
+        await first.server.nodes.add(other.server.url)
+        await until(lambda: set(roles(other, "Members")) == {"A", "B"})
+        assert (other.state.driver.node_id == invited) is is_same
+        with pytest.raises(OperationFailed, match="several nodes"):
+            await other.state.begin_anew(topology_id, "X")
+
+    run(tmp_path, steps)

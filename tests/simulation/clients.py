@@ -83,20 +83,25 @@ class Clients:
     def act(self) -> None:
         """Somebody asks some node for something."""
         node = self._chance.choice(self._world.nodes)
-        if node.server is None or node.server.state.is_passive:
+        if not node.is_member:
             return
+        assert node.server is not None
         (name,) = self._chance.choices(self._names, self._weights)
         databases = node.server.databases.names()
         db = self._chance.choice(databases) if databases and self._chance.random() < 0.3 else self._world.db
         self.start(node, name, db)
 
     def start(self, node: Node, name: str, db: str) -> Any:
-        return node.run(f"client: {name}", self._perform(node, name, db))
+        return node.run(f"client: {name}", self._perform(node, name, db, lambda: self._acts[name](node, db)))
 
-    async def _perform(self, node: Node, name: str, db: str) -> None:
+    def invite_again(self, node: Node, guest: Node) -> None:
+        """An administrator adds a node that was invited, and of which nothing came."""
+        node.run("client: invite", self._perform(node, "invite", guest.name, lambda: self._invite(node, guest)))
+
+    async def _perform(self, node: Node, name: str, db: str, act: Callable[[], Awaitable[None]]) -> None:
         self.pending += 1
         try:
-            await self._acts[name](node, db)
+            await act()
             self.work.counts[name] += 1
             self._world.note(node.name, f"client: {name} {db}")
         except PynoriError as error:
@@ -233,9 +238,13 @@ class Clients:
 
     async def add_node(self, node: Node, db: str) -> None:
         assert node.server is not None
-        spare = [each for each in self._world.nodes if each.server is not None and each.server.state.is_passive]
+        spare = [each for each in self._world.nodes if each.server is not None and not each.is_member]
         if spare:
             await node.server.nodes.add(self._chance.choice(spare).url, is_watcher=self._chance.random() < 0.2)
+
+    async def _invite(self, node: Node, guest: Node) -> None:
+        assert node.server is not None
+        await node.server.nodes.add(guest.url)
 
     async def remove_node(self, node: Node, db: str) -> None:
         assert node.server is not None

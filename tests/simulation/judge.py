@@ -27,8 +27,9 @@ def not_well(world: World) -> list[str]:
     if down:
         return [f"not up: {down}"]
     members = _members(world)
-    if not members:
-        return ["there is no cluster"]
+    waiting = [node.name for node in world.nodes if node.waits]
+    if not members or waiting:
+        return [f"of {len(members)} nodes there is a cluster, {waiting} wait for it"]
     found = list(_unlike_states(members))
     if not found:
         for name in _state(members[0]).database_names():
@@ -37,7 +38,7 @@ def not_well(world: World) -> list[str]:
 
 
 def _members(world: World) -> list[Node]:
-    return [node for node in world.nodes if node.server is not None and not node.server.state.is_passive]
+    return [node for node in world.nodes if node.is_member]
 
 
 def _state(node: Node) -> Any:

@@ -89,6 +89,16 @@ class Node:
         return self._starting is not None
 
     @property
+    def is_member(self) -> bool:
+        """Whether it runs and is one of a cluster."""
+        return self.server is not None and bool(self.server.state.topology_id)
+
+    @property
+    def waits(self) -> bool:
+        """Whether it was invited to a cluster of which it has heard nothing."""
+        return self.server is not None and not self.is_member and not self.server.state.is_passive
+
+    @property
     def tag(self) -> str:
         return "" if self.server is None else self.server.node_tag
 

@@ -148,6 +148,7 @@ class World:
             if not node.is_started:
                 node.restart()
         self.network.wake()
+        self._again(0.5, float("inf"), self._invite_again)
         began = self.time.now
         self._until("all is well", lambda: not judge.not_well(self), QUIET_S, lambda: judge.not_well(self))
         self.result.healed_s = self.time.now - began
@@ -161,9 +162,15 @@ class World:
         before = self.clients.work.counts.copy()
         self._until("the last work is done", lambda: all(task.done() for _, task in tasks), QUIET_S)
         refused = [name for name in ("write value", "write") if self.clients.work.counts[name] == before[name]]
-        if refused:
+        if tasks and refused:
             raise Broken(f"in quiet no node can do this: {refused}")
         self._until("all is well again", lambda: not judge.not_well(self), QUIET_S, lambda: judge.not_well(self))
+
+    def _invite_again(self) -> None:
+        guests = [node for node in self.nodes if node.waits]
+        members = [node for node in self.nodes if node.is_member]
+        if guests and members:
+            self.clients.invite_again(members[0], guests[0])
 
     def _go_on(self, until: float) -> None:
         while self.time.now < until:
