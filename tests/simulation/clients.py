@@ -7,6 +7,7 @@ on, and a version that takes the place of another one without having seen it is 
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import random
@@ -19,6 +20,7 @@ from pynori.errors import DocumentConflict, PynoriError, RequestTimeout, Storage
 from tests.cluster.history import NEVER, Operation
 
 if TYPE_CHECKING:
+    from tests.simulation.loop import NodeLoop
     from tests.simulation.node import Node
     from tests.simulation.world import World
 
@@ -69,8 +71,8 @@ class Clients:
 
     def __init__(self, world: World, chance: random.Random, weights: dict[str, float]) -> None:
         self.work = Work()
-        self.pending = 0
         self._world = world
+        self._tasks: list[tuple[NodeLoop, asyncio.Task[None]]] = []
         self._chance = chance
         self._known: dict[tuple[str, str], int] = {}  # indexes of values, as somebody saw them last
         self._acts: dict[str, Callable[[Node, str], Awaitable[None]]] = {
@@ -91,15 +93,25 @@ class Clients:
         db = self._chance.choice(databases) if databases and self._chance.random() < 0.3 else self._world.db
         self.start(node, name, db)
 
-    def start(self, node: Node, name: str, db: str) -> Any:
-        return node.run(f"client: {name}", self._perform(node, name, db, lambda: self._acts[name](node, db)))
+    def start(self, node: Node, name: str, db: str) -> asyncio.Task[None]:
+        return self._run(node, name, db, lambda: self._acts[name](node, db))
+
+    @property
+    def pending(self) -> list[str]:
+        """What has no answer yet, of nodes that live."""
+        self._tasks = [(loop, task) for loop, task in self._tasks if not loop.is_dead and not task.done()]
+        return [f"{task.get_name()} at {loop.name}" for loop, task in self._tasks]
+
+    def _run(self, node: Node, name: str, db: str, act: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+        task = node.run(f"client: {name}", self._perform(node, name, db, act))
+        self._tasks.append((node.loop, task))
+        return task
 
     def invite_again(self, node: Node, guest: Node) -> None:
         """An administrator adds a node that was invited, and of which nothing came."""
-        node.run("client: invite", self._perform(node, "invite", guest.name, lambda: self._invite(node, guest)))
+        self._run(node, "invite", guest.name, lambda: self._invite(node, guest))
 
     async def _perform(self, node: Node, name: str, db: str, act: Callable[[], Awaitable[None]]) -> None:
-        self.pending += 1
         try:
             await act()
             self.work.counts[name] += 1
@@ -107,8 +119,6 @@ class Clients:
         except PynoriError as error:
             self.work.counts[f"{name} refused"] += 1
             self._world.note(node.name, f"client: {name} {db} refused: {error.message[:160]}")
-        finally:
-            self.pending -= 1
 
     # ---- documents
 

@@ -27,8 +27,8 @@ class Faults:
         self._number = 0
         self._kinds: dict[str, Callable[[Node], Callable[[], None] | None]] = {
             "partition": self._partition, "one-way": self._one_way, "kill": lambda node: self._crash(node, False),
-            "power": lambda node: self._crash(node, True), "pause": self._pause, "drift": self._drift,
-            "jump": self._jump, "slow disk": self._slow, "break": lambda node: self._break(False),
+            "power": lambda node: self._crash(node, True), "stop": self._stop, "pause": self._pause,
+            "drift": self._drift, "jump": self._jump, "slow disk": self._slow, "break": lambda node: self._break(False),
             "hang": lambda node: self._break(True), "delay": self._delay,
         }  # fmt: skip
 
@@ -87,7 +87,13 @@ class Faults:
         if not node.is_started:
             return None
         node.crash(lost_power)
-        return lambda: None if node.is_started else node.restart()
+        return node.want_up
+
+    def _stop(self, node: Node) -> Callable[[], None] | None:
+        if not node.is_up or node.is_paused:
+            return None
+        node.stop()
+        return node.want_up
 
     def _pause(self, node: Node) -> Callable[[], None] | None:
         if not node.is_started or node.is_paused:

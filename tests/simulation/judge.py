@@ -22,7 +22,7 @@ TASKS = ("promotion of nodes", "watch over databases", "supervision", "watch ove
 def not_well(world: World) -> list[str]:
     """Why the cluster is not in order yet; empty: it is."""
     if world.clients.pending:
-        return [f"{world.clients.pending} calls of clients have no end"]
+        return [f"no end of {world.clients.pending}"]
     down = [node.name for node in world.nodes if node.server is None]
     if down:
         return [f"not up: {down}"]

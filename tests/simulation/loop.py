@@ -44,7 +44,7 @@ class Time:
             at = self._next()
             if at > until:
                 self.now = max(self.now, until)
-                return False
+                return done()
             self.now = max(self.now, at)
             while self._events and self._events[0][0] <= self.now:
                 heapq.heappop(self._events)[2]()

@@ -101,7 +101,8 @@ MUTANTS = {
         "if reason is not None:",
     ),
     "new member need not have what its mentor has": _one(
-        "pynori.cluster.supervisor", "if wanted is None or mine is None or not vectors.covers(mine, wanted):", "if False:"
+        "pynori.cluster.supervisor", "if wanted is None or mine is None or not vectors.covers(mine, wanted):",
+        "if False:",
     ),
     "tombstones wait for nobody": _one(
         "pynori.documents.tombstones", "        self._held[owner] = etag\n", "        self._held.pop(owner, None)\n"
@@ -112,7 +113,8 @@ MUTANTS = {
         "            await asyncio.sleep(pause_ms / 1_000 if not pause_ms > 400 else 1e9)\n",
     ),
     "the whole state comes beside what was there": _one(
-        "pynori.cluster.driver", "            table.clear()\n            table.update(loaded", "            table.update(loaded"
+        "pynori.cluster.driver", "            table.clear()\n            table.update(loaded",
+        "            table.update(loaded",
     ),
     "silent connections are kept": _one(
         "pynori.runtime.channel", "if now - self._heard_at > silence_s:", "if False:"

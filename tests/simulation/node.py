@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
 import shutil
 from collections.abc import Callable
@@ -59,6 +60,7 @@ class Node:
         self.starts = 0
         self.failures: list[str] = []  # of its processes so far
         self.is_paused = False
+        self._is_wanted = False  # by somebody who waits for its stop
         self._time = time
         self._network = network
         self._chance = chance
@@ -147,7 +149,42 @@ class Node:
         if lost_power:
             self._network.dark.add(self.name)
 
+    def stop(self) -> None:
+        """The process is asked to end, and does so in order."""
+        self._note("is asked to stop")
+        server, self.server = self.server, None
+        assert server is not None
+        self.run("stop", self._stop(server))
+
+    async def _stop(self, server: Server) -> None:
+        assert self._listener is not None
+        await self._listener.drain(1)
+        self._listener.close()
+        await server.stop()
+        self._time.after(0.0, functools.partial(self._stopped, self.loop))
+
+    def _stopped(self, loop: NodeLoop) -> None:
+        if loop.is_dead:
+            return  # it was killed in the last moment
+        self._note("has stopped")
+        self._starting = None
+        self._network.lose(loop, is_told=True)
+        loop.end()
+        loop.threads.close()
+        self.failures += loop.failures
+        if self._is_wanted:
+            self.restart()
+
+    def want_up(self) -> None:
+        """Have it run, if it does not; when it is about to stop, afterwards."""
+        self._is_wanted = True
+        if self.is_paused:
+            self.resume()
+        if not self.is_started:
+            self.restart()
+
     def restart(self) -> None:
+        self._is_wanted = False
         self._network.dark.discard(self.name)
         self.start()
         self._network.wake()

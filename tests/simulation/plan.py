@@ -9,7 +9,9 @@ import random
 from dataclasses import dataclass
 from typing import Any
 
-FAULTS = ("partition", "one-way", "kill", "power", "pause", "drift", "jump", "slow disk", "break", "hang", "delay")
+FAULTS = (
+    "partition", "one-way", "kill", "power", "stop", "pause", "drift", "jump", "slow disk", "break", "hang", "delay",
+)  # fmt: skip
 UNION = """
 const seen = new Set();
 for (const doc of docs) for (const n of doc.n) seen.add(n);

@@ -143,10 +143,7 @@ class World:
         self.faults.mend_all()
         for node in self.nodes:
             node.storage.slow_factor = 1.0
-            if node.is_paused:
-                node.resume()
-            if not node.is_started:
-                node.restart()
+            node.want_up()
         self.network.wake()
         self._again(0.5, float("inf"), self._invite_again)
         began = self.time.now
