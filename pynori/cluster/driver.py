@@ -681,7 +681,12 @@ class Driver:
         if self._is_alone():
             return
         for proposal in self._proposed.values():
-            if not proposal.future.done():
+            if proposal.future.done():
+                continue
+            if proposal.sent_at:
+                message = f"The server is stopping; it is not known whether '{proposal.command.name}' will be applied"
+                proposal.future.set_exception(RequestTimeout(message))
+            else:
                 proposal.future.set_exception(Unavailable("The server is stopping"))
 
     async def leave(self) -> None:

@@ -388,3 +388,20 @@ def test_a_node_whose_invitation_came_to_nothing_can_be_invited_again(tmp_path: 
             await other.state.begin_anew(topology_id, "X")
 
     run(tmp_path, steps)
+
+
+def test_a_change_that_is_on_its_way_when_the_node_stops_is_not_called_refused(tmp_path: Path) -> None:
+    """Others may agree on it later: its caller is told that nobody knows, and not that nothing was changed."""
+
+    async def steps(cluster: Cluster) -> None:
+        nodes = await cluster.of(3)
+        await nodes[0].server.databases.create({"DatabaseName": "db"}, 1)
+        leader = next(node for node in nodes if node.state.driver.is_leader)
+        leader.state.driver.transport._receive = lambda message: None  # what the others answer is not heard
+        change = asyncio.ensure_future(put(leader, "k"))
+        await asyncio.sleep(0.05)
+        leader.state.driver.give_up()
+        with pytest.raises(RequestTimeout, match="not known"):
+            await change
+
+    run(tmp_path, steps)

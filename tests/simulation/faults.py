@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 RATES = (0.9, 0.97, 1.03, 1.1)
 JUMPS_S = (-86_400.0, -60.0, -1.0, 0.5, 60.0, 86_400.0)
 LASTS_S = (0.05, 0.5, 2.0, 5.0)
+LOOK_S = 0.000_5
 
 
 class Faults:
@@ -41,11 +42,14 @@ class Faults:
         mend = self._kinds[kind](node)
         self.counts[kind] += 1
         if mend is not None:
-            self._number += 1
-            number = self._number
-            self._mends[number] = mend
-            lasts_s = self._chance.choice(LASTS_S) * (0.5 + self._chance.random())
-            self._world.time.after(lasts_s, lambda: self._mend(number))
+            self._mend_later(mend)
+
+    def _mend_later(self, mend: Callable[[], None]) -> None:
+        self._number += 1
+        number = self._number
+        self._mends[number] = mend
+        lasts_s = self._chance.choice(LASTS_S) * (0.5 + self._chance.random())
+        self._world.time.after(lasts_s, lambda: self._mend(number))
 
     def mend_all(self) -> None:
         for number in list(self._mends):
@@ -83,11 +87,21 @@ class Faults:
 
         return mend
 
-    def _crash(self, node: Node, lost_power: bool) -> Callable[[], None] | None:
-        if not node.is_started:
-            return None
-        node.crash(lost_power)
-        return node.want_up
+    def _crash(self, node: Node, lost_power: bool) -> None:
+        """Now, or as soon as the node is about to write something: that is when a crash can do harm."""
+        looks = self._chance.choice((0, 2_000))
+        starts = node.starts
+
+        def crash(looks: int) -> None:
+            if not node.is_started or node.starts != starts or self._world.is_quiet:
+                return
+            if looks and not node.is_writing:
+                self._world.time.after(LOOK_S, lambda: crash(looks - 1))
+                return
+            node.crash(lost_power)
+            self._mend_later(node.want_up)
+
+        crash(looks)
 
     def _stop(self, node: Node) -> Callable[[], None] | None:
         if not node.is_up or node.is_paused:

@@ -101,6 +101,11 @@ class Node:
         return self.server is not None and not self.is_member and not self.server.state.is_passive
 
     @property
+    def is_writing(self) -> bool:
+        """Whether something is under way to its disks."""
+        return self.is_started and self.loop.threads.is_busy
+
+    @property
     def tag(self) -> str:
         return "" if self.server is None else self.server.node_tag
 

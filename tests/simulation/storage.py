@@ -133,6 +133,10 @@ class Threads:
         self.waiting.append(order)
         self.loop.later(delay, order.happen)
 
+    @property
+    def is_busy(self) -> bool:
+        return bool(self.waiting) or any(writer.waiting for writer in self.writers)
+
     def under_way(self) -> Callable[[], object] | None:
         """Something that has begun and may be done in part, or None."""
         found: list[Callable[[], object]] = [each.act for each in self.waiting]
