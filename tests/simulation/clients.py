@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pynori.documents.database import Database
 from pynori.errors import DocumentConflict, PynoriError, RequestTimeout, StorageFailed, Unavailable
 from tests.cluster.history import NEVER, Operation
 
@@ -64,6 +65,15 @@ def seen_in(body: bytes | None) -> set[int]:
 
 def body_of(numbers: set[int]) -> bytes:
     return json.dumps({"n": sorted(numbers), "@metadata": {"@collection": "Docs"}}).encode()
+
+
+def numbers_of(database: Database, id: str) -> set[int]:
+    """The numbers of all versions of a document."""
+    try:
+        document = database.get(id)
+    except DocumentConflict:
+        return set().union(*(seen_in(version.json) for version in database.conflicts(id)))
+    return seen_in(None if document is None else document.json)
 
 
 class Clients:
@@ -147,6 +157,17 @@ class Clients:
                 database.last_etag, None, REPLICAS_WAIT_MS, throw=True
             )
             write.is_replicated = confirmed > 0
+            self._check_replicated(node, db, write)
+
+    def _check_replicated(self, node: Node, db: str, write: Write) -> None:
+        """Who is told that another instance has it can find it there, unless that node is down by now."""
+        others = [each for each in self._world.nodes if each is not node]
+        found = [opened for each in others if (opened := each.find(db)) is not None]
+        gone = self.work.deleted | self.work.resolved_away
+        if write.number in gone or len(found) < len(others) or not write.is_replicated:
+            return
+        if not any(write.number in numbers_of(opened.database, write.id) for opened in found):
+            self._world.watch.tell(f"{write} is told to be replicated, and no other instance has it")
 
     async def delete(self, node: Node, db: str) -> None:
         assert node.server is not None

@@ -27,9 +27,9 @@ class Faults:
         self._mends: dict[int, Callable[[], None]] = {}  # of what goes on now
         self._number = 0
         self._kinds: dict[str, Callable[[Node], Callable[[], None] | None]] = {
-            "partition": self._partition, "one-way": self._one_way, "kill": lambda node: self._crash(node, False),
-            "power": lambda node: self._crash(node, True), "stop": self._stop, "pause": self._pause,
-            "drift": self._drift, "jump": self._jump, "slow disk": self._slow, "break": lambda node: self._break(False),
+            "partition": self._partition, "one-way": self._one_way, "kill": lambda node: self._crash([node], False),
+            "power": lambda node: self._crash([node], True), "blackout": self._black_out, "stop": self._stop,
+            "pause": self._pause, "drift": self._drift, "jump": self._jump, "slow disk": self._slow, "break": lambda node: self._break(False),
             "hang": lambda node: self._break(True), "delay": self._delay,
         }  # fmt: skip
 
@@ -87,21 +87,28 @@ class Faults:
 
         return mend
 
-    def _crash(self, node: Node, lost_power: bool) -> None:
-        """Now, or as soon as the node is about to write something: that is when a crash can do harm."""
+    def _crash(self, nodes: list[Node], lost_power: bool) -> None:
+        """Now, or as soon as the first of them is about to write something: that is when a crash can do harm."""
         looks = self._chance.choice((0, 2_000))
-        starts = node.starts
+        first, starts = nodes[0], nodes[0].starts
 
         def crash(looks: int) -> None:
-            if not node.is_started or node.starts != starts or self._world.is_quiet:
+            if not first.is_started or first.starts != starts or self._world.is_quiet:
                 return
-            if looks and not node.is_writing:
+            if looks and not first.is_writing:
                 self._world.time.after(LOOK_S, lambda: crash(looks - 1))
                 return
-            node.crash(lost_power)
-            self._mend_later(node.want_up)
+            for node in nodes:
+                if node.is_started:
+                    node.crash(lost_power)
+                    self._mend_later(node.want_up)
 
         crash(looks)
+
+    def _black_out(self, node: Node) -> None:
+        """Several nodes lose their power at the same moment."""
+        others = [each for each in self._world.nodes if each is not node]
+        self._crash([node, *self._chance.sample(others, self._chance.randrange(1, len(others) + 1))], True)
 
     def _stop(self, node: Node) -> Callable[[], None] | None:
         if not node.is_up or node.is_paused:

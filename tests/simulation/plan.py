@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 FAULTS = (
-    "partition", "one-way", "kill", "power", "stop", "pause", "drift", "jump", "slow disk", "break", "hang", "delay",
+    "partition", "one-way", "kill", "power", "blackout", "stop", "pause", "drift", "jump", "slow disk", "break", "hang",
+    "delay",
 )  # fmt: skip
 UNION = """
 const seen = new Set();

@@ -49,7 +49,7 @@ class Watch:
         if driver.is_leader:
             other = self._leaders.setdefault((cluster, driver.term), node.name)
             if other != node.name:
-                self._tell(f"{other} and {node.name} both lead in term {driver.term}")
+                self.tell(f"{other} and {node.name} both lead in term {driver.term}")
         self._compare(node, cluster, driver.applied_index, state._tables)
 
     def _compare(self, node: Node, cluster: str, index: int, tables: dict[str, dict[str, Any]]) -> None:
@@ -57,15 +57,16 @@ class Watch:
         digest = hashlib.blake2b(data, digest_size=12).hexdigest()
         other, whose = self._states.setdefault((cluster, index), (digest, node.name))
         if other != digest:
-            self._tell(f"the state of {node.name} and of {whose} differ at raft index {index}")
+            self.tell(f"the state of {node.name} and of {whose} differ at raft index {index}")
         for key, record in tables["records"].items():
             if not record["Topology"]["Members"]:
-                self._tell(f"the group of {key} has no Member at raft index {index}")
+                self.tell(f"the group of {key} has no Member at raft index {index}")
 
     def heard(self, text: str, error: object) -> None:
         """A node has logged an error."""
         if not any(known in text for known in EXPECTED):
-            self._tell(f"{text} ({error!r})" if error is not None else text)
+            self.tell(f"{text} ({error!r})" if error is not None else text)
 
-    def _tell(self, text: str) -> None:
+    def tell(self, text: str) -> None:
+        """Somebody has found something."""
         self.broken.append(f"at {self._now():.3f}: {text}")
