@@ -27,10 +27,11 @@ class Faults:
         self._mends: dict[int, Callable[[], None]] = {}  # of what goes on now
         self._number = 0
         self._kinds: dict[str, Callable[[Node], Callable[[], None] | None]] = {
-            "partition": self._partition, "one-way": self._one_way, "kill": lambda node: self._crash([node], False),
-            "power": lambda node: self._crash([node], True), "blackout": self._black_out, "stop": self._stop,
-            "pause": self._pause, "drift": self._drift, "jump": self._jump, "slow disk": self._slow, "break": lambda node: self._break(False),
-            "hang": lambda node: self._break(True), "delay": self._delay,
+            "partition": self._partition, "one-way": self._one_way, "delay": self._delay,
+            "kill": lambda node: self._crash([node], False), "power": lambda node: self._crash([node], True),
+            "blackout": self._black_out, "stop": self._stop, "pause": self._pause,
+            "drift": self._drift, "jump": self._jump, "slow disk": self._slow,
+            "break": lambda node: self._break(False), "hang": lambda node: self._break(True),
         }  # fmt: skip
 
     def strike(self) -> None:

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
-SEEDS_MAX = 150
-SECONDS_MAX = 300
+SEEDS_MAX = 100
+SECONDS_MAX = 400
 FIRST_SEED = 5_000
 
 
