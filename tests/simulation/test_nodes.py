@@ -11,7 +11,7 @@ from tests.simulation.world import run
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = 8
-SEEDS_PER_PART = 8
+SEEDS_PER_PART = 12
 
 
 @pytest.mark.parametrize("part", range(PARTS))
@@ -37,3 +37,13 @@ def test_a_seed_gives_the_same_history(seed: int) -> None:
         env={**os.environ, "PYTHONHASHSEED": "12345"},
     )  # fmt: skip
     assert done.stdout.strip() == first.digest
+
+
+def test_a_planted_bug_is_found() -> None:
+    """A simulation that could not fail would prove nothing: a state that is told before it is durable shows itself."""
+    bug = "entries are published before they are durable"
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.simulation.mutants", "--seeds", "20", bug],
+        capture_output=True, text=True, timeout=300, cwd=ROOT, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0 and "| - |" not in done.stdout, done.stdout
