@@ -405,3 +405,20 @@ def test_a_change_that_is_on_its_way_when_the_node_stops_is_not_called_refused(t
             await change
 
     run(tmp_path, steps)
+
+
+def test_a_node_that_is_removed_while_it_changes_the_nodes_does_not_go_on_with_that_alone(tmp_path: Path) -> None:
+    """What it proposed to its cluster is nothing to the passive node that it is then, whose state goes on to work."""
+
+    async def steps(cluster: Cluster) -> None:
+        nodes = await cluster.of(3)
+        other = topology.addition("Z", 12_345, "http://127.0.0.1:1", topology.WATCHER)
+        change = asyncio.ensure_future(nodes[2].server.nodes._change(other, lambda: False))
+        await nodes[0].server.nodes.remove("C")
+        with pytest.raises(OperationFailed, match="has left the cluster"):
+            await change
+        assert nodes[2].state.is_passive and nodes[2].state.failure is None
+        await nodes[2].state.found()
+        assert nodes[2].state.node_tag == "A"
+
+    run(tmp_path, steps)
