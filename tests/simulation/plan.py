@@ -51,7 +51,7 @@ class Plan:
         return cls(
             machines, nodes, min(nodes, 3), chance.choice((2, 3, 3)), chance.choice(("none", "script", "latest")),
             chance.random() < 0.5, tuple(kind for kind in FAULTS if chance.random() < 0.35), weights,
-            chance.choice((6.0, 12.0, 20.0)), chance.choice((3.0, 8.0)), chance.choice((0.3, 0.6, 1.2)),
+            chance.choice((6.0, 12.0, 20.0)), chance.choice((3.0, 8.0, 16.0)), chance.choice((0.3, 0.6, 1.2)),
             chance.choice((300_000, 3_000)), chance.choice((8_192, 8_192, 60)),
         )  # fmt: skip
 

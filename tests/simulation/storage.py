@@ -34,7 +34,7 @@ from tests.simulation.loop import NodeLoop
 
 MARK = "disk"  # a file in a folder that says which simulated disk belongs there
 CUTS = ("none", "all", "prefix", "random", "garbage", "omit", "reversed")
-STIR_SHARE = 0.3  # of the moments in which a writer that has something to write may do so while the loop is at work
+STIR_SHARE = 0.5  # of the moments in which a writer that has something to write may do so while the loop is at work
 TORN_SHARE = 0.7  # of the crashes in which something was under way: how often it is cut in the middle
 
 installed: dict[str, Storage] = {}  # of the running world, by the folder of each node
