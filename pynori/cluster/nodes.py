@@ -158,7 +158,7 @@ class Nodes:
         while not done():
             now = loop.time()
             if self._state.driver is not driver:
-                raise OperationFailed("This node has left the cluster; it is not known whether that agrees on the change")
+                raise OperationFailed("This node has left the cluster; it is not known whether that will agree")
             if now > deadline:
                 raise RequestTimeout("The cluster did not agree on the change; it is not known whether it will")
             if now >= next_try:

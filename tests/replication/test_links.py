@@ -246,7 +246,7 @@ def test_a_database_is_compacted_while_it_is_linked(tmp_path: Path) -> None:
 
 
 def test_deletions_wait_for_a_sibling_that_gets_nothing_at_present() -> None:
-    """An instance that is taken to be lost loses its links and comes back: what was deleted meanwhile is kept for it."""
+    """An instance that is taken to be lost has no links and comes back: what was deleted meanwhile is kept for it."""
 
     async def steps() -> None:
         opened = await Database.create(None, "db", DatabaseOptions())
