@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pynori import limits
-from pynori.cluster import topology
+from pynori.cluster import database_topology, records, topology
 from pynori.errors import DatabaseNotRelevant, InvalidArgument, NoLeader, OperationFailed, RequestTimeout
 from tests.cluster.cluster_of_nodes import Cluster, Node, roles, run, until
 
@@ -420,5 +420,25 @@ def test_a_node_that_is_removed_while_it_changes_the_nodes_does_not_go_on_with_t
         assert nodes[2].state.is_passive and nodes[2].state.failure is None
         await nodes[2].state.found()
         assert nodes[2].state.node_tag == "A"
+
+    run(tmp_path, steps)
+
+
+def test_no_instance_is_put_on_a_node_that_has_left(tmp_path: Path) -> None:
+    """Who asked may have looked at the cluster before: an instance on no node would be waited for in vain."""
+
+    async def steps(cluster: Cluster) -> None:
+        nodes = await cluster.of(2)
+        state = nodes[0].state
+        await nodes[0].server.databases.create({"DatabaseName": "db"}, 1)
+        with pytest.raises(InvalidArgument, match="'Z' is not in the cluster"):
+            await state.change_topology("db", lambda known: database_topology.add(known, "Z"))
+        record = records.new_record({"DatabaseName": "other"}, [], ("ids", "ids"))
+        fields = {"record": record, "factor": 2, "candidates": ["Z", "B", "A"], "away": []}
+        await state.driver.propose("database.create", fields, 2)
+        assert sorted(state.instances("other")) == ["A", "B"]
+        with pytest.raises(InvalidArgument, match="'Z' is not in the cluster"):
+            given = records.new_record({"DatabaseName": "third"}, ["Z"], ("ids", "ids"))
+            await state.driver.propose("database.create", {**fields, "record": given}, 2)
 
     run(tmp_path, steps)
