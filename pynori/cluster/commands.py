@@ -98,8 +98,15 @@ class View:
         return list(found)
 
     def first_keys(self, table: str, prefix: str, count: int) -> list[str]:
-        """The first keys of a large table that begin with `prefix`, as the last transaction left them."""
-        return [key for key, _ in self._large.scan(table, prefix, limit=count)]
+        """The first keys of a large table that begin with `prefix`, whichever of them are in a transaction already."""
+        changed: dict[str, bool] = {}
+        for changes in (self._pending, self.changes):
+            for (changed_table, key), value in changes.items():
+                if changed_table == table and key.startswith(prefix):
+                    changed[key] = value is not None
+        stored = self._large.scan(table, prefix, limit=count + len(changed))
+        kept = [key for key, _ in stored if key not in changed]
+        return sorted(kept + [key for key, is_there in changed.items() if is_there])[:count]
 
     def _known(self, table: str, prefix: str) -> Iterable[str]:
         small = self._tables.get(table)

@@ -10,6 +10,7 @@ import pytest
 
 from pynori import limits
 from pynori.cluster import database_topology, records, topology
+from pynori.cluster.commands import View
 from pynori.errors import DatabaseNotRelevant, InvalidArgument, NoLeader, OperationFailed, RequestTimeout
 from tests.cluster.cluster_of_nodes import Cluster, Node, roles, run, until
 
@@ -442,3 +443,25 @@ def test_no_instance_is_put_on_a_node_that_has_left(tmp_path: Path) -> None:
             await state.driver.propose("database.create", {**fields, "record": given}, 2)
 
     run(tmp_path, steps)
+
+
+def test_first_keys_are_the_same_wherever_a_transaction_ends() -> None:
+    """Nodes put commands into transactions as they come: what one sees must not depend on where that was cut."""
+
+    class Stored:
+        def __init__(self, *keys: str) -> None:
+            self.keys = sorted(keys)
+
+        def get(self, table: str, key: str) -> bytes | None:
+            return b"" if key in self.keys else None
+
+        def scan(self, table: str, prefix: str, skip: int = 0, limit: int | None = None, start: str = "") -> Any:
+            return iter([(key, b"") for key in self.keys if key.startswith(prefix)][:limit])
+
+    values = {("compare_exchange", key): b"" for key in ("g/b", "g/d", "h/a")}
+    gone: dict[tuple[str, str], Any] = {("compare_exchange", "g/a"): None}
+    apart = View({}, {}, Stored("g/b", "g/c", "g/d", "h/a"), 1)
+    together = View({}, {**values, **gone}, Stored("g/a", "g/c"), 1)
+    for count in range(1, 5):
+        found = apart.first_keys("compare_exchange", "g/", count)
+        assert found == together.first_keys("compare_exchange", "g/", count) == ["g/b", "g/c", "g/d"][:count]
