@@ -155,6 +155,13 @@ class Driver:
         return self._node.leader
 
     @property
+    def hears_leader(self) -> bool:
+        """Whether another node leads, and has spoken within the election time."""
+        if self._follows_quietly():
+            self._count_ticks()
+        return self._follows_quietly()
+
+    @property
     def is_leader(self) -> bool:
         return self._node.is_leader
 

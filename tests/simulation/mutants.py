@@ -84,10 +84,12 @@ MUTANTS = {
         "        return\n",
     ),
     "read does not wait until this node is as far as the leader": _one(
-        "pynori.cluster.driver", "                await self.wait_for_index(index, limits.PROPOSAL_WAIT_MS / 1_000)\n", ""
+        "pynori.cluster.driver", "                await self.wait_for_index(index, limits.PROPOSAL_WAIT_MS / 1_000)\n",
+        "",
     ),
     "change on its way when its node stops is called refused": _one(
-        "pynori.cluster.driver", "            if proposal.sent_at:\n                message = f\"The server is stopping",
+        "pynori.cluster.driver",
+        "            if proposal.sent_at:\n                message = f\"The server is stopping",
         "            if False:\n                message = f\"The server is stopping",
     ),
     "a transaction sets back what has seen it already": _one(
