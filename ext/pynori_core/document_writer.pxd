@@ -34,6 +34,7 @@ cdef class DocumentWriter:
     cdef uint32_t inside               # calls under way, atomic; the merger is destroyed when there are none
     cdef Merger* enter(self) except NULL
     cdef UserTxn* hand_over(self, Batch batch) except NULL
+    cdef object execute_for(self, Batch batch, UserAnswer answer)
     cdef int submit_for(self, Batch batch, object owner, Dispatcher dispatcher, UserAnswer answer) except -1
 
 

@@ -344,6 +344,13 @@ cdef class DocumentWriter:
 
         Returns: the list of its CommandResults. Raises: what refused it.
         """
+        return self.execute_for(batch, ANSWER_LIST)
+
+    def execute_frame(self, Batch batch not None):
+        """As execute, of a batch that a frame was added to; returns an Applied."""
+        return self.execute_for(batch, ANSWER_APPLIED)
+
+    cdef object execute_for(self, Batch batch, UserAnswer answer):
         cdef UserTxn* user
         cdef Merger* merger = self.enter()
         cdef int code
@@ -360,6 +367,8 @@ cdef class DocumentWriter:
                 raise refusal(code)
             if user.failure.code != OK:
                 raise command_exception(&user.failure, user.commands, user.commands_size)
+            if answer == ANSWER_APPLIED:
+                return applied_results(user.results.data, user.results.size)
             return command_results(user.results.data, user.results.size)
         finally:
             user_destroy(user)

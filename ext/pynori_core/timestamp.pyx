@@ -3,6 +3,8 @@
 from libc.stdint cimport uint32_t
 from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, timespec
 
+from pynori_core.bits cimport atomic_load64, atomic_store64
+
 cdef enum:
     TICKS_PER_SECOND = 10000000
     SECONDS_PER_DAY = 86400
@@ -13,9 +15,14 @@ cdef extern from *:
     """
     const uint64_t UNIX_EPOCH_TICKS "PYN_UNIX_EPOCH_TICKS"
 
+cdef uint64_t held_ticks = 0           # what the wall clock shows while it is held; atomic. 0: it runs
+
 
 cdef uint64_t timestamp_now() noexcept nogil:
     cdef timespec now
+    cdef uint64_t held = atomic_load64(&held_ticks)
+    if held != 0:
+        return held
     clock_gettime(CLOCK_REALTIME, &now)
     return UNIX_EPOCH_TICKS + <uint64_t>now.tv_sec * TICKS_PER_SECOND + <uint64_t>now.tv_nsec // 100
 
@@ -73,3 +80,8 @@ def format_ticks(uint64_t ticks) -> str:
 def now_ticks() -> int:
     """The wall clock."""
     return timestamp_now()
+
+
+def hold_clock(uint64_t ticks):
+    """Have the wall clock of the engine stand at a moment, for simulations; 0 lets it run again."""
+    atomic_store64(&held_ticks, ticks)

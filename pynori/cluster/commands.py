@@ -17,13 +17,19 @@ lower-case key), `compare_exchange_expiry` (by time, "/" and the key of such a v
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from pynori import limits
-from pynori.cluster import compare_exchange, database_topology, definition_commands, index_commands, supervisor_commands
+from pynori.cluster import (
+    compare_exchange,
+    database_topology,
+    definition_commands,
+    index_commands,
+    supervisor_commands,
+    topology,
+)
 from pynori.cluster.records import instances
 from pynori.errors import AlreadyExists, DatabaseDoesNotExist, InvalidArgument, LimitExceeded, RaftConcurrency
 
@@ -92,16 +98,15 @@ class View:
         return list(found)
 
     def first_keys(self, table: str, prefix: str, count: int) -> list[str]:
-        """The first keys of a large table that begin with `prefix`, in order."""
-        changed: dict[str, Any] = {}
+        """The first keys of a large table that begin with `prefix`, whichever of them are in a transaction already."""
+        changed: dict[str, bool] = {}
         for changes in (self._pending, self.changes):
-            changed.update({
-                key: value for (changed_table, key), value in changes.items()
-                if changed_table == table and key.startswith(prefix)
-            })  # fmt: skip
-        known = (key for key, _ in self._large.scan(table, prefix) if key not in changed)
-        added = [key for key, value in changed.items() if value is not None]
-        return sorted([*itertools.islice(known, count), *added])[:count]
+            for (changed_table, key), value in changes.items():
+                if changed_table == table and key.startswith(prefix):
+                    changed[key] = value is not None
+        stored = self._large.scan(table, prefix, limit=count + len(changed))
+        kept = [key for key, _ in stored if key not in changed]
+        return sorted(kept + [key for key, is_there in changed.items() if is_there])[:count]
 
     def _known(self, table: str, prefix: str) -> Iterable[str]:
         small = self._tables.get(table)
@@ -146,13 +151,25 @@ def _create_group(view: View, fields: Fields, index: int) -> None:
     """fields: record, its members those that the client has named; factor; candidates, away: see `place`."""
     record = _new_database(view, fields)
     asked = record["Topology"]
+    _check_nodes(view, asked["Members"])
     others = (view.get("records", key)["Topology"] for key in view.keys("records"))
-    members = database_topology.place(
-        fields["factor"], asked["Members"], fields["candidates"], fields["away"], others
-    )  # fmt: skip
+    candidates = [tag for tag in fields["candidates"] if tag not in _strangers(view, fields["candidates"])]
+    members = database_topology.place(fields["factor"], asked["Members"], candidates, fields["away"], others)
     record["Topology"] = {**asked, "Members": members, "ReplicationFactor": len(members)}
     _store_database(view, record, index)
     view.put("creating", record["DatabaseName"].lower(), {"nodes": members})
+
+
+def _strangers(view: View, tags: Iterable[str]) -> list[str]:
+    """Those that are none of the cluster's nodes: one may have left since somebody looked."""
+    known = view.get(*topology.KEY)
+    return [] if known is None else [tag for tag in tags if tag not in topology.nodes(known)]
+
+
+def _check_nodes(view: View, tags: Iterable[str]) -> None:
+    """Raises: InvalidArgument. An instance on no node would be waited for in vain."""
+    for tag in _strangers(view, tags):
+        raise InvalidArgument(f"Node '{tag}' is not in the cluster, so it cannot hold the database")
 
 
 def _new_database(view: View, fields: Fields) -> dict[str, Any]:
@@ -231,18 +248,19 @@ def _change_topology(view: View, fields: Fields, index: int) -> None:
     _store_topology(view, record, fields["topology"], index)
 
 
-def _store_topology(view: View, record: Mapping[str, Any], topology: Mapping[str, Any], index: int) -> None:
+def _store_topology(view: View, record: Mapping[str, Any], changed: Mapping[str, Any], index: int) -> None:
     """Instances that are new have files to make; what those that are gone have, is no longer looked at."""
     key = record["DatabaseName"].lower()
-    before, after = instances(record), database_topology.instances(topology)
+    before, after = instances(record), database_topology.instances(changed)
+    _check_nodes(view, (tag for tag in after if tag not in before))
     _note_created(view, key, [tag for tag in before if tag not in after], record)
     fresh = [tag for tag in after if tag not in before]
     if fresh:
         note = view.get("creating", key)
         unmade = before if note is True else [] if note is None else note["nodes"]
         view.put("creating", key, {"nodes": [*unmade, *fresh]})
-    record = index_commands.release_nodes(record, topology["Members"], index)
-    view.put("records", key, {**record, "Topology": _stamped(topology, index), "Etag": index})
+    record = index_commands.release_nodes(record, changed["Members"], index)
+    view.put("records", key, {**record, "Topology": _stamped(changed, index), "Etag": index})
     compare_exchange.drop_applied(view, view.get("records", key))
 
 

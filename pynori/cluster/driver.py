@@ -161,6 +161,13 @@ class Driver:
         return self._node.leader
 
     @property
+    def hears_leader(self) -> bool:
+        """Whether another node leads, and has spoken within the election time."""
+        if self._follows_quietly():
+            self._count_ticks()
+        return self._follows_quietly()
+
+    @property
     def is_leader(self) -> bool:
         return self._node.is_leader
 
@@ -719,7 +726,12 @@ class Driver:
         if self._is_alone():
             return
         for proposal in self._proposed.values():
-            if not proposal.future.done():
+            if proposal.future.done():
+                continue
+            if proposal.sent_at:
+                message = f"The server is stopping; it is not known whether '{proposal.command.name}' will be applied"
+                proposal.future.set_exception(RequestTimeout(message))
+            else:
                 proposal.future.set_exception(Unavailable("The server is stopping"))
 
     async def leave(self) -> None:

@@ -62,7 +62,7 @@ class Nodes:
         tag = topology.tag_for(known, url) if tag is None else topology.check_tag(tag)
         if tag in topology.nodes(known):
             raise InvalidArgument(f"There is a node '{tag}' in the cluster already")
-        if not state.topology["nodes"][state.node_tag]["url"]:
+        if not self._node(state.node_tag)["url"]:
             await self._tell_address()
         node_id = await self._invite(url, tag)
         role = topology.WATCHER if is_watcher else topology.PROMOTABLE
@@ -147,16 +147,22 @@ class Nodes:
         return int(answer["id"])
 
     async def _change(self, change: MembershipChange, done: Callable[[], bool]) -> None:
-        """Propose until the topology shows it; a change that meets another one on its way comes to nothing."""
+        """Propose until the topology shows it; a change that meets another one on its way comes to nothing.
+
+        It is of this cluster: a node that is removed meanwhile begins anew, and must not propose it to itself.
+        """
+        driver = self._state.driver
         loop = asyncio.get_running_loop()
         deadline = loop.time() + limits.PROPOSAL_WAIT_MS / 1_000
         next_try = 0.0
         while not done():
             now = loop.time()
+            if self._state.driver is not driver:
+                raise OperationFailed("This node has left the cluster; it is not known whether that will agree")
             if now > deadline:
                 raise RequestTimeout("The cluster did not agree on the change; it is not known whether it will")
             if now >= next_try:
-                self._state.driver.propose_change(change)
+                driver.propose_change(change)
                 next_try = now + limits.MEMBERSHIP_RETRY_MS / 1_000
             await asyncio.sleep(limits.MEMBERSHIP_LOOK_MS / 1_000)
 

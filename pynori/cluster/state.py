@@ -565,10 +565,14 @@ class ClusterState:
     async def begin_anew(self, topology_id: str, tag: str) -> int:
         """Wait for the leader of another cluster; returns the new raft id.
 
+        Who waits already and hears no leader may be invited again: an invitation may come to nothing, and who was
+        removed before he knew the others never hears of it. Who has heard of nobody at all keeps his id for the same
+        cluster: the first invitation may still come to something.
         Raises: OperationFailed when this node has a cluster of its own.
         """
         old = self._driver
-        if old.membership.members() != {old.node_id}:
+        waits = not old.membership.members() and not old.hears_leader
+        if not waits and old.membership.members() != {old.node_id}:
             raise OperationFailed("This node belongs to a cluster of several nodes, or is joining one, already")
         if self._tables["records"]:
             count = len(self._tables["records"])
@@ -577,7 +581,9 @@ class ClusterState:
             raise OperationFailed("This node has server-wide settings: it is a cluster of its own")
         if self._is_changing or old.is_busy:
             raise OperationFailed("This node is being changed at the moment; try again")
-        node = {**self._node, "tag": tag, "topology_id": topology_id, "id": _new_id(self._rand)}
+        is_same = waits and old.term == 0 and self._node["topology_id"] == topology_id
+        node_id = old.node_id if is_same else _new_id(self._rand)
+        node = {**self._node, "tag": tag, "topology_id": topology_id, "id": node_id}
         await self._become(node, Membership(), 0)
         return int(node["id"])
 

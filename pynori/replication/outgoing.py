@@ -41,6 +41,11 @@ class Destination:
     task_id: int = 0  # of an external replication
 
 
+def owner_of(name: str) -> str:
+    """As who a receiver of that name holds tombstones."""
+    return f"replication to {name}"
+
+
 class OutgoingLink:
     """One link. Belongs to one event loop."""
 
@@ -71,18 +76,16 @@ class OutgoingLink:
         self._pause = ""  # why the link stands still; "": it does not
         self._resumed = asyncio.Event()
         self._told = ""  # the last failure that was logged: retries do not repeat it
-        self._owner = f"replication to {destination.name}"
+        self._owner = owner_of(destination.name)
         database.tombstones.hold(self._owner, 0)
         database.listen(self._changed.set)
         self._task = self._loop.create_task(self._run(), name=f"{self._owner} of {database.name}")
 
-    async def close(self, for_good: bool) -> None:
-        """End the link. for_good: the receiver needs nothing any more, so tombstones need not wait for it."""
+    async def close(self) -> None:
+        """End the link. Tombstones go on to wait for what the receiver has accepted; who knows better releases them."""
         self._database.unlisten(self._changed.set)
         self._task.cancel()
         await asyncio.wait({self._task})
-        if for_good:
-            self._database.tombstones.release(self._owner)
 
     def pause(self, reason: str) -> None:
         """Stand still for a reason, or go on, for "". What the receiver has not accepted is kept for it meanwhile."""

@@ -11,7 +11,7 @@ from pynori.errors import InvalidArgument, LimitExceeded, TimeoutExpired
 from pynori.js.scripts import Scripts
 from pynori.replication.conflicts import ConflictRules
 from pynori.replication.incoming import IncomingLink
-from pynori.replication.outgoing import INTERNAL, VERSION, Destination, OutgoingLink
+from pynori.replication.outgoing import INTERNAL, VERSION, Destination, OutgoingLink, owner_of
 from pynori.replication.resolver import Resolver
 from pynori.runtime.channel import Channel
 from pynori.runtime.clock import Clock
@@ -45,6 +45,7 @@ class Replication:
         self._outgoing: dict[Destination, OutgoingLink] = {}
         self._incoming: dict[str, IncomingLink] = {}  # by id of the instance at the other end
         self._holders: frozenset[str] = frozenset()
+        self._siblings: frozenset[str] = frozenset()
         self._progress: set[asyncio.Event] = set()  # of saves that wait
         self._tasks = Tasks()
         self._closed = False
@@ -55,7 +56,7 @@ class Replication:
         self._outgoing.clear()
         self._incoming.clear()
         await asyncio.gather(
-            *(link.close(for_good=False) for link in outgoing),
+            *(link.close() for link in outgoing),
             *(link.close("the database is being closed") for link in incoming),
             self.resolver.close(),
         )
@@ -64,12 +65,14 @@ class Replication:
     # ---- links
 
     def follow(
-        self, destinations: Iterable[Destination], rules: ConflictRules, holders: Collection[str], pause: str = ""
-    ) -> None:
+        self, destinations: Iterable[Destination], rules: ConflictRules, siblings: Collection[str],
+        holders: Collection[str], pause: str = "",
+    ) -> None:  # fmt: skip
         """Send to these from now on, and resolve conflicts by these rules.
 
-        holders: the tags of the other instances that had all documents at some time, whether this one sends to them
-        or not: a save that waits counts on them. pause: why external links stand still; "": they do not.
+        siblings: tags of all other instances of the database, also of those that get nothing from here at present: they
+        will again, and deletions wait for them. holders: those among them that had all documents at some time: a save
+        that waits counts on them. pause: why external links stand still; "": they do not.
         """
         if self._closed:
             return
@@ -77,12 +80,10 @@ class Replication:
         self._accepted()
         self.resolver.follow(rules)
         wanted = dict.fromkeys(destinations)
-        names = {destination.name for destination in wanted}
+        self._keep_deletions_for(frozenset(siblings))
         for destination in [each for each in self._outgoing if each not in wanted]:
             link = self._outgoing.pop(destination)
-            # Another address of the same receiver: it goes on to need what it has not accepted.
-            for_good = destination.name not in names
-            self._tasks.start(f"end of the link to {destination.name}", link.close(for_good))
+            self._tasks.start(f"end of the link to {destination.name}", self._end(link))
         for destination in wanted:
             if destination not in self._outgoing:
                 self._outgoing[destination] = OutgoingLink(
@@ -90,6 +91,25 @@ class Replication:
                 )
             if not destination.is_internal:
                 self._outgoing[destination].pause(pause)
+
+    def _keep_deletions_for(self, siblings: frozenset[str]) -> None:
+        before, self._siblings = self._siblings, siblings
+        for name in siblings - before:
+            if not self._needs_deletions(name, frozenset()):
+                self._database.tombstones.hold(owner_of(name), 0)
+        for name in before - siblings:
+            if not self._needs_deletions(name, siblings):
+                self._database.tombstones.release(owner_of(name))
+
+    def _needs_deletions(self, name: str, siblings: frozenset[str]) -> bool:
+        return name in siblings or any(destination.name == name for destination in self._outgoing)
+
+    async def _end(self, link: OutgoingLink) -> None:
+        """Close a link. Its receiver may be there under another address, or as one that gets nothing at present."""
+        await link.close()
+        name = link.destination.name
+        if not self._needs_deletions(name, self._siblings):
+            self._database.tombstones.release(owner_of(name))
 
     def accept(self, hello: dict[str, Any]) -> Channel:
         """A channel on which another instance sends. Raises: InvalidArgument, LimitExceeded: he is not taken."""

@@ -49,6 +49,7 @@ from pynori.indexes.tables import checked_tables
 from pynori.indexes.worker import IndexThreads
 from pynori.runtime import log
 from pynori.runtime.clock import Clock
+from pynori.runtime.rand import Rand
 from pynori.runtime.tasks import Tasks
 from pynori.server.cluster_transactions import ClusterTransactions
 from pynori.server.compaction import check_compactable, compact_open
@@ -70,11 +71,14 @@ class CreatedDatabase:
 class Databases:
     """All databases of this node. Belongs to one event loop."""
 
-    def __init__(self, directory: Path | None, state: ClusterState, options: DatabaseOptions, clock: Clock) -> None:
+    def __init__(
+        self, directory: Path | None, state: ClusterState, options: DatabaseOptions, clock: Clock, rand: Rand
+    ) -> None:
         self._directory = directory  # `Databases` in the data directory; None: everything in memory
         self._state = state
         self._options = options
         self._clock = clock
+        self._rand = rand
         self._tasks = Tasks()
         self._open: dict[str, OpenDatabase] = {}  # by lower-case name
         self._groups: dict[str, str] = {}  # ids of the groups of those that are or were open, by the same name
@@ -328,7 +332,7 @@ class Databases:
         if path is None or not path.exists():
             return False
         try:
-            database = await Database.open(path, name, self._database_options())
+            database = await self._open_files(path, name)
             mine = database.change_vector
             await database.close()
             return not vectors.covers(vectors.read(covered), vectors.read(mine))
@@ -464,6 +468,12 @@ class Databases:
 
     # ------------------------------------------------------------ helpers
 
+    async def _open_files(self, path: Path, name: str) -> Database:
+        return await Database.open(path, name, self._database_options(), clock=self._clock)
+
+    async def _make_files(self, path: Path | None, name: str) -> Database:
+        return await Database.create(path, name, self._database_options(), clock=self._clock, rand=self._rand)
+
     def _database_options(self) -> DatabaseOptions:
         """With the node's tag of now: a node that joins a cluster gets another one."""
         return replace(self._options, node_tag=self._state.node_tag)
@@ -479,9 +489,9 @@ class Databases:
         name = record["DatabaseName"]
         path = self._path(name)
         if path is not None and is_kept:
-            database = await Database.open(path, name, self._database_options())
+            database = await self._open_files(path, name)
         else:
-            database = await Database.create(path, name, self._database_options())
+            database = await self._make_files(path, name)
         await self._add(name, database)
 
     async def _open_recorded(self, record: Record, may_make: bool) -> None:
@@ -490,11 +500,11 @@ class Databases:
         path = self._path(name)
         try:
             if path is None or (may_make and not path.exists()):
-                database = await Database.create(path, name, self._database_options())
+                database = await self._make_files(path, name)
             elif not path.exists():
                 raise DatabaseLoadFailure(f"The files of database '{name}' are missing: there is no folder {path}")
             else:
-                database = await Database.open(path, name, self._database_options())
+                database = await self._open_files(path, name)
         except (EngineError, PynoriError, OSError) as error:
             ours = from_engine(error) if isinstance(error, EngineError) else error
             failure = ours if isinstance(ours, PynoriError) else DatabaseLoadFailure(str(error))

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pynori.cluster.database_topology import destinations
+from pynori.cluster.records import instances
 from pynori.errors import Forbidden, InvalidArgument
 from pynori.replication.conflicts import ConflictRules
 from pynori.replication.outgoing import INTERNAL, Destination
@@ -61,9 +62,10 @@ def follow(found: OpenDatabase, state: ClusterState, is_cut_off: bool) -> None:
     for task in external_replications(record):
         if not task.disabled and task.urls and responsible_node(record, task.task_id) == state.node_tag:
             wanted.append(task.destination)
-    holders = (*record["Topology"]["Members"], *record["Topology"]["Rehabs"])
-    others = [tag for tag in holders if tag != state.node_tag]
-    found.replication.follow(wanted, ConflictRules.of_record(record), others, CUT_OFF if is_cut_off else "")
+    siblings = [tag for tag in instances(record) if tag != state.node_tag]
+    holders = {*record["Topology"]["Members"], *record["Topology"]["Rehabs"]}.intersection(siblings)
+    pause = CUT_OFF if is_cut_off else ""
+    found.replication.follow(wanted, ConflictRules.of_record(record), siblings, holders, pause)
 
 
 def accept(databases: Databases, hello: dict[str, Any]) -> Channel:

@@ -91,7 +91,7 @@ class Server:
             node_tag=state.node_tag,
             scripts=self.scripts,
         )
-        self.databases = Databases(None if directory is None else directory.databases, state, options, clock)
+        self.databases = Databases(None if directory is None else directory.databases, state, options, clock, rand)
         self.disk_watch = None if directory is None else DiskWatch(directory.path, settings, self.databases)
         self.metrics.add_source(lambda: server_families(self.databases, self.state, self.disk_watch))
         self.scrubber = Scrubber(self.databases, clock, settings.scrub_megabytes_per_second * limits.MIB)

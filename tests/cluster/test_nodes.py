@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from pynori import limits
-from pynori.cluster import topology
+from pynori.cluster import database_topology, records, topology
+from pynori.cluster.commands import View
 from pynori.cluster.store import Store
 from pynori.errors import (
     DatabaseNotRelevant,
@@ -415,3 +416,98 @@ def test_a_node_that_has_moved(tmp_path: Path) -> None:
         await until(lambda: not any(node.state.away() for node in nodes))
 
     run(tmp_path, steps)
+
+
+@pytest.mark.parametrize("is_same", [True, False], ids=["of the same cluster", "of another cluster"])
+def test_a_node_whose_invitation_came_to_nothing_can_be_invited_again(tmp_path: Path, is_same: bool) -> None:
+    """Its inviter ended before it proposed anything: the node waits, and the next invitation gets it in."""
+
+    async def steps(cluster: Cluster) -> None:
+        first, other = await cluster.add(), await cluster.add()
+        await first.state.found()
+        topology_id = first.state.topology_id if is_same else "00000000-0000-4000-8000-000000000000"
+        invited = await other.state.begin_anew(topology_id, "X")
+        assert not other.state.is_passive and other.state.topology_id == ""
+        await first.server.nodes.add(other.server.url)
+        await until(lambda: set(roles(other, "Members")) == {"A", "B"})
+        assert (other.state.driver.node_id == invited) is is_same
+        with pytest.raises(OperationFailed, match="several nodes"):
+            await other.state.begin_anew(topology_id, "X")
+
+    run(tmp_path, steps)
+
+
+def test_a_change_that_is_on_its_way_when_the_node_stops_is_not_called_refused(tmp_path: Path) -> None:
+    """Others may agree on it later: its caller is told that nobody knows, and not that nothing was changed."""
+
+    async def steps(cluster: Cluster) -> None:
+        nodes = await cluster.of(3)
+        await nodes[0].server.databases.create({"DatabaseName": "db"}, 1)
+        leader = next(node for node in nodes if node.state.driver.is_leader)
+        leader.state.driver.transport._receive = lambda message: None  # what the others answer is not heard
+        change = asyncio.ensure_future(put(leader, "k"))
+        await asyncio.sleep(0.05)
+        leader.state.driver.give_up()
+        with pytest.raises(RequestTimeout, match="not known"):
+            await change
+
+    run(tmp_path, steps)
+
+
+def test_a_node_that_is_removed_while_it_changes_the_nodes_does_not_go_on_with_that_alone(tmp_path: Path) -> None:
+    """What it proposed to its cluster is nothing to the passive node that it is then, whose state goes on to work."""
+
+    async def steps(cluster: Cluster) -> None:
+        nodes = await cluster.of(3)
+        other = topology.addition("Z", 12_345, "http://127.0.0.1:1", topology.WATCHER)
+        change = asyncio.ensure_future(nodes[2].server.nodes._change(other, lambda: False))
+        await nodes[0].server.nodes.remove("C")
+        with pytest.raises(OperationFailed, match="has left the cluster"):
+            await change
+        assert nodes[2].state.is_passive and nodes[2].state.failure is None
+        await nodes[2].state.found()
+        assert nodes[2].state.node_tag == "A"
+
+    run(tmp_path, steps)
+
+
+def test_no_instance_is_put_on_a_node_that_has_left(tmp_path: Path) -> None:
+    """Who asked may have looked at the cluster before: an instance on no node would be waited for in vain."""
+
+    async def steps(cluster: Cluster) -> None:
+        nodes = await cluster.of(2)
+        state = nodes[0].state
+        await nodes[0].server.databases.create({"DatabaseName": "db"}, 1)
+        with pytest.raises(InvalidArgument, match="'Z' is not in the cluster"):
+            await state.change_topology("db", lambda known: database_topology.add(known, "Z"))
+        record = records.new_record({"DatabaseName": "other"}, [], ("ids", "ids"))
+        fields = {"record": record, "factor": 2, "candidates": ["Z", "B", "A"], "away": []}
+        await state.driver.propose("database.create", fields, 2)
+        assert sorted(state.instances("other")) == ["A", "B"]
+        with pytest.raises(InvalidArgument, match="'Z' is not in the cluster"):
+            given = records.new_record({"DatabaseName": "third"}, ["Z"], ("ids", "ids"))
+            await state.driver.propose("database.create", {**fields, "record": given}, 2)
+
+    run(tmp_path, steps)
+
+
+def test_first_keys_are_the_same_wherever_a_transaction_ends() -> None:
+    """Nodes put commands into transactions as they come: what one sees must not depend on where that was cut."""
+
+    class Stored:
+        def __init__(self, *keys: str) -> None:
+            self.keys = sorted(keys)
+
+        def get(self, table: str, key: str) -> bytes | None:
+            return b"" if key in self.keys else None
+
+        def scan(self, table: str, prefix: str, skip: int = 0, limit: int | None = None, start: str = "") -> Any:
+            return iter([(key, b"") for key in self.keys if key.startswith(prefix)][:limit])
+
+    values = {("compare_exchange", key): b"" for key in ("g/b", "g/d", "h/a")}
+    gone: dict[tuple[str, str], Any] = {("compare_exchange", "g/a"): None}
+    apart = View({}, {}, Stored("g/b", "g/c", "g/d", "h/a"), 1)
+    together = View({}, {**values, **gone}, Stored("g/a", "g/c"), 1)
+    for count in range(1, 5):
+        found = apart.first_keys("compare_exchange", "g/", count)
+        assert found == together.first_keys("compare_exchange", "g/", count) == ["g/b", "g/c", "g/d"][:count]

@@ -11,8 +11,12 @@ import pytest
 
 from pynori import limits
 from pynori.cluster import database_topology as groups
-from pynori.documents.database import Database
+from pynori.documents.database import Database, DatabaseOptions
 from pynori.errors import TimeoutExpired
+from pynori.replication.conflicts import ConflictRules
+from pynori.replication.outgoing import Destination, owner_of
+from pynori.replication.replication import Replication
+from pynori.runtime.clock import SystemClock
 from pynori.server.server import Server
 from tests.cluster.cluster_of_nodes import Cluster, Node, run, until
 
@@ -327,3 +331,27 @@ def test_a_majority_counts_members_and_not_who_is_still_fed(tmp_path: Path) -> N
             await node.start()
 
     run(tmp_path, steps)
+
+
+def test_deletions_wait_for_a_sibling_that_gets_nothing_at_present() -> None:
+    """An instance that is taken to be lost has no links and comes back: what was deleted meanwhile is kept for it."""
+
+    async def steps() -> None:
+        opened = await Database.create(None, "db", DatabaseOptions())
+        replication = Replication(opened, opened.scripts, SystemClock(), ConflictRules(), dict, str)
+        near, far = (Destination(tag, "db", (f"http://127.0.0.1:1/{tag}",)) for tag in "BC")
+        try:
+            replication.follow([near, far], ConflictRules(), ["B", "C"], [])
+            opened.tombstones.hold(owner_of("B"), 7)
+            replication.follow([near], ConflictRules(), ["B", "C"], [])
+            await asyncio.sleep(0.01)
+            assert opened.tombstones.etag_max == 0
+            replication.follow([near], ConflictRules(), ["B"], [])
+            assert opened.tombstones.etag_max == 7
+            replication.follow([near], ConflictRules(), ["B", "D"], [])  # D was never sent anything from here
+            assert opened.tombstones.etag_max == 0
+        finally:
+            await replication.close()
+            await opened.close()
+
+    asyncio.run(steps())

@@ -223,7 +223,7 @@ def test_failed_creation_leaves_nothing(
 ) -> None:
     """When the files cannot be made, the error is told, no record stays, and the name is free."""
 
-    async def refuse(*arguments: object) -> Database:
+    async def refuse(*arguments: object, **options: object) -> Database:
         raise OSError(28, "No space left on device")
 
     async def steps(server: Server) -> None:
@@ -242,7 +242,7 @@ def test_failed_take_over_keeps_the_kept_files(
 ) -> None:
     """Files kept by a soft deletion that cannot be opened stay where they are, over the next start too."""
 
-    async def refuse(*arguments: object) -> Database:
+    async def refuse(*arguments: object, **options: object) -> Database:
         raise OSError(5, "Input/output error")
 
     async def steps(server: Server) -> None:
