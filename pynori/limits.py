@@ -244,6 +244,9 @@ RAFT_LOG_ENTRIES_TRANSFER_MAX: Final = 131_072  # entries that are kept for a no
 
 # ---- the cluster's state
 STATE_COMMANDS_WAITING_MAX: Final = 10_000  # commands that wait for a commit; more are refused
+REQUEST_ID_SIZE_BYTES_MAX: Final = 128  # by which a client tells a command that it repeats
+REQUESTS_WINDOW: Final = 65_536  # raft indexes for which a command is known by such an id
+REQUESTS_FORGET_STEP: Final = 1_024  # raft indexes after which old ones are forgotten
 STATE_GROUP_COMMANDS_MAX: Final = 512  # commands of one transaction
 STATE_COMMAND_SIZE_BYTES_MAX: Final = 4 * MIB  # one command as JSON: a database record with its indexes
 RECORD_UPDATE_TRIES_MAX: Final = 16  # how often a change of a record is repeated when the record has moved

@@ -11,8 +11,8 @@ being made or removed, and on which nodes), `cluster_transactions` (how many doc
 them), `transactions_applied` (by group, up to where each node has told that it has applied them), `decisions` (the
 supervisor's last ones), `compare_exchange_counts` (values by group), `purging` (groups whose large tables are still to
 be emptied). The large ones, of bytes, stay on disk: `compare_exchange` (by the id of the database's group, "/" and the
-lower-case key), `compare_exchange_expiry` (by time, "/" and the key of such a value) and `transactions` (by that id,
-"/" and the raft index: what the instances of the database have still to apply).
+lower-case key), `compare_exchange_expiry` (by time, "/" and the key of such a value), `transactions` (by that id, "/"
+and the raft index: what the instances of the database have still to apply), and those of `requests.py`.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from pynori.cluster import (
     database_topology,
     definition_commands,
     index_commands,
+    requests,
     supervisor_commands,
     topology,
 )
@@ -404,6 +405,26 @@ def _put_client_configuration(view: View, fields: Fields, index: int) -> None:
     view.put("cluster", "client_configuration", {"Etag": index, "Configuration": value})
 
 
+def _once(view: View, fields: Fields, index: int) -> tuple[int, Any]:
+    """Apply a command, unless one was under the client's id: then its index and result are given again.
+
+    fields: request, the id; name, version, fields: of the command. Returns the command's raft index and result.
+    """
+    known = requests.recall(view, fields["request"])
+    if known is not None:
+        return known
+    result = COMMANDS[(fields["name"], fields["version"])].apply(view, fields["fields"], index)
+    requests.remember(view, fields["request"], index, result)
+    return index, result
+
+
+def is_known(name: str, version: int, fields: Fields) -> bool:
+    """Whether this version has the command, and the one that it wraps."""
+    if (name, version) not in COMMANDS:
+        return False
+    return name != "once" or is_known(fields["name"], fields["version"], fields["fields"])
+
+
 def _stamped(topology: Mapping[str, Any], index: int) -> dict[str, Any]:
     return {**topology, "Stamp": {"Index": index, "Term": 1, "LeadersTicks": -2}}
 
@@ -459,6 +480,7 @@ COMMANDS: dict[tuple[str, int], Command] = {
         Command("index.delete", 1, index_commands.delete_index),
         Command("index.rolled", 1, index_commands.index_rolled),
         Command("index.set", 1, index_commands.set_index),
+        Command("once", 1, _once),
         Command("supervisor.change", 1, _supervise),
         Command("supervisor.suspend", 1, supervisor_commands.suspend),
     )

@@ -25,7 +25,7 @@ from typing import Any
 from pynori_core.errors import EngineError
 
 from pynori import limits
-from pynori.cluster.commands import COMMANDS, Fields, View, leave_groups
+from pynori.cluster.commands import COMMANDS, Fields, View, is_known, leave_groups
 from pynori.cluster.entries import Command, Recent, decode_command, encode_command
 from pynori.cluster.raft.membership import MembershipChange, decode_change
 from pynori.cluster.raft.node import RaftNode
@@ -573,8 +573,7 @@ class Driver:
         command = decode_command(entry.data)
         if command.since and self._recent.was_applied(command):
             return
-        known = COMMANDS.get((command.name, command.version))
-        if known is None:
+        if not is_known(command.name, command.version, command.fields):
             # Passing over it would leave this node with another state than those that know it.
             raise StorageFailed(f"entry {entry.index} is '{command.name}' {command.version}, which this version lacks")
         self._recent.add(entry.index, command.proposer, command.number)
@@ -582,6 +581,7 @@ class Driver:
         try:
             if command.since and self._recent.is_too_old(command, entry.index):
                 raise RequestTimeout(f"Whether the cluster agreed on '{command.name}' is not known any more")
+            known = COMMANDS[(command.name, command.version)]
             outcome = entry.index, known.apply(view, command.fields, entry.index)
         except (EngineError, OSError, MemoryError) as error:
             if not isinstance(error, PynoriError):

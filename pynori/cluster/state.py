@@ -18,7 +18,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from pynori import limits
-from pynori.cluster import records, topology
+from pynori.cluster import records, requests, topology
 from pynori.cluster.commands import TABLES, noted_deletions
 from pynori.cluster.compare_exchange import (
     EXPIRY,
@@ -655,16 +655,30 @@ class ClusterState:
 
     # ------------------------------------------------------------ identities
 
-    async def next_identity(self, db: str, name: str, count: int = 1) -> int:
-        """Take `count` identities in a row; returns the first of them."""
-        _, first = await self._driver.propose("identity.next", {"database": db, "name": name, "count": count})
+    async def next_identity(self, db: str, name: str, count: int = 1, request: str = "") -> int:
+        """Take `count` identities in a row; returns the first of them. request: see `_propose_once`."""
+        fields = {"database": db, "name": name, "count": count}
+        _, first = await self._propose_once(request, "identity.next", fields)
         return int(first)
 
-    async def seed_identity(self, db: str, name: str, value: int, force: bool = False) -> int:
+    async def seed_identity(self, db: str, name: str, value: int, force: bool = False, request: str = "") -> int:
         """Set an identity so that the next one is `value` + 1, downwards only by force; returns what holds now."""
         fields = {"database": db, "name": name, "value": value, "force": force}
-        _, now = await self._driver.propose("identity.seed", fields)
+        _, now = await self._propose_once(request, "identity.seed", fields)
         return int(now)
+
+    async def _propose_once(
+        self, request: str, name: str, fields: dict[str, Any], version: int = 1
+    ) -> tuple[int, Any]:  # fmt: skip
+        """Propose a command; returns its raft index and what it gave.
+
+        request: an id of the client's, under which this is done once, however often it is asked for; "": none.
+        """
+        if not request:
+            return await self._driver.propose(name, fields, version)
+        wrapped = {"request": requests.check_id(request), "name": name, "version": version, "fields": fields}
+        _, (index, result) = await self._driver.propose("once", wrapped)
+        return index, result
 
     def identities(self, db: str) -> dict[str, int]:
         """The last value of each identity of a database, by name with its bar: {"users|": 3}."""
@@ -693,17 +707,22 @@ class ClusterState:
         counted = self._tables["compare_exchange_counts"].get(group_id(self._record(db)))
         return 0 if counted is None else int(counted)
 
-    async def put_compare_exchange(self, db: str, key: str, index: int, value: bytes, expires: int = 0) -> Outcome:
-        """Write a value if its present index is `index`; 0: if there is none. value: JSON text; expires: ticks."""
+    async def put_compare_exchange(
+        self, db: str, key: str, index: int, value: bytes, expires: int = 0, request: str = ""
+    ) -> Outcome:
+        """Write a value if its present index is `index`; 0: if there is none.
+
+        value: JSON text; expires: ticks; request: see `_propose_once`.
+        """
         fields = {"database": db, "key": check_key(key), "index": index, "value": value.decode(), "expires": expires}
-        _, outcome = await self._driver.propose("compare_exchange.put", fields, 2)
+        _, outcome = await self._propose_once(request, "compare_exchange.put", fields, 2)
         assert isinstance(outcome, Outcome)
         return outcome
 
-    async def delete_compare_exchange(self, db: str, key: str, index: int) -> Outcome:
+    async def delete_compare_exchange(self, db: str, key: str, index: int, request: str = "") -> Outcome:
         """Remove a value if its present index is `index`."""
         fields = {"database": db, "key": check_key(key), "index": index}
-        _, outcome = await self._driver.propose("compare_exchange.delete", fields)
+        _, outcome = await self._propose_once(request, "compare_exchange.delete", fields)
         assert isinstance(outcome, Outcome)
         return outcome
 
@@ -717,8 +736,9 @@ class ClusterState:
         return removed
 
     async def transact(
-        self, db: str, changes: list[dict[str, Any]], documents: list[dict[str, Any]], guarded: bool
-    ) -> int:
+        self, db: str, changes: list[dict[str, Any]], documents: list[dict[str, Any]], guarded: bool,
+        request: str = "",
+    ) -> int:  # fmt: skip
         """A cluster-wide transaction, in the form of `compare_exchange.transact`; returns its raft index.
 
         Its documents are there when the instances of the database have applied it. Raises:
@@ -728,7 +748,7 @@ class ClusterState:
             check_key(change["key"])
         ticks = wire_ticks(self._clock.now())
         fields = {"database": db, "changes": changes, "documents": documents, "guarded": guarded, "ticks": ticks}
-        index, _ = await self._driver.propose("compare_exchange.transact", fields, 2)
+        index, _ = await self._propose_once(request, "compare_exchange.transact", fields, 2)
         return index
 
     def transactions(self, db: str, count: int, above: int) -> list[Transaction]:

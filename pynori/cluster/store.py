@@ -29,7 +29,7 @@ Tables = dict[str, dict[str, Any]]
 
 # Tables that are never loaded: compare-exchange values, when they expire, and transactions that databases have still to
 # apply.
-LARGE_TABLES = ("compare_exchange", "compare_exchange_expiry", "transactions")
+LARGE_TABLES = ("compare_exchange", "compare_exchange_expiry", "transactions", "requests", "requests_order")
 
 _STATE_TREE = b"state"
 _LOG_TREE = b"raft.log"

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Query = dict[str, list[str]]
 
+REQUEST_ID = "raft-request-id"  # query key: under this id of the client's a change is made once
 TRUE_WORDS = frozenset(("true", "1", "yes"))
 FALSE_WORDS = frozenset(("false", "0", "no", ""))
 

@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pynori import limits
 from pynori.cluster.compare_exchange import DocumentCommand, Transaction, group_id
@@ -59,6 +59,11 @@ class ClusterTransactions:
             self._waiting -= 1
             if not self._waiting:
                 self._results.clear()
+
+    def seen(self, documents: list[dict[str, Any]]) -> list[CommandResult | Seen]:
+        """What stands now where a transaction that was applied before has put or deleted these documents."""
+        vectors = self._present([each["id"] for each in documents])
+        return [Seen(each["id"], each["document"] is None, vectors.get(each["id"], "")) for each in documents]
 
     def catch_up_soon(self) -> None:
         """Apply what the cluster has agreed on in a task of its own. A failure is told; the next call tries again."""

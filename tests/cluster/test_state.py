@@ -14,7 +14,7 @@ from pynori_core.check import check
 from pynori_core.env import Env
 
 from pynori import limits
-from pynori.cluster.commands import COMMANDS, View
+from pynori.cluster.commands import COMMANDS, TABLES, View
 from pynori.cluster.raft.types import HardState, Membership
 from pynori.cluster.state import ClusterState
 from pynori.cluster.store import Round, Store
@@ -267,6 +267,44 @@ def test_identities_by_any_spelling() -> None:
         await state.delete_database("shop", hard=False)
         await create(state)
         assert state.identities("shop") == {}
+
+    run(steps)
+
+
+def test_ids_of_requests_are_forgotten_in_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What was done under an id is known for a bounded number of indexes, also after a restart, and takes no room then."""
+    monkeypatch.setattr(limits, "REQUESTS_WINDOW", 40)
+    monkeypatch.setattr(limits, "REQUESTS_FORGET_STEP", 8)
+
+    async def take(state: ClusterState) -> None:
+        await create(state)
+        assert await state.next_identity("shop", "users", request="first") == 1
+        for number in range(100):
+            assert await state.next_identity("shop", "users", request=f"id/{number}") == number + 2
+        assert await state.next_identity("shop", "users", request="id/99") == 101
+
+    async def take_again(state: ClusterState) -> None:
+        assert await state.next_identity("shop", "users", request="id/99") == 101
+        assert await state.next_identity("shop", "users", request="first") == 102
+
+    run(take, tmp_path / "state")
+    run(take_again, tmp_path / "state")
+    store = Store.open(tmp_path / "state")
+    store.load(TABLES)
+    counts = [sum(1 for _ in store.scan(table, "")) for table in ("requests", "requests_order")]
+    store.close()
+    assert 40 <= counts[0] == counts[1] <= 40 + 2 * 8
+
+
+def test_a_wrapped_command_that_is_not_known_stops_the_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with any other command of a later version: the others would apply it."""
+
+    async def steps(state: ClusterState) -> None:
+        await create(state)
+        monkeypatch.delitem(COMMANDS, ("identity.next", 1))
+        with pytest.raises(StorageFailed, match="which this version lacks"):
+            await state.next_identity("shop", "users", request="one")
+        assert state.failure is not None
 
     run(steps)
 

@@ -132,6 +132,37 @@ def test_a_cluster_wide_batch_is_all_or_nothing(run, open_api) -> None:
     run(main())
 
 
+def test_what_is_asked_for_twice_under_one_id_is_done_once(run, open_api) -> None:
+    """A client that lost the answer asks again: it gets the same answer, also when the value has moved on since."""
+
+    async def main() -> None:
+        async with open_api() as api:
+            first = f"{VALUES}?key=k&index=0&raft-request-id=one"
+            stored = await api.json("PUT", first, {"Object": 1})
+            other = await api.json("PUT", f"{VALUES}?key=k&index=0&raft-request-id=two", {"Object": 1})
+            assert stored["Successful"] and not other["Successful"]
+            moved = await api.json("PUT", f"{VALUES}?key=k&index={stored['Index']}&raft-request-id=three", {"Object": 2})
+            assert await api.json("PUT", first, {"Object": 1}) == stored
+            gone = f"{VALUES}?key=k&index={moved['Index']}&raft-request-id=four"
+            deleted = await api.json("DELETE", gone)
+            assert deleted["Successful"] and await api.json("DELETE", gone) == deleted
+            next_one = "/databases/db/identity/next?name=users&raft-request-id="
+            numbers = [await api.json("POST", next_one + id) for id in ("five", "five", "six")]
+            assert [each["NewIdentityValue"] for each in numbers] == [1, 1, 2]
+            batch = cluster_wide(put("users/1", Name="ada"), claim("names/ada", 0, "users/1"))
+            made = await api.json("POST", f"{BATCH}?raft-request-id=seven", batch, 201)
+            again = await api.json("POST", f"{BATCH}?raft-request-id=seven", batch, 201)
+            assert again["TransactionIndex"] == made["TransactionIndex"] and again["Results"][1] == made["Results"][1]
+            for key in ("@id", "@change-vector"):
+                assert again["Results"][0][key] == made["Results"][0][key]
+            failure = await api.json("POST", BATCH, batch, 409)
+            assert failure["ConcurrencyViolations"]
+            failure = await api.json("PUT", f"{VALUES}?key=l&index=0&raft-request-id={'x' * 129}", {"Object": 1}, 400)
+            assert "REQUEST_ID_SIZE_BYTES_MAX" in failure["Message"]
+
+    run(main())
+
+
 def test_documents_are_guarded(run, open_api) -> None:
     """Who has not seen the last cluster-wide write of a document cannot replace it; who has, can; a delete ends it."""
 

@@ -10,7 +10,7 @@ import msgspec
 from pynori.cluster.compare_exchange import GUARD_PREFIX
 from pynori.errors import BadRequest, InvalidArgument
 from pynori.http.handlers.compare_exchange import value_of
-from pynori.http.request import Request
+from pynori.http.request import REQUEST_ID, Request
 from pynori.http.response import Response, encode_json
 from pynori.http.shapes import command_result
 from pynori.runtime.rand import guid
@@ -45,9 +45,10 @@ async def post(request: Request, commands: list[Command]) -> Response:
             check.put(document["id"], document["document"].encode())
         documents.append(document)
     guarded = not request.flag("disableatomicdocumentwrites")
-    proposal = state.transact(request.database_name, changes, documents, guarded)
+    proposal = state.transact(request.database_name, changes, documents, guarded, request.text(REQUEST_ID))
     if documents:
         index, applied = await found.transactions.run(proposal)
+        applied = applied or found.transactions.seen(documents)  # it is asked for again, and was applied before
     else:
         index, applied = await proposal, []
     results = [shape_of(result) for result in applied]

@@ -11,7 +11,7 @@ import msgspec
 
 from pynori.cluster.compare_exchange import Outcome, Stored
 from pynori.errors import InvalidArgument, InvalidJson
-from pynori.http.request import Request
+from pynori.http.request import REQUEST_ID, Request
 from pynori.http.response import Response, StreamResponse, encode_json, json_response
 from pynori.runtime.clock import wire_ticks
 
@@ -70,8 +70,9 @@ async def put(request: Request) -> Response:
     request.open_database()
     text, expires = value_of(request.body)
     outcome = await request.server.state.put_compare_exchange(
-        request.database_name, request.required("key"), request.number("index", 0), text, expires
-    )
+        request.database_name, request.required("key"), request.number("index", 0), text, expires,
+        request.text(REQUEST_ID),
+    )  # fmt: skip
     return json_response(outcome_shape(outcome))
 
 
@@ -79,7 +80,7 @@ async def delete(request: Request) -> Response:
     """Remove a value if its index is still `index`."""
     request.open_database()
     outcome = await request.server.state.delete_compare_exchange(
-        request.database_name, request.required("key"), request.number("index", 0)
+        request.database_name, request.required("key"), request.number("index", 0), request.text(REQUEST_ID)
     )
     return json_response(outcome_shape(outcome))
 

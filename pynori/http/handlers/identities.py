@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pynori.errors import InvalidArgument
-from pynori.http.request import Request
+from pynori.http.request import REQUEST_ID, Request
 from pynori.http.response import Response, json_response
 
 
 async def take_next(request: Request) -> Response:
     """Take the next number of an identity."""
     request.open_database()
-    value = await request.server.state.next_identity(request.database_name, request.required("name"))
+    value = await request.server.state.next_identity(
+        request.database_name, request.required("name"), request=request.text(REQUEST_ID)
+    )
     return json_response({"NewIdentityValue": value})
 
 
@@ -21,7 +23,9 @@ async def seed(request: Request) -> Response:
     if "value" not in request.query:
         raise InvalidArgument("Query string value 'value' is mandatory, but wasn't specified.")
     value = request.number("value", 0, minimum=-(2**63))
-    now = await request.server.state.seed_identity(request.database_name, name, value, request.flag("force"))
+    now = await request.server.state.seed_identity(
+        request.database_name, name, value, request.flag("force"), request.text(REQUEST_ID)
+    )
     return json_response({"NewSeedValue": now})
 
 
