@@ -272,7 +272,7 @@ def test_identities_by_any_spelling() -> None:
 
 
 def test_ids_of_requests_are_forgotten_in_time(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """What was done under an id is known for a bounded number of indexes, also after a restart, and takes no room then."""
+    """What was done under an id is known for so many indexes, also after a restart, and takes no room then."""
     monkeypatch.setattr(limits, "REQUESTS_WINDOW", 40)
     monkeypatch.setattr(limits, "REQUESTS_FORGET_STEP", 8)
 

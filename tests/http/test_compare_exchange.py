@@ -141,7 +141,7 @@ def test_what_is_asked_for_twice_under_one_id_is_done_once(run, open_api) -> Non
             stored = await api.json("PUT", first, {"Object": 1})
             other = await api.json("PUT", f"{VALUES}?key=k&index=0&raft-request-id=two", {"Object": 1})
             assert stored["Successful"] and not other["Successful"]
-            moved = await api.json("PUT", f"{VALUES}?key=k&index={stored['Index']}&raft-request-id=three", {"Object": 2})
+            moved = await api.json("PUT", f"{VALUES}?key=k&index={stored['Index']}&raft-request-id=3", {"Object": 2})
             assert await api.json("PUT", first, {"Object": 1}) == stored
             gone = f"{VALUES}?key=k&index={moved['Index']}&raft-request-id=four"
             deleted = await api.json("DELETE", gone)
