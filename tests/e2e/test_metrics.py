@@ -8,13 +8,14 @@ READS, WRITES, DELETES, MISSING = 7, 20, 3, 2
 
 
 def scrape(server) -> dict[tuple[str, str], float]:
-    """Values by name and by the label of operation or database."""
+    """Values by name and by the label of operation or database, or else the last label."""
     values = {}
     for family in text_string_to_metric_families(server.text("/metrics")):
         assert family.documentation and family.type in ("counter", "gauge", "histogram"), family.name
         for sample in family.samples:
             if not sample.name.endswith("_bucket") and sample.labels.get("outcome", "ok") == "ok":
-                label = sample.labels.get("operation") or sample.labels.get("database") or ""
+                last = next(reversed(sample.labels.values()), "")
+                label = sample.labels.get("operation") or sample.labels.get("database") or last
                 assert (sample.name, label) not in values
                 values[sample.name, label] = sample.value
     return values
