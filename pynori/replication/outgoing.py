@@ -41,9 +41,9 @@ class Destination:
     task_id: int = 0  # of an external replication
 
 
-def owner_of(name: str) -> str:
-    """As who a receiver of that name holds tombstones."""
-    return f"replication to {name}"
+def owner_of(name: str, is_internal: bool = True) -> str:
+    """As who a receiver holds tombstones: another instance, by its tag, or the target of a task, by the task's name."""
+    return f"replication to {name}" if is_internal else f"external replication {name}"
 
 
 class OutgoingLink:
@@ -76,7 +76,7 @@ class OutgoingLink:
         self._pause = ""  # why the link stands still; "": it does not
         self._resumed = asyncio.Event()
         self._told = ""  # the last failure that was logged: retries do not repeat it
-        self._owner = owner_of(destination.name)
+        self._owner = owner_of(destination.name, destination.is_internal)
         database.tombstones.hold(self._owner, 0)
         database.listen(self._changed.set)
         self._task = self._loop.create_task(self._run(), name=f"{self._owner} of {database.name}")

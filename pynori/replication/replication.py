@@ -45,7 +45,7 @@ class Replication:
         self._outgoing: dict[Destination, OutgoingLink] = {}
         self._incoming: dict[str, IncomingLink] = {}  # by id of the instance at the other end
         self._holders: frozenset[str] = frozenset()
-        self._siblings: frozenset[str] = frozenset()
+        self._receivers: frozenset[str] = frozenset()
         self._progress: set[asyncio.Event] = set()  # of saves that wait
         self._tasks = Tasks()
         self._closed = False
@@ -65,14 +65,14 @@ class Replication:
     # ---- links
 
     def follow(
-        self, destinations: Iterable[Destination], rules: ConflictRules, siblings: Collection[str],
+        self, destinations: Iterable[Destination], rules: ConflictRules, receivers: Collection[str],
         holders: Collection[str], pause: str = "",
     ) -> None:  # fmt: skip
         """Send to these from now on, and resolve conflicts by these rules.
 
-        siblings: tags of all other instances of the database, also of those that get nothing from here at present: they
-        will again, and deletions wait for them. holders: those among them that had all documents at some time: a save
-        that waits counts on them. pause: why external links stand still; "": they do not.
+        receivers: all for whom deletions wait, by `owner_of`: also those that get nothing from here at present, for
+        they will again. holders: tags of the other instances that had all documents at some time: a save that waits
+        counts on them. pause: why external links stand still; "": they do not.
         """
         if self._closed:
             return
@@ -80,7 +80,7 @@ class Replication:
         self._accepted()
         self.resolver.follow(rules)
         wanted = dict.fromkeys(destinations)
-        self._keep_deletions_for(frozenset(siblings))
+        self._keep_deletions_for(frozenset(receivers))
         for destination in [each for each in self._outgoing if each not in wanted]:
             link = self._outgoing.pop(destination)
             self._tasks.start(f"end of the link to {destination.name}", self._end(link))
@@ -92,24 +92,24 @@ class Replication:
             if not destination.is_internal:
                 self._outgoing[destination].pause(pause)
 
-    def _keep_deletions_for(self, siblings: frozenset[str]) -> None:
-        before, self._siblings = self._siblings, siblings
-        for name in siblings - before:
-            if not self._needs_deletions(name, frozenset()):
-                self._database.tombstones.hold(owner_of(name), 0)
-        for name in before - siblings:
-            if not self._needs_deletions(name, siblings):
-                self._database.tombstones.release(owner_of(name))
+    def _keep_deletions_for(self, receivers: frozenset[str]) -> None:
+        before, self._receivers = self._receivers, receivers
+        for owner in receivers - before:
+            if not self._needs_deletions(owner, frozenset()):
+                self._database.tombstones.hold(owner, 0)
+        for owner in before - receivers:
+            if not self._needs_deletions(owner, receivers):
+                self._database.tombstones.release(owner)
 
-    def _needs_deletions(self, name: str, siblings: frozenset[str]) -> bool:
-        return name in siblings or any(destination.name == name for destination in self._outgoing)
+    def _needs_deletions(self, owner: str, receivers: frozenset[str]) -> bool:
+        return owner in receivers or any(owner == owner_of(each.name, each.is_internal) for each in self._outgoing)
 
     async def _end(self, link: OutgoingLink) -> None:
         """Close a link. Its receiver may be there under another address, or as one that gets nothing at present."""
         await link.close()
-        name = link.destination.name
-        if not self._needs_deletions(name, self._siblings):
-            self._database.tombstones.release(owner_of(name))
+        owner = owner_of(link.destination.name, link.destination.is_internal)
+        if not self._needs_deletions(owner, self._receivers):
+            self._database.tombstones.release(owner)
 
     def accept(self, hello: dict[str, Any]) -> Channel:
         """A channel on which another instance sends. Raises: InvalidArgument, LimitExceeded: he is not taken."""

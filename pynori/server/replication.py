@@ -13,7 +13,7 @@ from pynori.cluster.database_topology import destinations
 from pynori.cluster.records import instances
 from pynori.errors import Forbidden, InvalidArgument
 from pynori.replication.conflicts import ConflictRules
-from pynori.replication.outgoing import INTERNAL, Destination
+from pynori.replication.outgoing import INTERNAL, Destination, owner_of
 from pynori.replication.replication import Replication
 from pynori.runtime.channel import Channel
 from pynori.server.ongoing import external_replications, responsible_node
@@ -59,13 +59,16 @@ def follow(found: OpenDatabase, state: ClusterState, is_cut_off: bool) -> None:
         for tag in destinations(record["Topology"], state.node_tag)
         if urls.get(tag)
     ]
-    for task in external_replications(record):
-        if not task.disabled and task.urls and responsible_node(record, task.task_id) == state.node_tag:
-            wanted.append(task.destination)
     siblings = [tag for tag in instances(record) if tag != state.node_tag]
+    receivers = [owner_of(tag) for tag in siblings]
+    for task in external_replications(record):
+        if responsible_node(record, task.task_id) == state.node_tag:
+            receivers.append(owner_of(task.name, is_internal=False))
+            if not task.disabled and task.urls:
+                wanted.append(task.destination)
     holders = {*record["Topology"]["Members"], *record["Topology"]["Rehabs"]}.intersection(siblings)
     pause = CUT_OFF if is_cut_off else ""
-    found.replication.follow(wanted, ConflictRules.of_record(record), siblings, holders, pause)
+    found.replication.follow(wanted, ConflictRules.of_record(record), receivers, holders, pause)
 
 
 def accept(databases: Databases, hello: dict[str, Any]) -> Channel:

@@ -80,30 +80,44 @@ def test_a_database_replicates_to_another(run, open_api) -> None:
 
 
 def test_a_task_is_switched_off_and_ended(run, open_api) -> None:
-    """While it is off nothing is sent; what came meanwhile follows; when it is deleted the link goes."""
+    """While it is off nothing is sent; what came meanwhile follows, deletions too, which wait for it though others
+    need them no more; when it is deleted the link goes, and they with it."""
 
     async def main() -> None:
         async with open_api() as api:
+            await done(api, "PUT", "/databases/db/docs?id=users/0", {"n": 0})
             made = await copy_of_db(api)
+
+            async def began() -> bool:
+                return (await api.call("GET", "/databases/copy/docs?id=users/0")).status == 200
+
+            await until(began)
             state = f"/databases/db/admin/tasks/state?key={made['TaskId']}&type=Replication"
             await done(api, "POST", f"{state}&disable=true")
             await done(api, "PUT", "/databases/db/docs?id=users/1", {"n": 1})
+            await api.call("DELETE", "/databases/db/docs?id=users/0")
+            await done(api, "PUT", "/databases/db/docs?id=users/2", {"n": 2})  # the last etag is no tombstone's
             await asyncio.sleep(0.3)
             assert (await api.call("GET", "/databases/copy/docs?id=users/1")).status == 404
+            tombstones = api.server.databases.find("db").database.tombstones
+            assert await tombstones.purge() == 0
             shown = await done(api, "GET", f"/databases/db/task?key={made['TaskId']}&type=Replication")
             assert shown["TaskState"] == "Disabled"
             await done(api, "POST", f"{state}&disable=false")
 
             async def arrived() -> bool:
-                return (await api.call("GET", "/databases/copy/docs?id=users/1")).status == 200
+                gone = (await api.call("GET", "/databases/copy/docs?id=users/0")).status == 404
+                return gone and (await api.call("GET", "/databases/copy/docs?id=users/1")).status == 200
 
             await until(arrived)
+            await done(api, "POST", f"{state}&disable=true")
             refused = await api.call("DELETE", f"{STRINGS}?connectionString=there&type=Raven")
             assert refused.status == 400 and b"is used by the task" in refused.body
             await done(api, "DELETE", f"/databases/db/admin/tasks?id={made['TaskId']}&type=Replication")
             await done(api, "DELETE", f"{STRINGS}?connectionString=there&type=Raven")
             links = await done(api, "GET", "/databases/db/replication/active-connections")
             assert links["OutgoingConnections"] == []
+            assert await tombstones.purge() == 1
             assert (await api.call("GET", f"/databases/db/task?key={made['TaskId']}&type=Replication")).status == 404
 
     run(main())

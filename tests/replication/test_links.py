@@ -341,14 +341,16 @@ def test_deletions_wait_for_a_sibling_that_gets_nothing_at_present() -> None:
         replication = Replication(opened, opened.scripts, SystemClock(), ConflictRules(), dict, str)
         near, far = (Destination(tag, "db", (f"http://127.0.0.1:1/{tag}",)) for tag in "BC")
         try:
-            replication.follow([near, far], ConflictRules(), ["B", "C"], [])
+            both = [owner_of("B"), owner_of("C")]
+            replication.follow([near, far], ConflictRules(), both, [])
             opened.tombstones.hold(owner_of("B"), 7)
-            replication.follow([near], ConflictRules(), ["B", "C"], [])
+            replication.follow([near], ConflictRules(), both, [])
             await asyncio.sleep(0.01)
             assert opened.tombstones.etag_max == 0
-            replication.follow([near], ConflictRules(), ["B"], [])
+            replication.follow([near], ConflictRules(), both[:1], [])
             assert opened.tombstones.etag_max == 7
-            replication.follow([near], ConflictRules(), ["B", "D"], [])  # D was never sent anything from here
+            stranger = owner_of("D")  # was never sent anything from here
+            replication.follow([near], ConflictRules(), [*both[:1], stranger], [])
             assert opened.tombstones.etag_max == 0
         finally:
             await replication.close()
