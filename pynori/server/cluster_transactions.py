@@ -43,6 +43,7 @@ class ClusterTransactions:
         self._waiting = 0  # callers of `run`
         self._results: dict[int, list[CommandResult | Seen]] = {}  # by raft index, as long as somebody waits for one
         self._is_due = False
+        self._is_reporting = False
         self._tasks = Tasks()
 
     async def run(self, proposal: Awaitable[int]) -> tuple[int, list[CommandResult | Seen]]:
@@ -108,10 +109,19 @@ class ClusterTransactions:
                     break
                 for transaction in found:
                     await self._apply(transaction)
-            # What is applied goes from the state many at a time, for that is a command as well.
-            if self._applied >= self._reported + limits.CLUSTER_TRANSACTIONS_REPORTED:
-                self._reported = self._applied
-                await self._state.transactions_applied(self._name, self._applied)
+        # What is applied goes from the state many at a time, for that is a command as well; nobody waits for it.
+        if not self._is_reporting and self._applied >= self._reported + limits.CLUSTER_TRANSACTIONS_REPORTED:
+            self._is_reporting = True
+            self._tasks.start(f"report of what {self._name} has applied", self._report(self._applied))
+
+    async def _report(self, applied: int) -> None:
+        try:
+            await self._state.transactions_applied(self._name, applied)
+            self._reported = applied
+        except PynoriError as error:
+            log.info("cluster", f"what was applied is reported with the next ones: {error}", db=self._name)
+        finally:
+            self._is_reporting = False
 
     async def _apply(self, transaction: Transaction) -> None:
         for tries_left in reversed(range(limits.CLUSTER_TRANSACTION_TRIES_MAX)):

@@ -235,7 +235,7 @@ class Clients:
         stored = state.compare_exchange_value(db, TRANSACTED)
         numbers = set() if stored is None else seen_in(stored.value)
         number = next(self.work.numbers)
-        group = self._group(node, db)
+        group = f"{db}/{state.group_id(db)}"  # of the state that was asked: its node may have stopped since
         numbers.add(number)
         body = body_of(numbers).decode()
         changes = [{"key": TRANSACTED, "index": 0 if stored is None else stored.index, "value": body}]
