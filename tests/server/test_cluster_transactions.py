@@ -1,11 +1,15 @@
 """Cluster-wide transactions reach their database: after a restart, once, in order, whatever stands in their way."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
+import pytest
 import uvloop
 
+from pynori import limits
 from pynori.config import Settings
+from pynori.errors import NoLeader
 from pynori.server.cluster_transactions import POSITION
 from pynori.server.server import Server
 
@@ -75,6 +79,35 @@ def test_what_is_applied_leaves_the_state(tmp_path: Path) -> None:
             assert len((await found.transactions.run(proposal))[1]) == 1
         assert len(server.state.transactions("db", 1000, 0)) <= 66
         assert found.transactions._results == {} and found.database.collections() == {"Users": 150}
+        await server.stop()
+
+    uvloop.run(main())
+
+
+def test_a_report_that_fails_does_not_fail_what_was_applied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a leader nobody can be told what is applied: it is applied all the same, and told with the next."""
+    monkeypatch.setattr(limits, "CLUSTER_TRANSACTIONS_REPORTED", 1)
+
+    async def main() -> None:
+        server = await started(tmp_path)
+        await server.databases.create({"DatabaseName": "db"}, 1)
+        found, state = server.databases.find("db"), server.state
+        told: list[int] = []
+
+        async def refuse(db: str, until: int) -> None:
+            told.append(until)
+            if len(told) == 1:
+                raise NoLeader("The cluster has no leader at present")
+
+        monkeypatch.setattr(state, "transactions_applied", refuse)
+        indexes = []
+        for number in range(2):
+            proposal = state.transact("db", [], [document(f"users/{number}", "Users")], False)
+            index, results = await found.transactions.run(proposal)
+            assert [each.id for each in results] == [f"users/{number}"]
+            indexes.append(index)
+            await asyncio.sleep(0.05)
+        assert told == indexes
         await server.stop()
 
     uvloop.run(main())
